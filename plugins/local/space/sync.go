@@ -1,0 +1,239 @@
+package space
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// syncWorkers is the most fdatasync calls under way at a time. More of them
+// only queue in the kernel; each holds a thread.
+const syncWorkers = 16
+
+// Run syncs until ctx ends, and once more then. One round runs at a time. A
+// round begins no sooner than an interval after the one before began; where a
+// sync outlasts the interval, no sooner than its own duration after its end,
+// so that the disk has half of its time for other things.
+func (s *Space) Run(ctx context.Context) error {
+	defer close(s.done)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.countAll(ctx) })
+	pause := time.NewTimer(0)
+	if !pause.Stop() {
+		<-pause.C
+	}
+	waiting, ready := false, true // pause is running; a round may begin
+	idle := time.Now()
+	for {
+		kick := s.kick
+		if !ready || s.set.Load().Fsync == 0 {
+			kick = nil
+		}
+		var forced chan error
+		select {
+		case <-ctx.Done():
+			if s.set.Load().Fsync > 0 {
+				s.round()
+			}
+			return nil
+		case <-pause.C:
+			waiting, ready = false, true
+			continue
+		case forced = <-s.force:
+		case <-kick:
+		}
+		took, err := s.round()
+		if forced != nil {
+			forced <- err
+		}
+		if waiting {
+			pause.Stop()
+		}
+		pause.Reset(rest(s.set.Load().Fsync, took))
+		waiting, ready = true, false
+		if now := time.Now(); now.Sub(idle) > idleAfter {
+			idle = now
+			s.closeIdle(now)
+		}
+	}
+}
+
+// rest is the time from the end of a round to the next.
+func rest(interval, took time.Duration) time.Duration {
+	if took <= interval/2 {
+		return interval - took
+	}
+	return max(took, interval/2)
+}
+
+// Sync makes durable what was written before the call. Run must be running.
+func (s *Space) Sync(ctx context.Context, epoch uint64) error {
+	if err := s.begin(epoch); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	reply := make(chan error, 1)
+	select {
+	case s.force <- reply:
+	case <-s.done:
+		return refuse(NotReady, "", "the space is being closed")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// snap is a file as it was when a round began.
+type snap struct {
+	f    *file
+	size int64
+	err  error
+}
+
+// round makes durable what is dirty and reports it to the session.
+func (s *Space) round() (time.Duration, error) {
+	s.mu.Lock()
+	session := s.session
+	var seq uint64
+	if session != nil {
+		// Before the files are looked at: all up to seq is in them.
+		seq = session.seen()
+	}
+	files := s.dirty
+	s.dirty = nil
+	dirs := s.dirs
+	if len(dirs) > 0 {
+		s.dirs = map[string]struct{}{}
+	}
+	s.mu.Unlock()
+	snaps := make([]snap, 0, len(files))
+	for _, f := range files {
+		f.mu.Lock()
+		f.dirty = false
+		if !f.gone {
+			snaps = append(snaps, snap{f: f, size: f.size})
+		}
+		f.mu.Unlock()
+	}
+	if len(snaps) == 0 && len(dirs) == 0 && session == nil {
+		return 0, nil
+	}
+	start := time.Now()
+	first := s.flush(snaps, dirs)
+	took := time.Since(start)
+	failures := s.settle(snaps)
+	if first != nil {
+		s.log.Error("sync failed", "space", s.name, "err", first, "files", len(failures))
+	}
+	if session != nil {
+		session.durable(seq, took, s.calls.Load(), failures)
+	}
+	return took, first
+}
+
+// flush calls the kernel; each snap gets its error. The first error is
+// returned.
+func (s *Space) flush(snaps []snap, dirs map[string]struct{}) error {
+	if s.fs.syncfs && len(snaps)+len(dirs) > 1 {
+		s.calls.Add(1)
+		err := s.disk.syncfs(int(s.dir.Fd()))
+		if err != nil {
+			return s.failAll(snaps, dirs, err)
+		}
+		return nil
+	}
+	s.flushFiles(snaps)
+	var first error
+	for i := range snaps {
+		if snaps[i].err != nil {
+			first = snaps[i].err
+			break
+		}
+	}
+	for d := range dirs {
+		s.calls.Add(1)
+		if err := syncDir(s.disk, s.root, d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			// Names are in doubt, so all files are.
+			return s.failAll(snaps, dirs, err)
+		}
+	}
+	return first
+}
+
+func (s *Space) failAll(snaps []snap, dirs map[string]struct{}, err error) error {
+	for i := range snaps {
+		snaps[i].err = err
+	}
+	s.mu.Lock()
+	for d := range dirs {
+		s.dirs[d] = struct{}{}
+	}
+	s.mu.Unlock()
+	return err
+}
+
+func (s *Space) flushFiles(snaps []snap) {
+	one := func(sn *snap) {
+		s.calls.Add(1)
+		sn.err = s.disk.fdatasync(sn.f.fd)
+		if errors.Is(sn.err, os.ErrClosed) {
+			sn.err = nil // sealed meanwhile, which syncs; or deleted
+		}
+	}
+	if len(snaps) == 1 {
+		one(&snaps[0])
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(len(snaps), syncWorkers) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(snaps) {
+					return
+				}
+				one(&snaps[i])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// settle writes the outcome into the files.
+func (s *Space) settle(snaps []snap) []Failure {
+	var failures []Failure
+	for _, sn := range snaps {
+		f := sn.f
+		f.mu.Lock()
+		switch {
+		case f.gone:
+		case sn.err != nil:
+			if e := s.distrust(f, sn.err); e != nil {
+				failures = append(failures, Failure{Name: f.name, Reason: SyncFailed, Message: e.Error(), Size: f.size})
+			}
+		case !f.failed || sn.size <= f.size:
+			f.synced = max(f.synced, min(sn.size, f.size))
+		}
+		f.mu.Unlock()
+	}
+	return failures
+}
+
+// distrust takes a file back to what was last known durable. Needs f.mu.
+func (s *Space) distrust(f *file, err error) *Error {
+	f.synced = max(f.synced, 0)
+	f.size = f.synced
+	f.failed = true
+	return &Error{Reason: SyncFailed, Name: f.name, Size: f.size, What: "sync failed; what was written since the last sync may be lost", Err: err}
+}
