@@ -1,0 +1,147 @@
+package clock
+
+import (
+	"time"
+
+	"media-server/core/media"
+)
+
+// Map is the time map of one run. Not safe for concurrent use.
+type Map struct {
+	cfg    Config
+	tracks []*track
+
+	first, latest int64 // arrival of the first and the newest unit
+	hold          int64 // added to first walls so that none lies before NotBefore
+
+	boot      int64 // Received − Mono
+	bootKnown bool
+	suspect   int64 // a differing Received − Mono seen once
+	suspected bool
+}
+
+// New makes the map of a run that begins.
+func New(cfg Config) *Map { return &Map{cfg: cfg.filled()} }
+
+// Track announces a track; the timescale is that of its PTS. Calling it again
+// with the same values changes nothing.
+func (m *Map) Track(id int, timescale uint32) {
+	if m.track(id) == nil && timescale > 0 {
+		m.tracks = append(m.tracks, &track{id: id, timescale: timescale})
+	}
+}
+
+func (m *Map) track(id int) *track {
+	for _, t := range m.tracks {
+		if t.id == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// Observe takes note of a unit's arrival. Units come in the order in which
+// they arrived, before Wall is asked for them.
+func (m *Map) Observe(o Observation) Verdict {
+	t := m.track(o.Track)
+	if t == nil || o.Received == 0 {
+		return Verdict{}
+	}
+	if v, use := m.serverClock(o); !use {
+		return v
+	}
+	at := int64(o.Received)
+	fresh := !t.based
+	x := t.x(o.PTS)
+	a := at - x
+	if by, jumped := t.jump(m.cfg, o, x, at, fresh); jumped {
+		return Verdict{Kind: Jump, By: by}
+	}
+	t.maxX, t.lastAt = max(t.maxX, x), at
+	t.floor.add(at, a)
+	if m.first == 0 {
+		m.first = at
+	}
+	m.latest = max(m.latest, at)
+
+	var v Verdict
+	if o.NTP != 0 {
+		v.CameraStep = time.Duration(t.reports.add(at, int64(o.NTP)-x))
+	}
+	m.realign(at)
+	return v
+}
+
+// serverClock compares wall clock and boot clock of the same instant. A reader
+// that is preempted between reading the two makes one odd pair, so a step
+// needs two that agree; the first of them is not used for anything.
+func (m *Map) serverClock(o Observation) (v Verdict, use bool) {
+	if o.Mono == 0 {
+		return Verdict{}, true
+	}
+	d := int64(o.Received) - o.Mono
+	off := d - m.boot
+	switch {
+	case !m.bootKnown:
+		m.bootKnown = true
+	case abs(off) <= int64(m.cfg.StepTolerance):
+	case m.suspected && abs(d-m.suspect) <= int64(m.cfg.StepTolerance)/2:
+		before := media.Wall(o.Mono + m.boot)
+		m.boot, m.suspected = d, false
+		return Verdict{Kind: Step, Before: before, After: o.Received}, false
+	default:
+		m.suspect, m.suspected = d, true
+		return Verdict{}, false
+	}
+	m.boot, m.suspected = d, false // a clock that is only slewed is followed
+	return Verdict{}, true
+}
+
+// Settled tells whether arrivals of at least Config.Settle have been seen, so
+// that one slow first unit does not set the offset. A caller keeps the units
+// of the start until then (or until a timer of its own ends) before it asks
+// for the first Wall. A restored map is settled.
+func (m *Map) Settled() bool {
+	for _, t := range m.tracks {
+		if t.n > 0 {
+			return true
+		}
+	}
+	return m.first != 0 && m.latest-m.first >= int64(m.cfg.Settle)
+}
+
+// Wall returns the server time of a unit's PTS. The track must have been
+// announced and observed; else the answer is 0.
+func (m *Map) Wall(id int, pts int64) media.Wall {
+	t := m.track(id)
+	if t == nil || !t.based || !t.floor.known {
+		return 0
+	}
+	x := t.x(pts)
+	if t.n == 0 {
+		m.begin(t, x)
+	}
+	return media.Wall(t.wall(x))
+}
+
+// begin sets the first knot of a track.
+func (m *Map) begin(t *track, x int64) {
+	w := x + t.floor.value + t.align
+	if early := int64(m.cfg.NotBefore) - w; early > 0 && early <= int64(m.cfg.MaxHold) {
+		m.hold = max(m.hold, early) // all tracks of the run move together
+	}
+	if m.hold > 0 && m.latest-m.first < int64(m.cfg.MaxHold) {
+		w += m.hold
+	}
+	t.push(knot{at: x, wall: w})
+}
+
+// CameraOffset is the camera's NTP clock minus the server's, as far as its
+// sender reports tell; it contains the least network delay.
+func (m *Map) CameraOffset() (time.Duration, bool) {
+	ref := m.reference(m.latest)
+	if ref == nil {
+		return 0, false
+	}
+	return time.Duration(-m.leastDelayed(ref, m.latest)), true
+}
