@@ -86,9 +86,9 @@ func blocks(fi os.FileInfo) int64 {
 	return n
 }
 
-// disk holds the system calls that tests replace: to count, to fail, and to
+// diskCalls holds the system calls that tests replace: to count, to fail, and to
 // be the mutants that the power cut test must catch.
-type disk struct {
+type diskCalls struct {
 	pwrite    func(f *os.File, p []byte, off int64) (int, error)
 	fdatasync func(f *os.File) error
 	fsync     func(f *os.File) error
@@ -97,7 +97,7 @@ type disk struct {
 	fstatfs   func(fd int, st *unix.Statfs_t) error
 }
 
-var realDisk = disk{
+var realDisk = diskCalls{
 	pwrite: func(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) },
 	fdatasync: func(f *os.File) error {
 		return control(f, func(fd int) error { return os.NewSyscallError("fdatasync", unix.Fdatasync(fd)) })

@@ -127,7 +127,7 @@ func mustBeEmpty(root *os.Root) error {
 }
 
 // replace writes a small file whole. The caller syncs the folder.
-func replace(d disk, root *os.Root, tmp, name string, b []byte) error {
+func replace(d diskCalls, root *os.Root, tmp, name string, b []byte) error {
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func replace(d disk, root *os.Root, tmp, name string, b []byte) error {
 	return err
 }
 
-func syncDir(d disk, root *os.Root, dir string) error {
+func syncDir(d diskCalls, root *os.Root, dir string) error {
 	f, err := root.Open(dir)
 	if err != nil {
 		return err
@@ -224,7 +224,7 @@ func parseEpoch(b []byte, node string) uint64 {
 	return e
 }
 
-func writeEpoch(d disk, root *os.Root, node string, epoch uint64) error {
+func writeEpoch(d diskCalls, root *os.Root, node string, epoch uint64) error {
 	if err := root.MkdirAll(tmpDir, 0o700); err != nil {
 		return wrap("", "make the folder .space/tmp", err)
 	}

@@ -33,7 +33,7 @@ type Space struct {
 	dir              *os.File // the folder itself, for statfs and syncfs
 	lock             *os.File
 	fs               fsInfo
-	disk             disk
+	disk             diskCalls
 	set              atomic.Pointer[Settings]
 	gate             gate
 	readOnly         atomic.Bool

@@ -111,9 +111,9 @@ func (s *Space) round() (time.Duration, error) {
 	}
 	files := s.dirty
 	s.dirty = nil
-	dirs := s.dirs
-	if len(dirs) > 0 {
-		s.dirs = map[string]struct{}{}
+	var dirs map[string]struct{}
+	if len(s.dirs) > 0 {
+		dirs, s.dirs = s.dirs, map[string]struct{}{}
 	}
 	s.mu.Unlock()
 	snaps := make([]snap, 0, len(files))
