@@ -27,10 +27,15 @@ type Plugin struct {
 	// shown to the operator and refuses the attach.
 	Configured func(settings map[string]string) error
 
-	Driver Driver                                                        // drivers
-	Events func(ctx context.Context, emit func(*pb.EventsReply)) error   // optional: what devices report
-	Probe  func(ctx context.Context, src Source) (ProbeResult, error)    // optional: connect once and tell
-	Find   func(ctx context.Context, emit func(*pb.DiscoverReply)) error // optional: look for devices
+	Driver Driver // drivers
+
+	// Events delivers what devices report until ctx ends; optional. emit is not
+	// safe for concurrent use. Without a core that listens nothing is kept.
+	Events func(ctx context.Context, emit func(*pb.EventsReply)) error
+	// Probe connects once and says what the device offers; optional.
+	Probe func(ctx context.Context, src Source) (ProbeResult, error)
+	// Find looks for devices until ctx ends; optional.
+	Find func(ctx context.Context, emit func(*pb.DiscoverReply)) error
 
 	Storage pb.StorageServer // storage backends
 
