@@ -1,0 +1,3 @@
+package pluginhost
+
+func toyCore() {}
