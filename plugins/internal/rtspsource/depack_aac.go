@@ -179,6 +179,10 @@ func (d *latmDepack) push(p *packet, lost bool, at stamp) {
 		return
 	}
 	d.part = false
+	if !d.inBand {
+		d.frames(p.ts, at)
+		return
+	}
 	e := mpeg4audio.AudioMuxElement{MuxConfigPresent: d.inBand, StreamMuxConfig: d.config}
 	if !decodes(func() error { return e.Unmarshal(d.buf) }) {
 		d.discard()
@@ -188,6 +192,33 @@ func (d *latmDepack) push(p *packet, lost bool, at stamp) {
 		if len(sub) > 0 && len(sub[0]) > 0 && len(sub[0][0]) > 0 {
 			d.unit(piece{ts: p.ts, offset: int64(i) * d.frame, key: true, at: at, payload: sub[0][0]})
 		}
+	}
+}
+
+// frames takes an AudioMuxElement without configuration apart: for each frame
+// its length in bytes of 255 and a rest, and its bytes (ISO/IEC 14496-3 tables
+// 1.41 and 1.44, for one program of one layer). What follows is other data.
+func (d *latmDepack) frames(ts uint32, at stamp) {
+	b := d.buf
+	for i := range int64(d.config.NumSubFrames) + 1 {
+		n, more := 0, true
+		for more {
+			if len(b) == 0 {
+				d.discard()
+				return
+			}
+			n += int(b[0])
+			more = b[0] == 255
+			b = b[1:]
+		}
+		if n > len(b) {
+			d.discard()
+			return
+		}
+		if n > 0 {
+			d.unit(piece{ts: ts, offset: i * d.frame, key: true, at: at, payload: clone(b[:n])})
+		}
+		b = b[n:]
 	}
 }
 
