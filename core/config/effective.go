@@ -3,12 +3,16 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
+
+	"media-server/core/fault"
 )
 
 // Origin is the place a value came from; without a File it is the default.
 type Origin struct {
-	File      string
-	Line, Col int
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Col  int    `json:"column,omitempty"`
 }
 
 // String is "file:line", or "default".
@@ -21,12 +25,12 @@ func (o Origin) String() string {
 
 // Item is one key in force.
 type Item struct {
-	Section string
-	Key     string
-	Value   string // as written, secrets hidden; a ${reference} stays one
-	Origin  Origin
-	Default bool
-	Effect  Effect
+	Section string `json:"section"`
+	Key     string `json:"key"`
+	Value   string `json:"value"` // as written, secrets hidden; a ${reference} stays one
+	Origin  Origin `json:"origin,omitzero"`
+	Default bool   `json:"default"`
+	Effect  Effect `json:"effect"`
 
 	full string // what it came to, for comparing only
 }
@@ -43,12 +47,30 @@ func (e Effective) Get(section, key string) (Item, bool) {
 	return e[i], true
 }
 
+// Locate gives problems of a room's Validate, which names section (Where) and
+// key, the place where that key was set.
+func (e Effective) Locate(ps fault.Problems) fault.Problems {
+	for i, p := range ps {
+		if p.File != "" {
+			continue
+		}
+		if it, ok := e.Get(p.Where, p.Key); ok && it.Origin.File != "" {
+			ps[i] = p.At(it.Origin.File, it.Origin.Line, it.Origin.Col)
+		} else if p.Where != "" && !strings.HasPrefix(p.Where, "[") {
+			ps[i].Where = "[" + p.Where + "]"
+		}
+	}
+	return ps
+}
+
 // Change is a key whose value differs.
 type Change struct {
-	Section, Key string
-	Effect       Effect
-	Old, New     string // as shown; "" also when the key is not there
-	Origin       Origin // of the new value
+	Section string `json:"section"`
+	Key     string `json:"key"`
+	Effect  Effect `json:"effect"`
+	Old     string `json:"old"` // as shown; "" also when the key is not there
+	New     string `json:"new"`
+	Origin  Origin `json:"origin,omitzero"` // of the new value
 }
 
 // Diff lists what differs from e in next, in the order of next, then what next

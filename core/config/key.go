@@ -67,15 +67,20 @@ func (k *Key) Needed() *Key {
 
 // Bool binds true/false, yes/no, on/off.
 func (s *Section) Bool(name string, p *bool, doc string) *Key {
-	return s.add(&Key{Name: name, Doc: doc, Type: "true or false", Default: strconv.FormatBool(*p), Allowed: []string{"true", "false"},
-		parse: func(_ *Env, text string) *bad {
-			v, ok := ParseBool(text)
-			if !ok {
-				return &bad{"", "allowed: true, false (also yes, no, on, off)"}
+	k := &Key{Name: name, Doc: doc, Type: "true or false", Default: strconv.FormatBool(*p), Allowed: []string{"true", "false"}}
+	k.parse = func(_ *Env, text string) *bad {
+		v, ok := ParseBool(text)
+		if !ok {
+			b := &bad{"", "allowed: true, false (also yes, no, on, off)"}
+			if slices.Contains(k.notYet, text) {
+				b.what = NotYet
 			}
-			*p = v
-			return nil
-		}})
+			return b
+		}
+		*p = v
+		return nil
+	}
+	return s.add(k)
 }
 
 // Int binds a whole number within [low, high].

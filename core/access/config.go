@@ -1,0 +1,29 @@
+package access
+
+import (
+	"net/netip"
+	"time"
+
+	"media-server/core/config"
+)
+
+// Config is [auth] of media-server.ini.
+type Config struct {
+	APIOpenTo  []netip.Prefix // addresses that need no login for the API; empty. Never for a request with a forwarding header
+	SessionTTL time.Duration  // a cpanel session without a request ends after this; 12h
+	Lockout    time.Duration  // ten failed logins from one address within this time lock it out for as long; 15m; 0 = never
+}
+
+// DefaultConfig is what holds where the ini says nothing.
+func DefaultConfig() Config {
+	return Config{SessionTTL: 12 * time.Hour, Lockout: 15 * time.Minute}
+}
+
+// Bind declares the keys of [auth].
+func (c *Config) Bind(set *config.Set) {
+	s := set.Section("auth", "Who may use the API and cpanel.")
+	s.Networks("api-open-to", &c.APIOpenTo, "Addresses and networks that may use the API without a login, as administrator. Never applies to a request that came through a proxy.").Restart()
+	s.Duration("session-ttl", &c.SessionTTL, time.Minute, 365*24*time.Hour, "A cpanel session ends so long after its last request.").Restart()
+	s.Duration("lockout", &c.Lockout, 0, 24*time.Hour, "Ten failed logins from one address within this time shut it out for as long. 0 = never.").Restart()
+	s.Later("token-secret")
+}

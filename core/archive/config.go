@@ -1,0 +1,187 @@
+package archive
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"media-server/core/config"
+	"media-server/core/fault"
+)
+
+// Config is [space.NAME], [pool.NAME] and the write buffer of [limits] in
+// media-server.ini.
+type Config struct {
+	Spaces         []SpaceConfig // in the order of the files
+	Pools          []PoolConfig
+	WriteBuffer    time.Duration // how long a recording waits in memory for stuck storage; 30s. Past it the capture waits in its driver
+	WriteBufferMax int64         // bytes of that, all recordings; 512M
+
+	// Collected while binding: the sections are read one after the other and
+	// their addresses must not move.
+	spaces []*SpaceConfig
+	pools  []*PoolConfig
+}
+
+// SpaceConfig is one [space.NAME]: a place where media files lie.
+type SpaceConfig struct {
+	Name      string
+	Driver    string            // storage plugin; local
+	Path      string            // folder, absolute; local needs it
+	SizeLimit config.Size       // most the space may hold, or a share of its file system; 0 = no limit
+	Reserve   config.Size       // kept free whatever happens, or a share; 64M
+	Fsync     time.Duration     // longest time footage is not yet safe from a power cut; 500ms; -1 = never synced
+	Settings  map[string]string // the driver's own keys
+}
+
+// PoolConfig is one [pool.NAME]: spaces that recordings are spread over.
+type PoolConfig struct {
+	Name          string
+	Spaces        []string      // tried in this order
+	Overwrite     bool          // the oldest goes when space runs out; true. false stops recording instead
+	Days          time.Duration // longest time kept, whatever streams say; 0 = no limit
+	OverwriteFree config.Size   // the oldest goes while less than this is free; 10%
+	AlarmFree     config.Size   // an alarm below this, after 5 minutes; 10%
+}
+
+// FsyncOff is the Fsync of a space that is never synced.
+const FsyncOff = time.Duration(-1)
+
+// DefaultName is the pool, and space, that is there when none is configured.
+const (
+	DefaultPool  = "default"
+	DefaultSpace = "main"
+)
+
+// DefaultConfig is what holds where the ini says nothing.
+func DefaultConfig() Config {
+	return Config{WriteBuffer: 30 * time.Second, WriteBufferMax: 512 << 20}
+}
+
+func defaultSpace(name string) SpaceConfig {
+	return SpaceConfig{Name: name, Driver: "local", Reserve: config.Size{Bytes: 64 << 20}, Fsync: 500 * time.Millisecond}
+}
+
+func defaultPool(name string) PoolConfig {
+	return PoolConfig{Name: name, Overwrite: true, OverwriteFree: config.Size{Percent: 10}, AlarmFree: config.Size{Percent: 10}}
+}
+
+// Bind declares the keys. Call Complete after the load.
+func (c *Config) Bind(set *config.Set) {
+	l := set.Section("limits", "Bounds that keep one part of the server from starving another.")
+	l.Duration("write-buffer", &c.WriteBuffer, time.Second, 10*time.Minute, "How long footage waits in memory for storage that does not answer. Past it, it waits in the driver ([plugins] buffer).").Restart()
+	l.Bytes("write-buffer-max", &c.WriteBufferMax, 1<<20, "Most memory for that, all streams together.").Restart()
+
+	set.Named("space", "A place where media files lie. Without any there is space main at data-dir/media. Keys not named here are the storage driver's own.", func(name string, s *config.Section) {
+		sp := new(SpaceConfig)
+		*sp = defaultSpace(name)
+		c.spaces = append(c.spaces, sp)
+		s.String("driver", &sp.Driver, "Storage plugin that keeps the files.").Restart().Needed()
+		s.Path("path", &sp.Path, "Folder of the space; it must be there and be empty, or hold a space made before.").Restart()
+		s.Size("size-limit", &sp.SizeLimit, "Most the space may hold, or a share of its file system. 0 = no limit but the disk's.").Restart()
+		s.Size("reserve", &sp.Reserve, "Kept free whatever happens, for other programs and for what deleting itself needs.").Restart()
+		s.Duration("fsync", &sp.Fsync, 50*time.Millisecond, time.Minute, "Footage is safe from a power cut after this time at the latest. Shorter costs disk writes; off leaves it to the kernel (about 30 s).").Restart().
+			Word("off", func() { sp.Fsync = FsyncOff })
+		s.Rest(config.Rest{Doc: "The storage driver's own keys.", Effect: config.RestartServer, Into: &sp.Settings})
+	})
+	set.Named("pool", "Spaces that recordings are spread over; a stream names its pool in dvr-pool. Without any there is pool default with all spaces.", func(name string, s *config.Section) {
+		p := new(PoolConfig)
+		*p = defaultPool(name)
+		c.pools = append(c.pools, p)
+		s.List("spaces", &p.Spaces, "Names of its spaces; the first that can be written to takes the footage. The only pool may leave it out: it has all.").Restart()
+		s.Bool("overwrite", &p.Overwrite, "When space runs out the oldest footage goes; false = recording stops instead, with an alarm.").Restart()
+		s.Duration("days", &p.Days, 0, 0, "Longest time any footage of the pool is kept. 0 = as the streams say.").Restart()
+		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free.").Restart()
+		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.").Restart()
+		s.Later("lock-max", "archive-to", "archive-after", "archive-at", "groom-after", "encrypt", "sign", "stage")
+	})
+}
+
+// Complete takes over the sections that were read and adds what is there when
+// none is configured: space main at dataDir/media, pool default with all spaces.
+func (c *Config) Complete(dataDir string) {
+	c.Spaces, c.Pools = nil, nil
+	for _, s := range c.spaces {
+		c.Spaces = append(c.Spaces, *s)
+	}
+	for _, p := range c.pools {
+		c.Pools = append(c.Pools, *p)
+	}
+	if len(c.Spaces) == 0 {
+		sp := defaultSpace(DefaultSpace)
+		sp.Path = filepath.Join(dataDir, "media")
+		c.Spaces = []SpaceConfig{sp}
+	}
+	if len(c.Pools) == 0 {
+		c.Pools = []PoolConfig{defaultPool(DefaultPool)}
+	}
+	if len(c.Pools) == 1 && len(c.Pools[0].Spaces) == 0 {
+		for _, s := range c.Spaces {
+			c.Pools[0].Spaces = append(c.Pools[0].Spaces, s.Name)
+		}
+	}
+}
+
+// Pool returns the named pool.
+func (c *Config) Pool(name string) (PoolConfig, bool) {
+	i := slices.IndexFunc(c.Pools, func(p PoolConfig) bool { return p.Name == name })
+	if i < 0 {
+		return PoolConfig{}, false
+	}
+	return c.Pools[i], true
+}
+
+// Validate lists what the keys say together that cannot be. It is called after
+// Complete.
+func (c *Config) Validate() fault.Problems {
+	var ps fault.Problems
+	names := make([]string, 0, len(c.Spaces))
+	used := map[string]string{}
+	for i, s := range c.Spaces {
+		section := "space." + s.Name
+		names = append(names, s.Name)
+		if s.Path == "" && s.Driver == "local" {
+			ps.Add(fault.Problem{Where: section, Key: "path", What: fmt.Sprintf("space %q has no path", s.Name), Hint: "write path = /folder"})
+		}
+		for _, other := range c.Spaces[:i] {
+			if s.Path != "" && s.Driver == other.Driver && overlap(s.Path, other.Path) {
+				ps.Add(fault.Problem{Where: section, Key: "path", What: fmt.Sprintf("path %s overlaps that of space %q", s.Path, other.Name), Hint: "each space needs a folder of its own"})
+			}
+		}
+	}
+	for _, p := range c.Pools {
+		section := "pool." + p.Name
+		if len(p.Spaces) == 0 {
+			ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("pool %q has no spaces", p.Name), Hint: "write spaces = " + strings.Join(names, ", ")})
+		}
+		for i, name := range p.Spaces {
+			switch {
+			case !slices.Contains(names, name):
+				hint := "spaces: " + strings.Join(names, ", ")
+				if n := config.Nearest(name, names); n != "" {
+					hint = fmt.Sprintf("did you mean %q?", n)
+				}
+				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("there is no space %q", name), Hint: hint})
+			case slices.Contains(p.Spaces[:i], name):
+				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("space %q is there twice", name)})
+			case used[name] != "":
+				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("space %q belongs to pool %q already", name, used[name]), Hint: "a space belongs to one pool"})
+			}
+			used[name] = p.Name
+		}
+	}
+	for _, name := range names {
+		if used[name] == "" {
+			ps.Add(fault.Problem{Level: fault.Warning, Where: "space." + name, Key: "path", What: fmt.Sprintf("space %q is in no pool, nothing is recorded there", name)})
+		}
+	}
+	return ps
+}
+
+// overlap tells whether one folder is the other or lies in it.
+func overlap(a, b string) bool {
+	a, b = filepath.Clean(a)+"/", filepath.Clean(b)+"/"
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+}
