@@ -46,6 +46,7 @@ type Start struct {
 type Expect struct {
 	Track        int
 	NextTime     int64  // ticks since the run's zero
+	NextSeq      uint64 // first sequence number not held; units before it are dropped as duplicates
 	LastDuration uint32 // ticks; used when the run ends before a second unit arrives; 0 = not known
 }
 
@@ -61,13 +62,12 @@ const (
 	DropWaiting         // before the first key frame, or before parameters are known
 	DropNoSet           // its track was left out of the file: its parameters are still unknown
 	DropDuplicate       // sequence number already held
-	DropEarly           // wholly before what is stored already
 	DropBadPayload      // not in MP4 sample form (NAL lengths do not add up)
 )
 
 func (d Drop) String() string {
 	return [...]string{"stored", "no such track", "empty", "too big", "waiting for a key frame",
-		"parameters unknown", "duplicate", "before the end of what is stored", "malformed"}[d]
+		"parameters unknown", "duplicate", "malformed"}[d]
 }
 
 // Event tells what a Write meant beyond the unit itself. The zero value: the
