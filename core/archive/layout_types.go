@@ -43,6 +43,8 @@ type SegmentLayout struct {
 	Independent   bool
 	Complete      bool
 	First, Last   int
+
+	video bool // Span is that of video
 }
 
 // Bytes is the range of file offsets that the segment takes.

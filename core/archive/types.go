@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"media-server/core/media"
+	"media-server/core/mux"
 )
 
 // FileID names a media file: core epoch << 32 | counter.
@@ -15,7 +16,7 @@ type FileID uint64
 func (f FileID) String() string { return fmt.Sprintf("%016x", uint64(f)) }
 
 // InitID names a set of track parameters: the first eight bytes of the SHA-256
-// of the init segment (ftyp and moov) at the start of the file.
+// of the init segment that mux.Init makes of them.
 type InitID uint64
 
 func (i InitID) String() string { return fmt.Sprintf("%016x", uint64(i)) }
@@ -161,7 +162,9 @@ type Resume struct {
 	Segment       uint64 // of the last part
 	Discontinuity uint64
 	PartIndex     int // of the next part in that segment
+	SegmentStart  media.Wall
+	Fragments     uint32 // moof sequence number of the last fragment
 	Tracks        []media.Track
-	Expect        []Expect // per track: tfdt of the next unit
+	Expect        []mux.Expect
 	LastEnd       media.Wall
 }

@@ -1,0 +1,333 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"media-server/core/fault"
+)
+
+// Archive is the media database. All methods are safe for concurrent use.
+type Archive struct {
+	o          Options
+	log        *slog.Logger
+	spaceLimit int64
+	cat        *catalogue
+	state      *stateStore
+	layouts    *layoutCache
+	spaces     []*space
+	closed     atomic.Bool
+	counter    atomic.Uint32
+	counters   counters
+
+	mu      sync.Mutex
+	streams map[string]*stream
+	files   map[FileID]*file // growing, sealing, sealed but not yet in the catalogue
+	pins    map[FileID]*pinned
+	usage   map[string]int64 // bytes of streams that have a limit
+
+	ensured chan struct{} // asks retention to look at once
+	mend    chan string   // spaces to rebuild in the background; "" = all
+	dbs     context.CancelFunc
+	dbDone  sync.WaitGroup
+	rebuild sync.Mutex // one rebuild at a time
+	planMu  sync.Mutex // one plan is carried out at a time
+}
+
+type counters struct {
+	behind, tornTails, setAside, recovered, cutResponses, deleted, deletedBytes atomic.Int64
+	gapNanos                                                                    atomic.Int64
+}
+
+// Open opens the databases, makes the spaces ready and recovers what was
+// growing in them. A space that does not answer is not an error: it is tried
+// again by Run. The writers of the databases start here and end with Close.
+func Open(ctx context.Context, o Options) (*Archive, error) {
+	a, err := newArchive(o)
+	if err != nil {
+		return nil, err
+	}
+	o = a.o
+	if a.state, err = openState(ctx, &o); err != nil {
+		return nil, fault.Wrap(err, "state.db", "the archive's state cannot be opened", "restore it from a backup, or move it away: locks and gap causes are then read from the ledgers of the spaces")
+	}
+	if a.cat, err = openCatalogue(ctx, &o); err != nil {
+		a.state.close()
+		return nil, fault.Wrap(err, "catalogue.db", "the catalogue cannot be opened", "move it away: it is rebuilt from the media files")
+	}
+	dbCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.dbs = cancel
+	a.dbDone.Go(func() { a.state.run(dbCtx, nil) })
+	a.dbDone.Go(func() { a.cat.run(dbCtx, a.mendCatalogue) })
+	if a.cat.fresh || a.state.fresh {
+		a.wantRebuild("")
+	}
+	var wg sync.WaitGroup
+	for _, s := range a.spaces {
+		wg.Go(func() { a.openSpace(ctx, s) })
+	}
+	wg.Wait()
+	a.settleRows(ctx)
+	return a, ctx.Err()
+}
+
+func newArchive(o Options) (*Archive, error) {
+	if o.WriteBuffer <= 0 {
+		o.WriteBuffer = 30 * time.Second
+	}
+	if o.WriteBufferMax <= 0 {
+		o.WriteBufferMax = 512 << 20
+	}
+	if o.ResumeGrace <= 0 {
+		o.ResumeGrace = time.Minute
+	}
+	if o.LayoutCache <= 0 {
+		o.LayoutCache = 32 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Epoch == 0 || o.Epoch >= 1<<32 {
+		return nil, fmt.Errorf("archive: epoch %d is not in 1..2^32-1", o.Epoch)
+	}
+	if len(o.Spaces) == 0 {
+		return nil, fault.New("archive", "there is no storage space", "add a [space.NAME] section")
+	}
+	a := &Archive{o: o, log: o.Log, spaceLimit: o.WriteBufferMax / int64(len(o.Spaces)), layouts: newLayoutCache(o.LayoutCache),
+		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{},
+		ensured: make(chan struct{}, 1), mend: make(chan string, 8)}
+	for _, cfg := range o.Spaces {
+		a.spaces = append(a.spaces, newSpace(a, cfg))
+	}
+	if len(a.o.Pools) == 0 {
+		a.o.Pools = []Pool{{Name: "default", Spaces: []string{o.Spaces[0].Name}, Overwrite: true, OverwriteFree: Threshold{Percent: 10}, AlarmFree: Threshold{Percent: 10}}}
+	}
+	for _, p := range a.o.Pools {
+		if len(p.Spaces) == 0 {
+			return nil, fault.New("pool."+p.Name, "the pool has no space", "name at least one in spaces =")
+		}
+		for _, name := range p.Spaces {
+			if a.space(name) == nil {
+				return nil, fault.New("pool."+p.Name, fmt.Sprintf("there is no space %q", name), "add a [space."+name+"] section")
+			}
+		}
+	}
+	return a, nil
+}
+
+func (a *Archive) space(name string) *space {
+	for _, s := range a.spaces {
+		if s.cfg.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// openSpace opens a space at start, within a bound so that one that hangs
+// does not keep the others from recording.
+func (a *Archive) openSpace(ctx context.Context, s *space) {
+	octx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	info, err := s.st.Open(octx, a.o.Epoch, s.cfg.Create)
+	if err == nil {
+		err = a.recoverSpace(octx, s, true)
+	}
+	if err != nil {
+		s.setFailing("error", "cannot be opened", err)
+		return
+	}
+	s.mu.Lock()
+	s.opened, s.info = true, info
+	s.mu.Unlock()
+	if u, err := s.st.Usage(octx); err == nil {
+		s.setUsage(u)
+	}
+}
+
+// Run does the archive's work until ctx ends: sending, sealing, retention,
+// rebuilding. Whoever records closes the recorders first. What is queued then
+// has a few seconds to get to storage.
+func (a *Archive) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	for _, s := range a.spaces {
+		wg.Go(func() { s.run(work) })
+		for range sealers {
+			wg.Go(func() { s.sealLoop(work) })
+		}
+	}
+	wg.Go(func() { a.retention(ctx) })
+	wg.Go(func() { a.mender(ctx) })
+	<-ctx.Done()
+	a.closed.Store(true)
+	a.drain(5 * time.Second)
+	stop()
+	wg.Wait()
+	return nil
+}
+
+// drain waits until nothing is queued any more, or for d.
+func (a *Archive) drain(d time.Duration) {
+	deadline := time.Now().Add(d)
+	for time.Now().Before(deadline) {
+		left := 0
+		for _, s := range a.spaces {
+			s.mu.Lock()
+			if s.failing == "" && s.opened {
+				left += len(s.q) + len(s.seals)
+			}
+			s.mu.Unlock()
+		}
+		if left == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Close ends the databases' writers. Call it after Run has returned (or
+// instead of it).
+func (a *Archive) Close() {
+	a.closed.Store(true)
+	a.dbs()
+	a.dbDone.Wait()
+	a.cat.close()
+	a.state.close()
+	a.releaseAll()
+}
+
+// releaseAll lets go of parts that storage never took.
+func (a *Archive) releaseAll() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, st := range a.streams {
+		st.mu.Lock()
+		for _, e := range st.ahead {
+			e.part.Release()
+		}
+		st.ahead = nil
+		st.mu.Unlock()
+	}
+}
+
+func (a *Archive) notify(n Notice) {
+	if a.o.Notify != nil {
+		a.o.Notify(n)
+	}
+}
+
+// nextFile mints a file id.
+func (a *Archive) nextFile() FileID { return FileID(a.o.Epoch<<32 | uint64(a.counter.Add(1))) }
+
+func (a *Archive) addFile(f *file) {
+	a.mu.Lock()
+	a.files[f.id] = f
+	a.mu.Unlock()
+}
+
+// file finds a file that is still in memory.
+func (a *Archive) file(id FileID) *file {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.files[id]
+}
+
+// forget drops a file that the catalogue describes now.
+func (a *Archive) forget(f *file) {
+	f.st.mu.Lock()
+	for i, g := range f.st.files {
+		if g == f {
+			f.st.files = append(f.st.files[:i:i], f.st.files[i+1:]...)
+			break
+		}
+	}
+	f.st.mu.Unlock()
+	a.mu.Lock()
+	delete(a.files, f.id)
+	a.mu.Unlock()
+}
+
+// pool finds a pool by name; "" is the first.
+func (a *Archive) pool(name string) (*Pool, error) {
+	for i := range a.o.Pools {
+		if name == "" || a.o.Pools[i].Name == name {
+			return &a.o.Pools[i], nil
+		}
+	}
+	return nil, fault.New("pool "+name, "there is no such pool", "add a [pool."+name+"] section or change dvr-pool")
+}
+
+// pick chooses the space that a stream's next file goes to: the one it is in
+// while that works, else the first usable one of its pool, else the first: its
+// queue waits for it.
+func (a *Archive) pick(st *stream) *space {
+	p, err := a.pool(st.rules.Pool)
+	if err != nil {
+		return nil
+	}
+	var first *space
+	for _, name := range p.Spaces {
+		s := a.space(name)
+		if first == nil {
+			first = s
+		}
+		if s.usable() {
+			return s
+		}
+	}
+	return first
+}
+
+// mendCatalogue replaces a catalogue that turned out to be damaged, in its
+// writer goroutine; the rebuild follows in the background.
+func (a *Archive) mendCatalogue(cause error) {
+	a.log.Error("catalogue is damaged and is rebuilt from the media files", "err", cause)
+	a.cat.close()
+	ctx := context.Background()
+	if err := errors.Join(a.cat.putAside(), a.cat.connect(ctx, catVersion), a.cat.load()); err != nil {
+		a.log.Error("catalogue cannot be made anew", "err", err)
+		return
+	}
+	a.mu.Lock()
+	var open []*file
+	for _, f := range a.files {
+		open = append(open, f)
+	}
+	a.mu.Unlock()
+	for _, f := range open {
+		a.cat.reopened(f)
+	}
+	a.wantRebuild("")
+}
+
+func (a *Archive) wantRebuild(space string) {
+	select {
+	case a.mend <- space:
+	default: // enough are waiting already
+	}
+}
+
+// mender rebuilds what was found missing or damaged, in the background.
+func (a *Archive) mender(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name := <-a.mend:
+			if err := a.Rebuild(ctx, name, nil); err != nil && ctx.Err() == nil {
+				a.log.Warn("rebuild did not finish, it is tried again", "space", name, "err", err)
+				if !sleep(ctx, 30*time.Second) {
+					return
+				}
+				a.wantRebuild(name)
+			}
+		}
+	}
+}

@@ -1,0 +1,377 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"media-server/core/media"
+)
+
+// catVersion is the schema of catalogue.db. A catalogue is a cache: an older
+// one is made anew from the files rather than migrated.
+const catVersion = 1
+
+const catSchema = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE streams (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, rules TEXT NOT NULL DEFAULT '', longest INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE spaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, gen INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE inits (id INTEGER PRIMARY KEY, tracks BLOB NOT NULL);
+CREATE TABLE files (
+  id     INTEGER PRIMARY KEY,
+  stream INTEGER NOT NULL,
+  space  INTEGER NOT NULL,
+  t0     INTEGER NOT NULL,        -- ns
+  t1     INTEGER NOT NULL,
+  size   INTEGER NOT NULL,
+  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says
+  gen    INTEGER NOT NULL,        -- scan that saw it last
+  init   INTEGER NOT NULL,
+  zero   INTEGER NOT NULL,
+  run    BLOB NOT NULL,
+  name   TEXT NOT NULL,
+  segs   BLOB NOT NULL
+);
+CREATE INDEX files_time ON files (stream, t0, t1, flags, size);
+CREATE INDEX files_space ON files (space, t0, flags, size);
+CREATE INDEX files_name ON files (space, name)`
+
+// Flags of a file's row.
+const (
+	rowOpen  = 1
+	rowGoing = 2 // its deletion is decided
+	rowHoles = 4
+)
+
+// catalogue is catalogue.db: what the media files say, to be found by stream
+// and time. It may be deleted at any time.
+type catalogue struct {
+	*database
+	mu      sync.Mutex
+	streams map[string]int64
+	spaces  map[string]int64
+	gens    map[string]int64
+	inits   map[InitID][]media.Track
+	longest map[int64]int64 // stream: longest file, ns; a query looks back as far
+}
+
+func openCatalogue(ctx context.Context, o *Options) (*catalogue, error) {
+	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "catalogue.db"), catSchema, catVersion, true, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	c := &catalogue{database: d}
+	return c, c.load()
+}
+
+// load reads the small tables; files are never read as a whole.
+func (c *catalogue) load() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streams, c.spaces, c.gens = map[string]int64{}, map[string]int64{}, map[string]int64{}
+	c.inits, c.longest = map[InitID][]media.Track{}, map[int64]int64{}
+	err := each(c.reader(), "SELECT id, uid, longest FROM streams", func(rows *sql.Rows) error {
+		var id, longest int64
+		var uid string
+		err := rows.Scan(&id, &uid, &longest)
+		c.streams[uid], c.longest[id] = id, longest
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return each(c.reader(), "SELECT id, name, gen FROM spaces", func(rows *sql.Rows) error {
+		var id, gen int64
+		var name string
+		err := rows.Scan(&id, &name, &gen)
+		c.spaces[name], c.gens[name] = id, gen
+		return err
+	})
+}
+
+func each(db *sql.DB, query string, fn func(*sql.Rows) error, args ...any) error {
+	rows, err := db.Query(query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// streamID finds or makes the number of a uid; within the writer only.
+func (c *catalogue) streamID(tx *sql.Tx, uid string) (int64, error) {
+	c.mu.Lock()
+	id, ok := c.streams[uid]
+	c.mu.Unlock()
+	if ok {
+		return id, nil
+	}
+	err := tx.QueryRow("INSERT INTO streams (uid) VALUES (?) ON CONFLICT (uid) DO UPDATE SET uid = uid RETURNING id", uid).Scan(&id)
+	return id, err
+}
+
+func (c *catalogue) spaceID(tx *sql.Tx, name string) (id, gen int64, err error) {
+	c.mu.Lock()
+	id, ok := c.spaces[name]
+	gen = c.gens[name]
+	c.mu.Unlock()
+	if ok {
+		return id, gen, nil
+	}
+	err = tx.QueryRow("INSERT INTO spaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id, gen", name).Scan(&id, &gen)
+	return id, gen, err
+}
+
+// committed takes over numbers that a transaction made.
+func (c *catalogue) committed(uid string, stream int64, space string, spaceID, length int64) {
+	c.mu.Lock()
+	c.streams[uid], c.spaces[space] = stream, spaceID
+	c.longest[stream] = max(c.longest[stream], length)
+	c.mu.Unlock()
+}
+
+// row is a file as the catalogue holds it.
+type row struct {
+	ID    FileID
+	UID   string
+	Space string
+	Span  media.Span
+	Size  int64
+	Flags int64
+	Init  InitID
+	Zero  media.Wall
+	Run   media.RunID
+	Name  string
+	Segs  []byte
+	Rules string // when not "": of a stream that has none yet
+}
+
+// put inserts or replaces a row, in the writer. A row of another file with the
+// same number (a space of an earlier installation) is given a new number.
+func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
+	stream, err := c.streamID(tx, r.UID)
+	if err != nil {
+		return err
+	}
+	space, gen, err := c.spaceID(tx, r.Space)
+	if err != nil {
+		return err
+	}
+	if fresh != nil {
+		if err := c.number(tx, r, space, fresh); err != nil {
+			return err
+		}
+	}
+	length := int64(r.Span.To - r.Span.From)
+	_, err = tx.Exec(`INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
+		stream=excluded.stream, space=excluded.space, t0=excluded.t0, t1=excluded.t1, size=excluded.size,
+		flags=excluded.flags, gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
+		run=excluded.run, name=excluded.name, segs=excluded.segs`,
+		int64(r.ID), stream, space, int64(r.Span.From), int64(r.Span.To), r.Size, r.Flags, gen,
+		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs)
+	if err != nil {
+		return err
+	}
+	if _, err = tx.Exec("UPDATE streams SET longest = ? WHERE id = ? AND longest < ?", length, stream, length); err != nil {
+		return err
+	}
+	if r.Rules != "" {
+		if _, err = tx.Exec("UPDATE streams SET rules = ? WHERE id = ? AND rules = ''", r.Rules, stream); err != nil {
+			return err
+		}
+	}
+	c.committed(r.UID, stream, r.Space, space, length)
+	return nil
+}
+
+// number keeps the number a file has under its name, and gives it a new one
+// when another file holds its own.
+func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID) error {
+	var id int64
+	err := tx.QueryRow("SELECT id FROM files WHERE space = ? AND name = ?", space, r.Name).Scan(&id)
+	if err == nil {
+		r.ID = FileID(id)
+		return nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	var name string
+	err = tx.QueryRow("SELECT name FROM files WHERE id = ? AND NOT flags & 1", int64(r.ID)).Scan(&name)
+	switch {
+	case err == nil && name != r.Name:
+		r.ID = fresh()
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return nil
+}
+
+// opened writes the row of a file that begins.
+func (c *catalogue) opened(f *file, start media.Wall) {
+	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: media.Span{From: start, To: start}, Flags: rowOpen,
+		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}}
+	c.later(func(tx *sql.Tx) error { return c.put(tx, r, nil) }, func(error) { close(f.rowOpen) })
+}
+
+// init remembers track parameters.
+func (c *catalogue) init(id InitID, tracks []media.Track) {
+	c.mu.Lock()
+	_, known := c.inits[id]
+	if !known {
+		if len(c.inits) > 10000 {
+			clear(c.inits) // they are in the database as well
+		}
+		c.inits[id] = append([]media.Track(nil), tracks...)
+	}
+	c.mu.Unlock()
+	if known {
+		return
+	}
+	b := appendTracks(nil, tracks)
+	c.later(func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT OR IGNORE INTO inits VALUES (?,?)", int64(id), b)
+		return err
+	}, nil)
+}
+
+// tracks finds the parameters behind an init id.
+func (c *catalogue) tracks(id InitID) ([]media.Track, error) {
+	c.mu.Lock()
+	t, ok := c.inits[id]
+	c.mu.Unlock()
+	if ok {
+		return t, nil
+	}
+	var b []byte
+	if err := c.reader().QueryRow("SELECT tracks FROM inits WHERE id = ?", int64(id)).Scan(&b); err != nil {
+		return nil, fmt.Errorf("track parameters %s: %w", id, err)
+	}
+	t, err := parseTracks(b)
+	if err == nil {
+		c.mu.Lock()
+		c.inits[id] = t
+		c.mu.Unlock()
+	}
+	return t, err
+}
+
+// rules remembers how a stream's footage is kept when its settings are gone.
+func (c *catalogue) rules(uid string, r Rules) {
+	text := r.text()
+	c.later(func(tx *sql.Tx) error {
+		id, err := c.streamID(tx, uid)
+		if err == nil {
+			_, err = tx.Exec("UPDATE streams SET rules = ? WHERE id = ?", text, id)
+		}
+		return err
+	}, nil)
+}
+
+// id is the number of a stream; ok is false when the catalogue has none.
+func (c *catalogue) id(uid string) (int64, int64, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id, ok := c.streams[uid]
+	return id, c.longest[id], ok
+}
+
+const rowColumns = "f.id, s.uid, p.name, f.t0, f.t1, f.size, f.flags, f.init, f.zero, f.run, f.name, f.segs"
+
+const rowTables = " FROM files f JOIN streams s ON s.id = f.stream JOIN spaces p ON p.id = f.space "
+
+func scanRow(rows interface{ Scan(...any) error }) (*row, error) {
+	r := &row{}
+	var id, t0, t1, init, zero int64
+	var run []byte
+	err := rows.Scan(&id, &r.UID, &r.Space, &t0, &t1, &r.Size, &r.Flags, &init, &zero, &run, &r.Name, &r.Segs)
+	r.ID, r.Span, r.Init, r.Zero = FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, InitID(init), media.Wall(zero)
+	copy(r.Run[:], run)
+	return r, err
+}
+
+// overlapping lists the sealed files of a stream that share time with sp.
+func (c *catalogue) overlapping(uid string, sp media.Span) ([]*row, error) {
+	id, longest, ok := c.id(uid)
+	if !ok {
+		return nil, nil
+	}
+	var out []*row
+	err := each(c.reader(), "SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.t0 < ? AND f.t0 >= ? AND f.t1 > ? AND f.flags & 3 = 0 ORDER BY f.t0",
+		func(rows *sql.Rows) error {
+			r, err := scanRow(rows)
+			out = append(out, r)
+			return err
+		}, id, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
+	return out, err
+}
+
+func floorSub(a, b int64) int64 {
+	if a < b-1<<62 {
+		return -1 << 62
+	}
+	return a - b
+}
+
+// get finds a file by number; sql.ErrNoRows when there is none.
+func (c *catalogue) get(id FileID) (*row, error) {
+	return scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(id)))
+}
+
+// newest finds the last file of a stream.
+func (c *catalogue) newest(uid string) (*row, error) {
+	id, _, ok := c.id(uid)
+	if !ok {
+		return nil, sql.ErrNoRows
+	}
+	return scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.flags & 3 = 0 ORDER BY f.t0 DESC LIMIT 1", id))
+}
+
+// bounds is the first and the last time of the sealed files of a stream.
+func (c *catalogue) bounds(uid string) (media.Span, bool) {
+	id, longest, ok := c.id(uid)
+	if !ok {
+		return media.Span{}, false
+	}
+	var t0, last, t1 sql.NullInt64
+	c.reader().QueryRow("SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 LIMIT 1", id).Scan(&t0)
+	c.reader().QueryRow("SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 DESC LIMIT 1", id).Scan(&last)
+	c.reader().QueryRow("SELECT max(t1) FROM files WHERE stream = ? AND t0 >= ? AND flags & 3 = 0", id, last.Int64-longest).Scan(&t1)
+	return media.Span{From: media.Wall(t0.Int64), To: media.Wall(t1.Int64)}, t0.Valid && t1.Valid
+}
+
+// spans calls fn with the span of each sealed file of a stream that shares
+// time with sp, oldest first, and what must be looked up to see its holes.
+func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.Span, holes bool)) error {
+	sid, longest, ok := c.id(uid)
+	if !ok {
+		return nil
+	}
+	return each(c.reader(), "SELECT id, t0, t1, flags FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0 ORDER BY t0",
+		func(rows *sql.Rows) error {
+			var id, t0, t1, flags int64
+			err := rows.Scan(&id, &t0, &t1, &flags)
+			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags&rowHoles != 0)
+			return err
+		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
+}
+
+// remove deletes rows.
+func (c *catalogue) remove(ctx context.Context, ids []FileID) error {
+	return c.now(ctx, func(tx *sql.Tx) error {
+		for _, id := range ids {
+			if _, err := tx.Exec("DELETE FROM files WHERE id = ?", int64(id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,214 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+
+	"media-server/core/media"
+	"media-server/core/mux"
+)
+
+// failOver takes everything that waits for a broken space to the next usable
+// space of each stream's pool. Without one it stays: the space may come back.
+func (s *space) failOver(ctx context.Context) {
+	s.mu.Lock()
+	q := s.q
+	s.mu.Unlock()
+	if len(q) == 0 || ctx.Err() != nil {
+		return
+	}
+	moved := map[*file]bool{}
+	for _, c := range q {
+		if c.f != nil && !moved[c.f] {
+			moved[c.f] = true
+			if to := s.a.elsewhere(c.f.st, s); to != nil {
+				s.moveFile(c.f, to)
+			}
+		}
+	}
+}
+
+// abandon gives up one file of a space that works: what waits for it goes into
+// a new file, in the same space.
+func (s *space) abandon(name string) {
+	s.mu.Lock()
+	var f *file
+	for _, c := range s.q {
+		if c.f != nil && c.f.openName == name {
+			f = c.f
+			break
+		}
+	}
+	s.mu.Unlock()
+	if f != nil {
+		s.moveFile(f, s)
+		return
+	}
+	// A ledger: begin another one and write again what waits.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.led = nil
+	q := s.q[:0:0]
+	for _, c := range s.q {
+		if c.led == nil || c.led.name != name {
+			q = append(q, c)
+		} else {
+			s.bytes -= c.size // state.db has it
+		}
+	}
+	s.q = q
+}
+
+// elsewhere is the next usable space of a stream's pool.
+func (a *Archive) elsewhere(st *stream, not *space) *space {
+	p, err := a.pool(st.rulesNow().Pool)
+	if err != nil {
+		return nil
+	}
+	for _, name := range p.Spaces {
+		if s := a.space(name); s != not && s.usable() {
+			return s
+		}
+	}
+	return nil
+}
+
+func (st *stream) rulesNow() Rules {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.rules
+}
+
+// moveFile writes what is not durable of a file again, into a new file in
+// another space. It begins inside a segment if it must: a file that starts
+// without a key frame is better than frames lost. The old file is good up to
+// its durable end; that it is cut there is noted in the ledger, so that
+// nothing shows twice when its space comes back.
+func (s *space) moveFile(f *file, to *space) {
+	st := f.st
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	f.mu.Lock()
+	cut := f.cutLocked()
+	wasCurrent := st.cur == f
+	f.state = abandoned
+	f.mu.Unlock()
+	ents := s.takeOut(f, cut)
+	st.a.state.add(&fact{Type: factCut, File: f.id, Size: cut})
+	to.note(&fact{Type: factCut, UID: st.uid, File: f.id, Size: cut})
+	st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
+		Message: fmt.Sprintf("recording of %s goes on in space %s, %d bytes into %s", st.uid, to.cfg.Name, cut, f.openName),
+		Data:    map[string]any{"from": s.cfg.Name, "space": to.cfg.Name}})
+	if wasCurrent {
+		st.cur = nil
+	}
+	if cut <= f.first {
+		st.dropFile(f)
+	}
+	if len(ents) == 0 {
+		return
+	}
+	st.prev, st.prevSum = f.id, [32]byte{}
+	nf := st.newFile(to, ents[0].part, f.header.Run, f.header.Zero, f.header.Tracks, f.init)
+	for _, e := range ents {
+		st.rewrite(nf, e)
+	}
+	switch {
+	case wasCurrent:
+		st.cur = nf
+	default: // it was complete but for these parts
+		cur := st.cur
+		st.cur = nf
+		st.sealLocked(false)
+		st.cur = cur
+	}
+}
+
+// cutLocked forgets the fragments of parts that are not durable and returns
+// where the file ends then.
+func (f *file) cutLocked() int64 {
+	durable := max(f.synced, f.first)
+	n := len(f.frags)
+	for n > 0 && f.frags[n-1].End() > durable {
+		n--
+	}
+	// Never inside a part: it is written again whole.
+	for n > 0 && n < len(f.frags) && f.marks[n].Flags&partFirst == 0 {
+		n--
+	}
+	f.frags, f.marks = f.frags[:n:n], f.marks[:n:n]
+	for k := len(f.segs) - 1; k >= 0; k-- {
+		if f.segs[k].First >= n {
+			f.segs = f.segs[:k:k]
+			continue
+		}
+		f.segs[k].Last = min(f.segs[k].Last, n)
+	}
+	for i := range f.segs {
+		if i == len(f.segs)-1 {
+			seg := f.segs[i]
+			seg.Span.To, seg.video = seg.Span.From, false
+			for j := seg.First; j < seg.Last; j++ {
+				f.stretch(&seg, &f.frags[j])
+			}
+			f.segs = append(f.segs[:i:i], seg)
+		}
+	}
+	f.size, f.indexAt, f.pending = f.first, 0, nil
+	if n > 0 {
+		f.size = f.frags[n-1].End()
+	}
+	f.written = f.size
+	return f.size
+}
+
+// takeOut removes a file's chunks from the queue and returns the parts, oldest
+// first, that lie behind cut.
+func (s *space) takeOut(f *file, cut int64) []*entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ents []*entry
+	q := make([]*chunk, 0, len(s.q))
+	for _, c := range s.q {
+		if c.f != f {
+			q = append(q, c)
+			continue
+		}
+		s.bytes -= c.size
+		if c.ent != nil && (len(ents) == 0 || ents[len(ents)-1] != c.ent) {
+			ents = append(ents, c.ent)
+		}
+	}
+	s.q, s.sent, s.wr = q, 0, 0
+	for i, g := range s.seals {
+		if g == f {
+			s.seals = append(s.seals[:i:i], s.seals[i+1:]...)
+			break
+		}
+	}
+	return ents
+}
+
+// rewrite lays a part out in another file. Its headers are copied: somebody
+// may be reading the part, and durable-to means another file now.
+func (st *stream) rewrite(f *file, e *entry) {
+	frags := append([]media.Fragment(nil), e.part.Fragments...)
+	for i := range frags {
+		frags[i].Head = append([]byte(nil), frags[i].Head...)
+		mux.SetDurable(frags[i].Head, 0)
+	}
+	f.sp.push(st.lay(f, e, frags))
+}
+
+// dropFile forgets a file of which nothing is durable.
+func (st *stream) dropFile(f *file) {
+	for i, g := range st.files {
+		if g == f {
+			st.files = append(st.files[:i:i], st.files[i+1:]...)
+			break
+		}
+	}
+	st.a.mu.Lock()
+	delete(st.a.files, f.id)
+	st.a.mu.Unlock()
+}

@@ -1,0 +1,166 @@
+package archive
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"media-server/core/media"
+)
+
+// A ledger holds what media files cannot say by themselves: why footage is
+// missing, where a file ends that its space failed under. It lies in the space
+// beside the footage, so that a rebuild needs nothing else (FORMAT.md).
+const (
+	ledgerMagic  = "MSLEDGR1"
+	ledgerHead   = 8 + 16 + 8 // magic, node, epoch
+	ledgerPrefix = "ledger/"
+	ledgerSuffix = ".ledger"
+	ledgerMax    = 1 << 20 // then the next one is begun
+
+	ledgerFixed = 4 // length u16, type u8, version u8
+	ledgerCRC   = 4
+
+	factMark = 1 // footage missing from At on is missing for Cause
+	factGap  = 2 // between At and Until units are missing for Cause
+	factCut  = 3 // File is good up to Size only: the rest was written elsewhere
+)
+
+// fact is one record of a ledger.
+type fact struct {
+	Type      uint8
+	UID       string
+	At, Until media.Wall
+	Cause     GapCause
+	File      FileID
+	Size      int64
+}
+
+// appendFact appends a record: length, type, version, fields, CRC32C of all
+// that. Length counts the whole record.
+func appendFact(b []byte, f *fact) []byte {
+	at := len(b)
+	b = append(b, 0, 0, f.Type, 1)
+	be := binary.BigEndian
+	b = be.AppendUint64(b, uint64(f.At))
+	b = be.AppendUint64(b, uint64(f.Until))
+	b = be.AppendUint64(b, uint64(f.File))
+	b = be.AppendUint64(b, uint64(f.Size))
+	b = append(b, byte(len(f.UID)))
+	b = append(b, f.UID...)
+	b = append(b, byte(len(f.Cause)))
+	b = append(b, f.Cause...)
+	be.PutUint16(b[at:], uint16(len(b)-at+ledgerCRC))
+	return be.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+}
+
+// ledgerHeader is what a ledger starts with.
+func ledgerHeader(node [16]byte, epoch uint64) []byte {
+	b := append([]byte(ledgerMagic), node[:]...)
+	return binary.BigEndian.AppendUint64(b, epoch)
+}
+
+// parseLedger calls fn for each good record and returns how many bytes are
+// good: what follows is a torn tail. Records of unknown type or version are
+// stepped over.
+func parseLedger(b []byte, fn func(fact)) (good int, err error) {
+	if len(b) < ledgerHead || string(b[:8]) != ledgerMagic {
+		return 0, fmt.Errorf("not a ledger")
+	}
+	at := ledgerHead
+	for len(b)-at >= ledgerFixed+ledgerCRC {
+		n := int(binary.BigEndian.Uint16(b[at:]))
+		if n < ledgerFixed+ledgerCRC || n > len(b)-at {
+			break
+		}
+		rec := b[at : at+n]
+		if crc32.Checksum(rec[:n-ledgerCRC], castagnoli) != binary.BigEndian.Uint32(rec[n-ledgerCRC:]) {
+			break
+		}
+		if f, ok := parseFact(rec[:n-ledgerCRC]); ok {
+			fn(f)
+		}
+		at += n
+	}
+	return at, nil
+}
+
+func parseFact(rec []byte) (fact, bool) {
+	if rec[3] != 1 || rec[2] < factMark || rec[2] > factCut {
+		return fact{}, false
+	}
+	c := cursor{b: rec[ledgerFixed:]}
+	f := fact{Type: rec[2]}
+	f.At, f.Until, f.File, f.Size = media.Wall(c.u64()), media.Wall(c.u64()), FileID(c.u64()), int64(c.u64())
+	f.UID = string(c.take(int(c.u8())))
+	f.Cause = GapCause(c.take(int(c.u8())))
+	return f, c.err == nil
+}
+
+// ledger is the one of this process in one space.
+type ledger struct {
+	name  string
+	final string
+	size  int64
+}
+
+// note writes a fact into the space's ledger, behind everything queued before.
+func (s *space) note(f *fact) {
+	rec := appendFact(nil, f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.led == nil || s.led.size > ledgerMax {
+		id := s.a.nextFile()
+		s.led = &ledger{name: openPrefix + id.String() + ledgerSuffix, final: ledgerPrefix + id.String() + ledgerSuffix}
+	}
+	c := &chunk{led: s.led, off: s.led.size, queued: time.Now()}
+	if c.off == 0 {
+		c.create = true
+		rec = append(ledgerHeader(s.a.o.Node, s.a.o.Epoch), rec...)
+	}
+	c.data, c.size = [][]byte{rec}, int64(len(rec))
+	s.led.size += c.size
+	s.q = append(s.q, c)
+	s.bytes += c.size
+	poke(s.wake)
+}
+
+// mark records that what is missing of the stream from at on is missing for cause.
+func (a *Archive) mark(st *stream, at media.Wall, cause GapCause) {
+	a.record(st, &fact{Type: factMark, UID: st.uid, At: at, Cause: cause})
+}
+
+// gapEnds records a gap that is over, and tells about it. st.mu is held.
+func (a *Archive) gapEnds(st *stream, from, to media.Wall, why GapCause) {
+	if st.recalled && why != GapDisabled && why != GapOffSchedule {
+		why = GapServerDown
+	}
+	st.recalled = false
+	if to.Sub(from) < holeTolerance {
+		return
+	}
+	if why == GapNone {
+		why = st.endCause
+	}
+	if why == GapNone {
+		why = GapUnknown
+	}
+	a.record(st, &fact{Type: factGap, UID: st.uid, At: from, Until: to, Cause: why})
+	a.counters.gapNanos.Add(int64(to - from))
+	a.notify(Notice{Type: "record.gap", UID: st.uid, Level: "warning", Message: fmt.Sprintf("%s of %s are missing: %s", to.Sub(from).Round(time.Millisecond), st.uid, why),
+		Data: map[string]any{"from_ms": from.Milli(), "to_ms": to.Milli(), "why": string(why)}})
+}
+
+// record writes a fact into state.db and into the ledger of the space that the
+// stream is recorded in.
+func (a *Archive) record(st *stream, f *fact) {
+	a.state.add(f)
+	sp := a.pick(st)
+	if st.cur != nil {
+		sp = st.cur.sp
+	}
+	if sp != nil {
+		sp.note(f)
+	}
+}

@@ -1,0 +1,64 @@
+package archive
+
+import "time"
+
+// SpaceMetrics are the figures of one space; durations and counts are totals
+// since the start.
+type SpaceMetrics struct {
+	Space         string
+	State         string // ok, full, failing, away
+	Problem       string // why it is failing
+	QueueBytes    int64
+	QueueLimit    int64
+	OldestWaiting time.Duration // of parts not yet written
+	BytesWritten  uint64
+	BytesSynced   uint64
+	AppendTime    time.Duration // sum over appends of the time from sending to Written
+	SyncTime      time.Duration // sum
+	LastSync      time.Duration
+	SyncCalls     uint64
+	Reconnects    uint64
+	Failures      uint64
+	Usage         Usage
+}
+
+// Metrics is a snapshot of the archive's figures.
+type Metrics struct {
+	Spaces       []SpaceMetrics
+	Behind       int64 // times a stream was told that storage does not keep up
+	TornTails    int64
+	Recovered    int64
+	SetAside     int64
+	CutResponses int64 // readers whose file was deleted under them
+	Deleted      int64
+	DeletedBytes int64
+	GapTime      time.Duration // of gaps that ended since the start
+}
+
+// Metrics gives a snapshot.
+func (a *Archive) Metrics() Metrics {
+	c := &a.counters
+	m := Metrics{Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
+		CutResponses: c.cutResponses.Load(), Deleted: c.deleted.Load(), DeletedBytes: c.deletedBytes.Load(), GapTime: time.Duration(c.gapNanos.Load())}
+	now := time.Now()
+	for _, s := range a.spaces {
+		s.mu.Lock()
+		x := SpaceMetrics{Space: s.cfg.Name, State: "ok", Problem: s.failing, QueueBytes: s.bytes, QueueLimit: a.spaceLimit,
+			BytesWritten: s.stats.written, BytesSynced: s.stats.synced, AppendTime: s.stats.appendTime, SyncTime: s.stats.syncTime,
+			LastSync: s.stats.lastSync, SyncCalls: s.stats.syncCalls, Reconnects: s.stats.reconnects, Failures: s.stats.failures, Usage: s.usage}
+		if s.wr < len(s.q) {
+			x.OldestWaiting = now.Sub(s.q[s.wr].queued)
+		}
+		switch {
+		case s.full:
+			x.State = "full"
+		case s.failing != "":
+			x.State = "failing"
+		case !s.opened:
+			x.State = "away"
+		}
+		s.mu.Unlock()
+		m.Spaces = append(m.Spaces, x)
+	}
+	return m
+}

@@ -1,0 +1,247 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// pinGrace is how long a pin holds a file whose deletion is decided.
+const pinGrace = 60 * time.Second
+
+// pinned counts the pins of one file.
+type pinned struct {
+	pins map[*Pin]struct{}
+	none chan struct{} // closed when the last pin goes; made by a waiting delete
+}
+
+// Pin holds a file: its bytes stay readable until Release, or until 60 s after
+// its deletion was decided. Safe for concurrent use.
+type Pin struct {
+	a    *Archive
+	id   FileID
+	f    *file // nil: sealed and in the catalogue
+	sp   *space
+	name string
+
+	mu   sync.Mutex
+	fd   *os.File
+	over bool // released
+	cut  bool // deleted under the reader
+}
+
+// Pin holds a file for reading.
+func (a *Archive) Pin(id FileID) (*Pin, error) {
+	p := &Pin{a: a, id: id}
+	a.mu.Lock()
+	p.f = a.files[id]
+	if g := a.pins[id]; g == nil {
+		a.pins[id] = &pinned{pins: map[*Pin]struct{}{p: {}}}
+	} else if g.none != nil {
+		a.mu.Unlock()
+		return nil, ErrGone // its deletion is decided
+	} else {
+		g.pins[p] = struct{}{}
+	}
+	a.mu.Unlock()
+	if p.f != nil {
+		p.sp = p.f.sp
+		return p, nil
+	}
+	r, err := a.cat.get(id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) || err == nil && r.Flags&rowGoing != 0:
+		err = ErrGone
+	case err == nil:
+		if p.sp, p.name = a.space(r.Space), r.Name; p.sp == nil {
+			err = fmt.Errorf("space %s: %w", r.Space, ErrNoSpace)
+		}
+	}
+	if err != nil {
+		p.Release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// where is the present name of the file.
+func (p *Pin) where() string {
+	if p.f == nil {
+		return p.name
+	}
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	if p.f.state == sealed {
+		return p.f.final
+	}
+	return p.f.openName
+}
+
+// ReadAt implements io.ReaderAt; what is not yet in storage comes from memory.
+func (p *Pin) ReadAt(b []byte, off int64) (int, error) {
+	done := 0
+	for done < len(b) {
+		if p.f != nil {
+			if n := p.f.readMemory(b[done:], off+int64(done)); n > 0 {
+				done += n
+				continue
+			}
+		}
+		n, err := p.readStored(b[done:], off+int64(done))
+		done += n
+		if err == io.EOF && n > 0 && p.f != nil {
+			continue // the rest may be in memory still
+		}
+		if err != nil {
+			return done, err
+		}
+		if n == 0 {
+			return done, io.ErrNoProgress
+		}
+	}
+	return done, nil
+}
+
+// readStored reads through the descriptor or the backend.
+func (p *Pin) readStored(b []byte, off int64) (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	release, err := p.sp.slot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	fd, err := p.descriptor(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if fd != nil {
+		return fd.ReadAt(b, off)
+	}
+	n, err := p.sp.st.ReadAt(ctx, p.where(), off, b)
+	if errors.Is(err, os.ErrNotExist) { // sealed between the two
+		n, err = p.sp.st.ReadAt(ctx, p.where(), off, b)
+	}
+	return n, err
+}
+
+// descriptor opens the file once; nil without an error where the backend has
+// none.
+func (p *Pin) descriptor(ctx context.Context) (*os.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.cut:
+		return nil, ErrGone
+	case p.over:
+		return nil, os.ErrClosed
+	case p.fd != nil:
+		return p.fd, nil
+	}
+	fd, err := p.sp.st.File(ctx, p.where())
+	if errors.Is(err, os.ErrNotExist) {
+		fd, err = p.sp.st.File(ctx, p.where())
+	}
+	if errors.Is(err, ErrNoDescriptors) {
+		return nil, nil
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	p.fd = fd
+	return fd, err
+}
+
+// File gives a descriptor for sendfile with explicit offsets, good for the
+// bytes below limit; ok is false where there is none. It belongs to the pin.
+func (p *Pin) File() (f *os.File, limit int64, ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	limit = 1<<63 - 1
+	if p.f != nil {
+		p.f.mu.Lock()
+		limit = p.f.written
+		p.f.mu.Unlock()
+		if limit == 0 {
+			return nil, 0, false
+		}
+	}
+	fd, err := p.descriptor(ctx)
+	if err != nil || fd == nil {
+		return nil, 0, false
+	}
+	return fd, limit, true
+}
+
+// Release ends the hold.
+func (p *Pin) Release() {
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		return
+	}
+	p.over = true
+	if p.fd != nil {
+		p.fd.Close()
+		p.fd = nil
+	}
+	p.mu.Unlock()
+	p.a.mu.Lock()
+	defer p.a.mu.Unlock()
+	g := p.a.pins[p.id]
+	if g == nil {
+		return
+	}
+	delete(g.pins, p)
+	if len(g.pins) == 0 {
+		delete(p.a.pins, p.id)
+		if g.none != nil {
+			close(g.none)
+		}
+	}
+}
+
+// unpin waits until nobody reads the file any more, at most for wait; then the
+// readers left are cut.
+func (a *Archive) unpin(ctx context.Context, id FileID, wait time.Duration) {
+	a.mu.Lock()
+	g := a.pins[id]
+	if g == nil {
+		a.mu.Unlock()
+		return
+	}
+	if g.none == nil {
+		g.none = make(chan struct{})
+	}
+	none := g.none
+	a.mu.Unlock()
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-none:
+		return
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	a.mu.Lock()
+	var left []*Pin
+	for p := range g.pins {
+		left = append(left, p)
+	}
+	a.mu.Unlock()
+	for _, p := range left {
+		p.mu.Lock()
+		p.cut = true
+		if p.fd != nil && !p.over {
+			p.fd.Close()
+			p.fd = nil
+		}
+		p.mu.Unlock()
+		a.counters.cutResponses.Add(1)
+	}
+}

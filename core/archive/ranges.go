@@ -1,0 +1,287 @@
+package archive
+
+import (
+	"slices"
+	"sort"
+
+	"media-server/core/media"
+)
+
+// inMemory lists the files of a stream that only memory knows, oldest first.
+func (a *Archive) inMemory(uid string) []*file {
+	st := a.known(uid)
+	if st == nil {
+		return nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return append([]*file(nil), st.files...)
+}
+
+// segmentsOf lists a file's segments that share time with s.
+func segmentsOf(out []Segment, base Segment, segs []segRow, s media.Span) []Segment {
+	for i := range segs {
+		r := &segs[i]
+		if !r.Span.Overlaps(s) {
+			continue
+		}
+		g := base
+		g.Number, g.Discontinuity, g.Span, g.Index = r.Number, r.Discontinuity, r.Span, i
+		g.Independent, g.Complete, g.Size = r.Independent, r.Complete, r.Size
+		out = append(out, g)
+	}
+	return out
+}
+
+// Segments lists the segments that overlap s, in order; the last may be
+// growing.
+func (a *Archive) Segments(uid string, s media.Span) ([]Segment, error) {
+	// Memory first: a file that moves to the catalogue meanwhile shows twice
+	// rather than not at all.
+	seen := map[FileID]bool{}
+	var out []Segment
+	for _, f := range a.inMemory(uid) {
+		l := f.layout()
+		if len(l.Segments) == 0 {
+			continue
+		}
+		seen[f.id] = true
+		out = segmentsOf(out, Segment{Run: l.Run, Zero: l.Zero, Init: l.Init, File: l.File}, rowsOf(l), s)
+	}
+	rows, err := a.cat.overlapping(uid, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if seen[r.ID] {
+			continue
+		}
+		segs, err := parseSegTable(r.Segs, r.Span.From)
+		if err != nil {
+			return nil, err
+		}
+		out = segmentsOf(out, Segment{Run: r.Run, Zero: r.Zero, Init: r.Init, File: r.ID}, segs, s)
+	}
+	slices.SortStableFunc(out, func(x, y Segment) int {
+		if x.Span.From != y.Span.From {
+			return compare(x.Span.From, y.Span.From)
+		}
+		return compare(x.Number, y.Number)
+	})
+	return out, nil
+}
+
+func compare[T int64 | uint64 | media.Wall | FileID](a, b T) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// merge joins spans that touch, within the tolerance, after sorting them.
+func merge(spans []media.Span) []media.Span {
+	if !slices.IsSortedFunc(spans, byFrom) {
+		slices.SortFunc(spans, byFrom)
+	}
+	out := spans[:0]
+	for _, s := range spans {
+		if n := len(out); n > 0 && s.From-out[n-1].To <= holeTolerance {
+			out[n-1].To = max(out[n-1].To, s.To)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func byFrom(a, b media.Span) int { return compare(a.From, b.From) }
+
+// spans lists what is recorded of s, merged, not clipped.
+func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
+	seen := map[FileID]bool{}
+	var out []media.Span
+	for _, f := range a.inMemory(uid) {
+		l := f.layout()
+		if len(l.Segments) == 0 {
+			continue
+		}
+		seen[f.id] = true
+		for i := range l.Segments {
+			if l.Segments[i].Span.Overlaps(s) {
+				out = append(out, l.Segments[i].Span)
+			}
+		}
+	}
+	var holed []FileID
+	var stored []media.Span
+	err := a.cat.spans(uid, s, func(id FileID, sp media.Span, holes bool) {
+		switch {
+		case seen[id]:
+		case holes:
+			holed = append(holed, id)
+		default:
+			if n := len(stored); n > 0 && sp.From-stored[n-1].To <= holeTolerance && sp.From >= stored[n-1].From {
+				stored[n-1].To = max(stored[n-1].To, sp.To)
+				return
+			}
+			stored = append(stored, sp)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range holed {
+		r, err := a.cat.get(id)
+		if err != nil {
+			continue // deleted meanwhile
+		}
+		segs, err := parseSegTable(r.Segs, r.Span.From)
+		if err != nil {
+			return nil, err
+		}
+		for i := range segs {
+			if segs[i].Span.Overlaps(s) {
+				stored = append(stored, segs[i].Span)
+			}
+		}
+	}
+	return merge(append(stored, out...)), nil
+}
+
+// Ranges lists what is recorded of s and what is missing in it, between the
+// first footage of the stream and the last, clipped to s.
+func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
+	spans, err := a.spans(uid, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	var ranges []Range
+	for _, sp := range spans {
+		if c := sp.Intersect(s); !c.Empty() {
+			ranges = append(ranges, Range{Span: c, Kind: "recorded"})
+		}
+	}
+	bounds, ok := a.Bounds(uid)
+	if !ok {
+		return ranges, nil, nil
+	}
+	window := s.Intersect(bounds)
+	if window.Empty() {
+		return ranges, nil, nil
+	}
+	facts, err := a.state.facts(uid, window)
+	if err != nil {
+		return ranges, nil, err
+	}
+	return ranges, gaps(window, spans, facts), nil
+}
+
+// gaps names the holes between spans. A mark or a gap record tells why from
+// its time on; records of losses inside a span are gaps of their own.
+func gaps(window media.Span, spans []media.Span, facts []fact) []Gap {
+	var out []Gap
+	at := window.From
+	hole := func(from, to media.Wall) {
+		if to-from > holeTolerance {
+			out = append(out, explain(media.Span{From: from, To: to}, facts)...)
+		}
+	}
+	for _, sp := range spans {
+		hole(at, min(sp.From, window.To))
+		at = max(at, sp.To)
+	}
+	hole(at, window.To)
+	for i := range facts {
+		f := &facts[i]
+		g := media.Span{From: f.At, To: f.Until}.Intersect(window)
+		if f.Type == factGap && !g.Empty() && covered(spans, g) {
+			out = append(out, Gap{Span: g, State: "open", Why: f.Cause})
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Span.From < out[j].Span.From })
+	return out
+}
+
+func covered(spans []media.Span, g media.Span) bool {
+	for _, sp := range spans {
+		if sp.From <= g.From && g.To <= sp.To {
+			return true
+		}
+	}
+	return false
+}
+
+// near is how far the time of a fact may lie from the edge it explains.
+const near = media.Wall(1000 * 1000 * 1000)
+
+// explain cuts a hole where its cause changes.
+func explain(h media.Span, facts []fact) []Gap {
+	out := []Gap{{Span: h, State: "open", Why: GapUnknown}}
+	for i := range facts {
+		f := &facts[i]
+		last := &out[len(out)-1]
+		switch {
+		case f.Type != factMark && f.Type != factGap || f.At >= h.To-near/10:
+		case f.Type == factGap && f.Until <= h.From+near/10:
+		case f.At <= h.From+near:
+			if f.Type == factMark && f.At < h.From-near {
+				continue // of an earlier hole
+			}
+			last.Why = f.Cause
+		case f.Cause != last.Why:
+			last.Span.To = f.At
+			out = append(out, Gap{Span: media.Span{From: f.At, To: h.To}, State: "open", Why: f.Cause})
+		}
+	}
+	return out
+}
+
+// Bounds is the span from the first to the last footage of a stream.
+func (a *Archive) Bounds(uid string) (media.Span, bool) {
+	var b media.Span
+	ok := false
+	add := func(s media.Span) {
+		if !ok {
+			b, ok = s, true
+			return
+		}
+		b.From, b.To = min(b.From, s.From), max(b.To, s.To)
+	}
+	for _, f := range a.inMemory(uid) {
+		f.mu.Lock()
+		if len(f.segs) > 0 {
+			add(f.spanLocked())
+		}
+		f.mu.Unlock()
+	}
+	if s, have := a.cat.bounds(uid); have {
+		add(s)
+	}
+	return b, ok
+}
+
+// Streams lists every uid with footage, also of streams without settings.
+func (a *Archive) Streams() ([]string, error) {
+	seen := map[string]bool{}
+	a.cat.mu.Lock()
+	for uid := range a.cat.streams {
+		seen[uid] = true
+	}
+	a.cat.mu.Unlock()
+	a.mu.Lock()
+	for uid := range a.streams {
+		seen[uid] = true
+	}
+	a.mu.Unlock()
+	var out []string
+	for uid := range seen {
+		if _, ok := a.Bounds(uid); ok {
+			out = append(out, uid)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}

@@ -1,0 +1,155 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"time"
+)
+
+// sealers is how many files of a space are sealed at once: each waits for its
+// own sync.
+const sealers = 4
+
+// sealSoon queues a file whose last byte is written.
+func (s *space) sealSoon(f *file) {
+	s.mu.Lock()
+	for _, g := range s.seals {
+		if g == f {
+			s.mu.Unlock()
+			return
+		}
+	}
+	s.seals = append(s.seals, f)
+	s.mu.Unlock()
+	poke(s.sealWake)
+}
+
+func (s *space) sealLoop(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		var f *file
+		if len(s.seals) > 0 {
+			f = s.seals[0]
+			s.seals = s.seals[1:]
+		}
+		more := len(s.seals) > 0
+		s.mu.Unlock()
+		if f == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.sealWake:
+			}
+			continue
+		}
+		if more {
+			poke(s.sealWake)
+		}
+		if err := s.seal(ctx, f); err != nil && ctx.Err() == nil {
+			s.a.log.Warn("sealing a file failed, it is tried again", "space", s.cfg.Name, "file", f.openName, "err", err)
+			time.AfterFunc(time.Second, func() { s.sealSoon(f) })
+		}
+	}
+}
+
+// seal gives a file its final name. The row written when it was opened comes
+// first, so that a sealed file is never unknown; but a catalogue that hangs
+// holds nothing up for longer than a few seconds.
+func (s *space) seal(ctx context.Context, f *file) error {
+	f.mu.Lock()
+	state, final, size := f.state, f.final, f.size
+	f.mu.Unlock()
+	if state != sealing {
+		return nil
+	}
+	select {
+	case <-f.rowOpen:
+	case <-time.After(5 * time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	sctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := s.st.Seal(sctx, f.openName, final, size); err != nil {
+		// The answer to an earlier try may have been lost.
+		e, statErr := s.st.Stat(sctx, final)
+		if statErr != nil || e.Size != size {
+			if errors.Is(err, os.ErrNotExist) {
+				s.a.lost(f, err)
+				return nil
+			}
+			return err
+		}
+	}
+	f.mu.Lock()
+	f.state = sealed
+	f.mu.Unlock()
+	s.a.sealedRow(f)
+	s.a.notify(Notice{Type: "record.file", UID: f.header.UID, Level: "info", Message: "file " + final + " is complete",
+		Data: map[string]any{"file": f.id.String(), "space": s.cfg.Name, "size": size}})
+	return nil
+}
+
+// sealedRow hands a sealed file over to the catalogue.
+func (a *Archive) sealedRow(f *file) {
+	r := f.row()
+	a.cat.later(func(tx *sql.Tx) error { return a.cat.put(tx, r, nil) }, func(err error) {
+		if err == nil {
+			a.forget(f)
+			a.addUsage(f.header.UID, r.Size)
+		} // else it stays in memory; the next rebuild finds it
+	})
+}
+
+// row describes a sealed file for the catalogue.
+func (f *file) row() *row {
+	l := f.layout()
+	segs := rowsOf(l)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Size: f.size,
+		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final}
+	if hasHoles(segs) {
+		r.Flags |= rowHoles
+	}
+	r.Segs = appendSegTable(nil, r.Span.From, segs)
+	return r
+}
+
+// lost drops a file that somebody removed while it grew.
+func (a *Archive) lost(f *file, err error) {
+	a.log.Error("a file vanished before it was complete", "file", f.openName, "err", err)
+	f.mu.Lock()
+	span := f.spanLocked()
+	f.mu.Unlock()
+	f.st.mu.Lock()
+	a.record(f.st, &fact{Type: factGap, UID: f.header.UID, At: span.From, Until: span.To, Cause: GapDeleted})
+	f.st.mu.Unlock()
+	a.forget(f)
+}
+
+// reopened writes the row of a file in memory into a catalogue made anew.
+func (c *catalogue) reopened(f *file) {
+	f.mu.Lock()
+	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Flags: rowOpen,
+		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}}
+	f.mu.Unlock()
+	b := appendTracks(nil, f.header.Tracks)
+	c.later(func(tx *sql.Tx) error {
+		if _, err := tx.Exec("INSERT OR IGNORE INTO inits VALUES (?,?)", int64(r.Init), b); err != nil {
+			return err
+		}
+		if have, err := c.hasSealed(tx, r.ID); err != nil || have {
+			return err
+		}
+		return c.put(tx, r, nil)
+	}, nil)
+}
+
+func (c *catalogue) hasSealed(tx *sql.Tx, id FileID) (bool, error) {
+	var n int
+	err := tx.QueryRow("SELECT count(*) FROM files WHERE id = ? AND flags & 1 = 0", int64(id)).Scan(&n)
+	return n > 0, err
+}

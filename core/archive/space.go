@@ -1,0 +1,382 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// space is the archive's side of one storage space: the queue of what is not
+// yet durable there, and the goroutine that sends it.
+type space struct {
+	a     *Archive
+	cfg   Space
+	st    Storage
+	reads chan struct{} // at most 16 reads at once
+
+	mu       sync.Mutex
+	q        []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
+	sent, wr int
+	bytes    int64 // in q
+	opened   bool
+	info     SpaceInfo
+	failing  string // why the space cannot be used at present; "" = it can
+	full     bool
+	stale    bool
+	fails    int // failures since the last Synced
+	usage    Usage
+	led      *ledger
+	seals    []*file
+	stats    spaceStats
+
+	wake     chan struct{}
+	sealWake chan struct{}
+}
+
+type spaceStats struct {
+	written, synced, syncCalls uint64
+	appendTime, syncTime       time.Duration
+	lastSync                   time.Duration
+	reconnects, failures       uint64
+}
+
+func newSpace(a *Archive, cfg Space) *space {
+	return &space{a: a, cfg: cfg, st: cfg.Storage, reads: make(chan struct{}, 16),
+		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1)}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// push queues chunks; it never blocks.
+func (s *space) push(cs []*chunk) {
+	s.mu.Lock()
+	for _, c := range cs {
+		s.q = append(s.q, c)
+		s.bytes += c.size
+	}
+	s.mu.Unlock()
+	poke(s.wake)
+}
+
+// room tells whether n more bytes may be queued.
+func (s *space) room(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.stale && s.bytes+n <= s.a.spaceLimit
+}
+
+// usable tells whether new files should go here.
+func (s *space) usable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened && s.failing == "" && !s.stale && !s.full
+}
+
+// run keeps a byte stream to the space open until ctx ends.
+func (s *space) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.ensureOpen(ctx)
+		if err == nil {
+			err = s.session(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait := s.handle(ctx, err)
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// ensureOpen opens the space for our epoch; after a failure it is opened anew,
+// because the backend may be a new process.
+func (s *space) ensureOpen(ctx context.Context) error {
+	s.mu.Lock()
+	opened, first := s.opened, s.info.ID == [16]byte{}
+	s.mu.Unlock()
+	if opened {
+		return nil
+	}
+	octx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	info, err := s.st.Open(octx, s.a.o.Epoch, s.cfg.Create && first)
+	if err != nil {
+		return fmt.Errorf("open space %s: %w", s.cfg.Name, err)
+	}
+	s.mu.Lock()
+	s.opened, s.info = true, info
+	s.mu.Unlock()
+	if first {
+		// A space that was away at start: what it holds growing belongs to the past.
+		if err := s.a.recoverSpace(ctx, s, false); err != nil {
+			s.mu.Lock()
+			s.opened, s.info = false, SpaceInfo{}
+			s.mu.Unlock()
+			return fmt.Errorf("recover space %s: %w", s.cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+// appendError is a Failed answer.
+type appendError struct{ AppendResult }
+
+func (e *appendError) Error() string {
+	if e.Message != "" {
+		return e.Reason.String() + ": " + e.Message
+	}
+	return e.Reason.String()
+}
+
+// session sends over one Appender until it breaks. Whatever is not synced
+// then is sent again over the next one: offsets make that harmless.
+func (s *space) session(ctx context.Context) error {
+	app, err := s.st.Append(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.sent, s.wr = 0, 0
+	s.mu.Unlock()
+	broken := make(chan error, 1)
+	go func() { broken <- s.receive(app) }()
+	err = s.send(ctx, app, broken)
+	app.Close()
+	e := <-broken
+	var ae *appendError
+	if err == nil || errors.As(e, &ae) {
+		err = e // a refusal says more than the broken stream that follows it
+	}
+	return err
+}
+
+// send hands over chunk after chunk. broken is left full for session.
+func (s *space) send(ctx context.Context, app Appender, broken chan error) error {
+	var seq uint64
+	for {
+		s.mu.Lock()
+		var c *chunk
+		if s.sent < len(s.q) {
+			c = s.q[s.sent]
+			seq++
+			c.seq, c.sentAt = seq, time.Now()
+			s.sent++
+		}
+		s.mu.Unlock()
+		if c == nil {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case err := <-broken:
+				broken <- err
+				return nil
+			case <-s.wake:
+			}
+			continue
+		}
+		err := app.Send(AppendData{Sequence: seq, Name: c.name(), Offset: c.off, ReserveTo: c.reserve, Create: c.create, Payload: c.data})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// receive applies answers until the stream ends.
+func (s *space) receive(app Appender) error {
+	for {
+		r, err := app.Recv()
+		if err != nil {
+			return err
+		}
+		switch r.Kind {
+		case Written:
+			s.onWritten(r.Sequence)
+		case Synced:
+			s.onSynced(r)
+		case Failed:
+			return &appendError{r}
+		}
+	}
+}
+
+func (s *space) onWritten(seq uint64) {
+	now := time.Now()
+	s.mu.Lock()
+	from := s.wr
+	for s.wr < s.sent && s.q[s.wr].seq <= seq {
+		c := s.q[s.wr]
+		s.stats.written += uint64(c.size)
+		s.stats.appendTime += now.Sub(c.sentAt)
+		s.wr++
+	}
+	done := append([]*chunk(nil), s.q[from:s.wr]...)
+	s.mu.Unlock()
+	for _, c := range done {
+		c.onWritten(s)
+	}
+}
+
+func (c *chunk) onWritten(s *space) {
+	if c.f == nil || c.written {
+		return
+	}
+	c.written = true
+	c.f.mu.Lock()
+	c.f.written = max(c.f.written, c.end())
+	ready := c.f.state == sealing && c.f.written == c.f.size
+	c.f.mu.Unlock()
+	if ready {
+		s.sealSoon(c.f)
+	}
+}
+
+func (s *space) onSynced(r AppendResult) {
+	s.onWritten(r.Sequence)
+	s.mu.Lock()
+	n := 0
+	for n < s.sent && s.q[n].seq <= r.Sequence {
+		s.bytes -= s.q[n].size
+		s.stats.synced += uint64(s.q[n].size)
+		n++
+	}
+	done := append([]*chunk(nil), s.q[:n]...)
+	clear(s.q[:n])
+	s.q = s.q[n:]
+	s.sent -= n
+	s.wr = max(0, s.wr-n)
+	s.stats.syncTime += r.Took
+	s.stats.lastSync = r.Took
+	s.stats.syncCalls = r.Calls
+	if n > 0 {
+		s.fails = 0
+	}
+	cleared := n > 0 && s.failing != ""
+	if n > 0 {
+		s.failing, s.full = "", false
+	}
+	s.mu.Unlock()
+	if cleared {
+		s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " takes data again", Data: map[string]any{"space": s.cfg.Name}})
+	}
+	touched := map[*stream]bool{}
+	for _, c := range done {
+		if st := c.onSynced(); st != nil {
+			touched[st] = true
+		}
+	}
+	for st := range touched {
+		st.advance()
+	}
+}
+
+// onSynced marks the bytes durable and returns the stream to advance.
+func (c *chunk) onSynced() *stream {
+	if c.f == nil {
+		return nil
+	}
+	f := c.f
+	f.mu.Lock()
+	f.synced = max(f.synced, c.end())
+	for len(f.pending) > 0 && f.pending[0].end() <= f.synced {
+		f.pending[0] = nil
+		f.pending = f.pending[1:]
+	}
+	f.mu.Unlock()
+	if c.ent == nil {
+		return nil
+	}
+	c.ent.st.mu.Lock()
+	c.ent.left--
+	c.ent.st.mu.Unlock()
+	return c.ent.st
+}
+
+// handle decides what follows a broken session and how long to wait first.
+func (s *space) handle(ctx context.Context, err error) time.Duration {
+	var ae *appendError
+	errors.As(err, &ae)
+	s.mu.Lock()
+	s.opened = false
+	s.fails++
+	s.stats.reconnects++
+	fails := s.fails
+	if ae != nil {
+		s.stats.failures++
+	}
+	s.mu.Unlock()
+	wait := min(100*time.Millisecond<<min(fails-1, 6), 5*time.Second)
+	switch {
+	case errors.Is(err, StaleEpochError) || ae != nil && ae.Reason == FailStaleEpoch:
+		s.mu.Lock()
+		s.stale = true
+		s.mu.Unlock()
+		s.setFailing("error", "taken over by a newer server process", err)
+		<-ctx.Done()
+		return 0
+	case ae == nil:
+		// The backend died or does not answer: parts wait for it.
+		s.a.log.Warn("connection to storage lost", "space", s.cfg.Name, "err", err)
+		if fails >= 3 {
+			s.setFailing("warning", "does not answer", err)
+			if fails >= 20 {
+				s.failOver(ctx)
+			}
+		}
+		return wait
+	case ae.Reason == FailNoSpace || ae.Reason == FailLimit:
+		s.mu.Lock()
+		first := !s.full
+		s.full = true
+		s.mu.Unlock()
+		if first {
+			s.a.notify(Notice{Type: "storage.full", Level: "error", Message: fmt.Sprintf("space %s is full", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
+		}
+		if s.a.makeRoom(ctx, s) {
+			return 0
+		}
+		if fails >= 3 {
+			s.failOver(ctx)
+		}
+		return min(wait, time.Second)
+	case ae.Reason == FailNotFound || ae.Reason == FailBadOffset:
+		s.setFailing("error", "a growing file was removed or cut by somebody else", err)
+		s.abandon(ae.Name)
+		return 0
+	default:
+		s.setFailing("error", "cannot be written to", err)
+		if fails >= 2 || ae.Reason == FailReadOnly {
+			s.failOver(ctx)
+		}
+		return wait
+	}
+}
+
+func (s *space) setFailing(level, what string, err error) {
+	s.mu.Lock()
+	first := s.failing == ""
+	s.failing = what
+	s.mu.Unlock()
+	if first {
+		s.a.notify(Notice{Type: "storage.failed", Level: level, Message: fmt.Sprintf("space %s: %s: %v", s.cfg.Name, what, err),
+			Data: map[string]any{"space": s.cfg.Name, "error": fmt.Sprint(err)}})
+	}
+}

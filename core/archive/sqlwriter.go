@@ -1,0 +1,241 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	sqlite "modernc.org/sqlite"
+)
+
+// database is an SQLite file with one writer goroutine, which gathers changes
+// into transactions, and a few readers.
+type database struct {
+	path   string
+	schema string
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	w, r  *sql.DB
+	ops   []dbOp
+	wake  chan struct{}
+	fresh bool // made now: there was none, or a damaged one
+}
+
+// dbOp is a change. done, which may be nil, is called after the commit.
+type dbOp struct {
+	do   func(*sql.Tx) error
+	done func(error)
+}
+
+const (
+	batchWait  = 100 * time.Millisecond // well under the 250 ms promised
+	batchMost  = 2000
+	maxDBQueue = 200_000
+)
+
+// errNewSchema: the database was written by a newer version.
+var errNewSchema = errors.New("was written by a newer version of this program")
+
+// openDatabase opens or makes the file. A damaged one is put aside under
+// another name when cache is true.
+func openDatabase(ctx context.Context, path, schema string, version int, cache bool, log *slog.Logger) (*database, error) {
+	d := &database{path: path, schema: schema, log: log, wake: make(chan struct{}, 1)}
+	err := d.connect(ctx, version)
+	if err == nil || !cache && !isCorrupt(err) {
+		return d, err
+	}
+	d.close()
+	log.Warn("database cannot be used, a new one is made", "path", path, "err", err)
+	if err := d.putAside(); err != nil {
+		return nil, err
+	}
+	return d, d.connect(ctx, version)
+}
+
+// putAside renames the damaged file, so that nothing of it is lost for good.
+func (d *database) putAside() error {
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Remove(d.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Rename(d.path, d.path+".damaged"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (d *database) connect(ctx context.Context, version int) error {
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o750); err != nil {
+		return err
+	}
+	// FULL: a row that is committed stays, so that a file sealed afterwards is
+	// never unlisted.
+	dsn := "file:" + d.path + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-8000)"
+	w, err := sql.Open("sqlite", dsn+"&_txlock=immediate")
+	if err != nil {
+		return err
+	}
+	w.SetMaxOpenConns(1)
+	r, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	if err != nil {
+		w.Close()
+		return err
+	}
+	r.SetMaxOpenConns(4)
+	d.mu.Lock()
+	d.w, d.r = w, r
+	d.mu.Unlock()
+	var have int
+	if err := w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return fmt.Errorf("open %s: %w", d.path, err)
+	}
+	if have > version {
+		return fmt.Errorf("%s %w (schema %d, this one knows %d)", d.path, errNewSchema, have, version)
+	}
+	d.fresh = have == 0
+	if d.fresh {
+		tx, err := w.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, d.schema+fmt.Sprintf(";PRAGMA user_version=%d", version)); err != nil {
+			return fmt.Errorf("create %s: %w", d.path, err)
+		}
+		return tx.Commit()
+	}
+	return nil
+}
+
+func (d *database) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.r != nil {
+		d.r.Close()
+	}
+	if d.w != nil {
+		d.w.Close()
+	}
+}
+
+func (d *database) reader() *sql.DB {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.r
+}
+
+// isCorrupt tells whether the file itself is broken, rather than busy or full.
+func isCorrupt(err error) bool {
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		code := se.Code() & 0xff
+		return code == 11 || code == 26 // SQLITE_CORRUPT, SQLITE_NOTADB
+	}
+	return err != nil && strings.Contains(err.Error(), "malformed")
+}
+
+// later queues a change; it never blocks.
+func (d *database) later(do func(*sql.Tx) error, done func(error)) {
+	d.mu.Lock()
+	full := len(d.ops) >= maxDBQueue
+	if !full {
+		d.ops = append(d.ops, dbOp{do, done})
+	}
+	d.mu.Unlock()
+	if full && done != nil {
+		done(errors.New("too many changes wait for the database"))
+		return
+	}
+	poke(d.wake)
+}
+
+// now carries a change out and waits for it.
+func (d *database) now(ctx context.Context, do func(*sql.Tx) error) error {
+	c := make(chan error, 1)
+	d.later(do, func(err error) { c <- err })
+	select {
+	case err := <-c:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run is the writer. On corruption it calls broken, which may mend the
+// database, and tries the batch once more. It drains the queue before it ends.
+func (d *database) run(ctx context.Context, broken func(error)) {
+	for {
+		select {
+		case <-ctx.Done():
+			d.flush(broken)
+			return
+		case <-d.wake:
+		}
+		sleep(ctx, batchWait)
+		d.flush(broken)
+	}
+}
+
+func (d *database) flush(broken func(error)) {
+	for {
+		d.mu.Lock()
+		n := min(len(d.ops), batchMost)
+		batch := d.ops[:n:n]
+		d.ops = d.ops[n:]
+		d.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		err := d.commit(batch)
+		if isCorrupt(err) && broken != nil {
+			broken(err)
+			err = d.commit(batch)
+		}
+		if err != nil && n > 1 {
+			// One bad change must not take the others with it.
+			for i := range batch {
+				e := d.commit(batch[i : i+1])
+				d.finish(batch[i:i+1], e)
+			}
+			continue
+		}
+		d.finish(batch, err)
+	}
+}
+
+func (d *database) finish(batch []dbOp, err error) {
+	if err != nil {
+		d.log.Error("database change failed", "path", filepath.Base(d.path), "err", err)
+	}
+	for _, op := range batch {
+		if op.done != nil {
+			op.done(err)
+		}
+	}
+}
+
+func (d *database) commit(batch []dbOp) error {
+	d.mu.Lock()
+	w := d.w
+	d.mu.Unlock()
+	tx, err := w.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for _, op := range batch {
+		if err := op.do(tx); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,85 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"time"
+
+	"media-server/core/media"
+)
+
+const stateVersion = 1
+
+const stateSchema = `
+CREATE TABLE facts (
+  uid   TEXT NOT NULL,
+  at    INTEGER NOT NULL,           -- ns
+  until INTEGER NOT NULL,           -- ns, 0 = open
+  type  INTEGER NOT NULL,
+  cause TEXT NOT NULL,
+  PRIMARY KEY (uid, at, until, type)
+) WITHOUT ROWID;
+CREATE TABLE cuts (file INTEGER PRIMARY KEY, size INTEGER NOT NULL)`
+
+// stateStore is state.db: facts that no media file holds. The ledgers in the
+// spaces hold them too.
+type stateStore struct{ *database }
+
+func openState(ctx context.Context, o *Options) (*stateStore, error) {
+	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "state.db"), stateSchema, stateVersion, false, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &stateStore{d}, nil
+}
+
+// add queues a fact. Adding one again changes nothing.
+func (s *stateStore) add(f *fact) {
+	s.later(func(tx *sql.Tx) error { return insertFact(tx, f) }, nil)
+}
+
+func insertFact(tx *sql.Tx, f *fact) error {
+	if f.Type == factCut {
+		_, err := tx.Exec("INSERT OR REPLACE INTO cuts VALUES (?,?)", int64(f.File), f.Size)
+		return err
+	}
+	_, err := tx.Exec("INSERT OR REPLACE INTO facts VALUES (?,?,?,?,?)", f.UID, int64(f.At), int64(f.Until), f.Type, string(f.Cause))
+	return err
+}
+
+// facts lists what is known of a stream in s, and the last mark before it.
+func (s *stateStore) facts(uid string, sp media.Span) ([]fact, error) {
+	rows, err := s.reader().Query(`SELECT at, until, type, cause FROM facts WHERE uid = ? AND at < ? AND
+		at >= ifnull((SELECT max(at) FROM facts WHERE uid = ? AND at <= ? AND type = 1), ?) ORDER BY at, until`,
+		uid, int64(sp.To), uid, int64(sp.From), int64(sp.From.Add(-24*time.Hour)))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []fact
+	for rows.Next() {
+		f := fact{UID: uid}
+		var at, until int64
+		if err := rows.Scan(&at, &until, &f.Type, (*string)(&f.Cause)); err != nil {
+			return nil, err
+		}
+		f.At, f.Until = media.Wall(at), media.Wall(until)
+		out = append(out, f)
+	}
+	return out, rows.Err()
+}
+
+// ended tells whether a stream's recording was ended on purpose at or after at.
+func (s *stateStore) ended(uid string, at media.Wall) bool {
+	var n int
+	err := s.reader().QueryRow("SELECT count(*) FROM facts WHERE uid = ? AND type = 1 AND at >= ?", uid, int64(at.Add(-time.Millisecond))).Scan(&n)
+	return err == nil && n > 0
+}
+
+// cut tells up to where a file that was abandoned is good.
+func (s *stateStore) cut(id FileID) (int64, bool) {
+	var size int64
+	err := s.reader().QueryRow("SELECT size FROM cuts WHERE file = ?", int64(id)).Scan(&size)
+	return size, err == nil
+}
