@@ -1,0 +1,247 @@
+package hls
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+	"media-server/core/mux"
+	"media-server/core/timeline"
+)
+
+// Errors that the web side turns into answers.
+var (
+	// ErrNoFootage: nothing is there in the asked span.
+	ErrNoFootage = timeline.ErrNoFootage
+	// ErrNotFound: no such segment or init, or it has been deleted.
+	ErrNotFound = errors.New("no such segment")
+	// ErrCodec: footage is there, but nothing of it that HLS can carry.
+	ErrCodec = errors.New("no track that HLS can carry")
+)
+
+// Source is what this room needs of the timeline.
+type Source interface {
+	Segments(uid string, s media.Span) ([]archive.Segment, error)
+	Last(uid string, n int) ([]archive.Segment, error)
+	Tracks(uid string, id archive.InitID) ([]media.Track, error)
+	Layout(uid string, id archive.FileID) (*archive.Layout, error)
+	Pin(uid string, id archive.FileID) (timeline.File, error)
+}
+
+// Server answers for all streams. Safe for concurrent use; it keeps nothing.
+type Server struct{ src Source }
+
+// New makes a server over src.
+func New(src Source) *Server { return &Server{src} }
+
+// Carried tells which of the tracks HLS can carry, and names the others with
+// the reason.
+func Carried(tracks []media.Track) (in []media.Track, out []string) {
+	for _, t := range tracks {
+		if _, ok := mux.CodecString(t); ok {
+			in = append(in, t)
+		} else {
+			out = append(out, string(t.Codec))
+		}
+	}
+	return in, out
+}
+
+// segments lists what the playlist of req covers; the growing segment, which
+// has no final duration, is left out. more: the live edge is in the span.
+func (s *Server) segments(req Request) (segs []archive.Segment, ended bool, err error) {
+	if req.Live {
+		segs, err = s.src.Last(req.UID, 24)
+	} else {
+		span := req.Span
+		if span.To == 0 {
+			span.To = 1<<63 - 1
+		} else {
+			ended = true
+		}
+		segs, err = s.src.Segments(req.UID, span)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if n := len(segs); n > 0 && !segs[n-1].Complete {
+		// A closed range that reaches the live edge ends with what is there.
+		if !ended {
+			segs = segs[:n-1]
+		}
+	}
+	if len(segs) == 0 {
+		return nil, ended, ErrNoFootage
+	}
+	return segs, ended, nil
+}
+
+// Media writes the media playlist.
+func (s *Server) Media(req Request) ([]byte, error) {
+	segs, ended, err := s.segments(req)
+	if err != nil {
+		return nil, err
+	}
+	es := entries(segs)
+	if req.Live {
+		es = window(es)
+	}
+	return mediaPlaylist(es, req, ended), nil
+}
+
+// Multivariant writes the multivariant playlist: one variant, its media
+// playlist at uri. The error wraps ErrCodec and names the codecs when nothing
+// can be carried.
+func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
+	segs, _, err := s.segments(req)
+	if err != nil {
+		return nil, err
+	}
+	last := segs[len(segs)-1]
+	tracks, err := s.src.Tracks(req.UID, last.Init)
+	if err != nil {
+		return nil, err
+	}
+	in, out := Carried(tracks)
+	if len(in) == 0 {
+		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
+	}
+	var codecs []string
+	size := ""
+	for _, t := range in {
+		mux.FillParameters(&t)
+		c, _ := mux.CodecString(t)
+		codecs = append(codecs, c)
+		if t.Width > 0 {
+			size = fmt.Sprintf(",RESOLUTION=%dx%d", t.Width, t.Height)
+		}
+	}
+	peak, avg := bandwidth(segs[max(0, len(segs)-24):])
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
+		peak, avg, strings.Join(codecs, ","), size, uri)
+	return b.Bytes(), nil
+}
+
+// bandwidth is the highest and the mean bit rate of segments, bits a second,
+// never 0.
+func bandwidth(segs []archive.Segment) (peak, avg int64) {
+	var bytes int64
+	var span time.Duration
+	for _, s := range segs {
+		d := s.Span.Duration()
+		if d < 100*time.Millisecond {
+			continue
+		}
+		bytes, span = bytes+s.Size, span+d
+		peak = max(peak, int64(float64(s.Size)*8/d.Seconds()))
+	}
+	if span > 0 {
+		avg = int64(float64(bytes) * 8 / span.Seconds())
+	}
+	return max(peak, 1000), max(avg, 1000)
+}
+
+// Init writes the init segment named init-<id>.mp4: the tracks HLS can carry.
+func (s *Server) Init(uid, name string) ([]byte, error) {
+	hex, ok := strings.CutPrefix(strings.TrimSuffix(name, ".mp4"), "init-")
+	id, err := strconv.ParseUint(hex, 16, 64)
+	if !ok || err != nil {
+		return nil, ErrNotFound
+	}
+	tracks, err := s.src.Tracks(uid, archive.InitID(id))
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	in, out := Carried(tracks)
+	if len(in) == 0 {
+		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
+	}
+	return mux.Init(in)
+}
+
+// emptySegment answers for gap segments: a styp box alone, which every player
+// takes for a segment without samples.
+var emptySegment = []byte("\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix")
+
+// Segment plans the bytes of the segment called name.
+func (s *Server) Segment(uid, name string) (*timeline.Body, error) {
+	from, number, gap, ok := parseName(name)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	body := new(timeline.Body)
+	if gap {
+		body.Add(emptySegment)
+		return body, nil
+	}
+	segs, err := s.src.Segments(uid, media.Span{From: from, To: from + media.Wall(time.Millisecond)})
+	if err != nil {
+		return nil, err
+	}
+	// A segment in two files: the second begins where the first ends, so look on.
+	if n := len(segs); n > 0 && segs[n-1].Number == number {
+		if more, err := s.src.Segments(uid, media.Span{From: segs[n-1].Span.To, To: segs[n-1].Span.To + 1}); err == nil {
+			for _, m := range more {
+				if m.Number == number && m.File != segs[n-1].File {
+					segs = append(segs, m)
+				}
+			}
+		}
+	}
+	found := false
+	for _, seg := range segs {
+		if seg.Number != number {
+			continue
+		}
+		if err := s.addSegment(uid, seg, body); err != nil {
+			body.Release()
+			return nil, err
+		}
+		found = true
+	}
+	if !found {
+		return nil, ErrNotFound
+	}
+	return body, nil
+}
+
+func (s *Server) addSegment(uid string, seg archive.Segment, body *timeline.Body) error {
+	tracks, err := s.src.Tracks(uid, seg.Init)
+	if err != nil {
+		return err
+	}
+	in, _ := Carried(tracks)
+	lay, err := s.src.Layout(uid, seg.File)
+	if err != nil {
+		return err
+	}
+	sl := -1
+	for i := range lay.Segments {
+		if lay.Segments[i].Number == seg.Number {
+			sl = i
+		}
+	}
+	if sl < 0 {
+		return ErrNotFound
+	}
+	f, err := s.src.Pin(uid, seg.File)
+	if err != nil {
+		return err
+	}
+	body.Hold(f)
+	for i := lay.Segments[sl].First; i < lay.Segments[sl].Last; i++ {
+		fr := &lay.Fragments[i]
+		for _, t := range in {
+			if t.ID == fr.Track {
+				body.AddFile(f, fr.MoofOffset, fr.End()-fr.MoofOffset)
+			}
+		}
+	}
+	return nil
+}

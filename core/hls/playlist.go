@@ -1,0 +1,175 @@
+package hls
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+)
+
+// liveSpan is how much a live playlist offers at least: three target
+// durations behind the edge (RFC 8216 6.2.2) for ordinary GOPs, without
+// letting a player that starts at the front lag for long.
+const (
+	liveSegments = 6
+	liveSpan     = 20 * time.Second
+)
+
+// Request says what a playlist is asked for. Carry is a query string (without
+// "?") that is appended to every URI in it: token, session.
+type Request struct {
+	UID   string
+	Span  media.Span // Live: ignored. To = 0: until now and on
+	Live  bool
+	Carry string
+}
+
+// entry is a segment as a playlist shows it: stored ones that share a number
+// (a segment continued in a second file) are one entry.
+type entry struct {
+	number, discontinuity uint64
+	from, to              media.Wall
+	init                  archive.InitID
+	run                   media.RunID
+	independent           bool
+	gap                   bool
+}
+
+// entries folds segments to entries and puts gap entries into the holes for
+// which numbers were left free.
+func entries(segs []archive.Segment) []entry {
+	out := make([]entry, 0, len(segs))
+	for _, s := range segs {
+		if n := len(out); n > 0 {
+			prev := &out[n-1]
+			if prev.number == s.Number && !prev.gap {
+				prev.to = max(prev.to, s.Span.To)
+				continue
+			}
+			hole := s.Span.From - prev.to
+			if prev.run == s.Run && prev.discontinuity == s.Discontinuity && s.Number == prev.number+1 &&
+				hole < media.Wall(time.Second) && hole > -media.Wall(time.Second) {
+				prev.to = s.Span.From // no rounding adds up along a run
+			}
+			out = append(out, gaps(*prev, s)...)
+		}
+		out = append(out, entry{
+			number: s.Number, discontinuity: s.Discontinuity, from: s.Span.From, to: s.Span.To,
+			init: s.Init, run: s.Run, independent: s.Independent,
+		})
+	}
+	return out
+}
+
+func gaps(prev entry, next archive.Segment) []entry {
+	free := int64(next.Number) - int64(prev.number) - 1
+	hole := next.Span.From - prev.to
+	if free <= 0 || hole <= 0 || free > 2*media.MaxGapSegments {
+		return nil
+	}
+	out := make([]entry, free)
+	for i := range out {
+		e := prev
+		e.gap, e.number = true, prev.number+1+uint64(i)
+		e.from = prev.to + hole*media.Wall(i)/media.Wall(free)
+		e.to = prev.to + hole*media.Wall(i+1)/media.Wall(free)
+		out[i] = e
+	}
+	return out
+}
+
+// mediaPlaylist writes the media playlist of es.
+func mediaPlaylist(es []entry, req Request, ended bool) []byte {
+	var b bytes.Buffer
+	target := 10.0
+	for i := range es {
+		target = math.Max(target, math.Round(seconds(es[i].to-es[i].from)))
+	}
+	b.Grow(256 + 160*len(es))
+	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:%d\n", int(target))
+	if len(es) > 0 {
+		fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", es[0].number, es[0].discontinuity)
+	}
+	switch {
+	case ended:
+		b.WriteString("#EXT-X-PLAYLIST-TYPE:VOD\n")
+	case !req.Live:
+		b.WriteString("#EXT-X-PLAYLIST-TYPE:EVENT\n")
+	}
+	carry := ""
+	if req.Carry != "" {
+		carry = "?" + req.Carry
+	}
+	for i := range es {
+		e := &es[i]
+		if i > 0 && e.discontinuity != es[i-1].discontinuity {
+			b.WriteString("#EXT-X-DISCONTINUITY\n")
+		}
+		if i == 0 || e.init != es[i-1].init {
+			fmt.Fprintf(&b, "#EXT-X-MAP:URI=\"init-%s.mp4%s\"\n", e.init, carry)
+		}
+		b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
+		b.Write(e.from.Time().AppendFormat(b.AvailableBuffer(), "2006-01-02T15:04:05.000Z07:00"))
+		b.WriteString("\n#EXTINF:")
+		b.Write(strconv.AppendFloat(b.AvailableBuffer(), seconds(e.to-e.from), 'f', 6, 64))
+		b.WriteString(",\n")
+		kind := ""
+		if e.gap {
+			b.WriteString("#EXT-X-GAP\n")
+			kind = "gap-"
+		}
+		b.WriteString(kind)
+		b.Write(strconv.AppendInt(b.AvailableBuffer(), e.from.Milli(), 10))
+		b.WriteByte('-')
+		b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
+		b.WriteString(".m4s")
+		b.WriteString(carry)
+		b.WriteByte('\n')
+	}
+	if ended {
+		b.WriteString("#EXT-X-ENDLIST\n")
+	}
+	return b.Bytes()
+}
+
+func seconds(w media.Wall) float64 {
+	if w <= 0 {
+		return 0.001
+	}
+	return float64(w) / 1e9
+}
+
+// window cuts entries to what a live playlist offers.
+func window(es []entry) []entry {
+	for i := len(es) - liveSegments; i > 0; i-- {
+		if es[len(es)-1].to-es[i].from >= media.Wall(liveSpan) {
+			return es[i:]
+		}
+	}
+	return es
+}
+
+// parseName reads the names of segments: "<from ms>-<number>" behind prefix
+// and before ".m4s".
+func parseName(name string) (from media.Wall, number uint64, gap, ok bool) {
+	s, ok := strings.CutSuffix(name, ".m4s")
+	if !ok {
+		return 0, 0, false, false
+	}
+	s, gap = strings.CutPrefix(s, "gap-")
+	ms, num, ok := strings.Cut(s, "-")
+	if !ok {
+		return 0, 0, false, false
+	}
+	m, err1 := strconv.ParseInt(ms, 10, 64)
+	n, err2 := strconv.ParseUint(num, 10, 64)
+	if err1 != nil || err2 != nil || m < 0 || m > 1<<43 {
+		return 0, 0, false, false
+	}
+	return media.WallMilli(m), n, gap, true
+}

@@ -1,0 +1,225 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/clock"
+	"media-server/core/media"
+)
+
+// sink is a Stream as its driver sees it.
+type sink Stream
+
+// Positions implements Sink.
+func (k *sink) Positions() []media.RunPosition {
+	s := (*Stream)(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.cur != nil:
+		return []media.RunPosition{s.cur.position()}
+	case s.resume != nil:
+		return []media.RunPosition{s.resume.Positions}
+	}
+	return nil
+}
+
+// Opened implements Sink.
+func (k *sink) Opened(o Opened) {
+	s := (*Stream)(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Device, s.status.LeftOut, s.status.Tracks = o.Device, o.LeftOut, o.Tracks
+	switch {
+	case s.cur != nil && s.cur.id == o.Run:
+		// The driver's connection was cut and is back; the run never ended.
+	case s.resume != nil && s.resume.Positions.Run == o.Run && s.restore(o):
+	default:
+		s.endRun(CauseLost)
+		s.cur = newRun(o, s.clockConfig())
+	}
+	s.resume = nil
+	s.status.Runs++
+	for _, l := range o.LeftOut {
+		s.notify("stream.tracks", "warning", fmt.Sprintf("track %s is left out: %s", l.Name, l.Reason), nil)
+	}
+}
+
+func (s *Stream) clockConfig() clock.Config {
+	var cfg clock.Config
+	if end, ok := s.lastEnd(); ok {
+		cfg.NotBefore = end
+	}
+	return cfg
+}
+
+func (s *Stream) lastEnd() (media.Wall, bool) {
+	if s.ring != nil {
+		b, ok := s.ring.Bounds(s.spec.Capture.UID)
+		return b.To, ok
+	}
+	return s.dep.LastEnd(s.spec.Capture.UID)
+}
+
+// Units implements Sink.
+func (k *sink) Units(us []media.AccessUnit) bool {
+	s := (*Stream)(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.behind {
+		return false
+	}
+	if s.cur == nil {
+		return true
+	}
+	for i := range us {
+		if err := s.take(&us[i]); err != nil {
+			if errors.Is(err, archive.ErrBehind) {
+				s.fallBehind()
+				return false
+			}
+			s.dep.Log.Error("a unit could not be taken", "stream", s.spec.Capture.UID, "err", err)
+		}
+	}
+	s.acknowledge()
+	return true
+}
+
+// take brings one unit through time map and writer.
+func (s *Stream) take(u *media.AccessUnit) error {
+	r := s.cur
+	t := r.track(u.Track)
+	if t == nil {
+		s.status.Odd++
+		return nil
+	}
+	switch {
+	case u.Seq < t.next:
+		s.status.Duplicates++
+		return nil
+	case u.Seq > t.next && t.seen:
+		s.status.Lost += u.Seq - t.next
+	}
+	t.next, t.seen = u.Seq+1, true
+	s.status.Units++
+	s.status.LastFrame = u.Received
+	s.meter.add(len(u.Payload))
+	if s.status.State != StateActive {
+		s.setState(StateActive, "", "")
+	}
+
+	v := r.clock.Observe(clock.Observation{Track: u.Track, PTS: u.PTS, NTP: u.NTP, Received: u.Received, Mono: u.Mono})
+	switch v.Kind {
+	case clock.Step:
+		s.status.Clock.ServerSteps++
+		s.notify("server.clock", "warning", fmt.Sprintf("the server's clock was set by %v", v.After.Sub(v.Before).Round(time.Millisecond)),
+			map[string]any{"before_ms": v.Before.Milli(), "after_ms": v.After.Milli()})
+		if err := s.split(r, u); err != nil {
+			return err
+		}
+	case clock.Jump:
+		s.status.Clock.CameraJumps++
+		s.notify("camera.clock", "info", fmt.Sprintf("the camera's media clock jumped by %v", v.By.Round(time.Millisecond)), nil)
+		if err := s.split(r, u); err != nil {
+			return err
+		}
+	}
+	if r.writer == nil {
+		r.hold(u)
+		if r.clock.Settled() {
+			return s.settle(r)
+		}
+		return nil
+	}
+	return s.write(r, u)
+}
+
+// split ends the run's media time here and begins another: the same capture,
+// another map, another zero, a discontinuity.
+func (s *Stream) split(r *run, u *media.AccessUnit) error {
+	if err := s.flush(r); err != nil {
+		return err
+	}
+	r.restart(s.clockConfig())
+	r.clock.Observe(clock.Observation{Track: u.Track, PTS: u.PTS, NTP: u.NTP, Received: u.Received, Mono: u.Mono})
+	return nil
+}
+
+// fallBehind stops taking units until storage has room again.
+func (s *Stream) fallBehind() {
+	s.behind = true
+	s.status.behindSince = media.WallOf(s.dep.Now())
+	s.cur = nil
+	s.notify("stream.behind", "warning", "storage does not keep up; the driver keeps the camera's frames meanwhile", nil)
+}
+
+// acknowledge tells the driver what need not be kept: everything, where nothing
+// is recorded or nothing can be yet; else the recorder says so (durable).
+func (s *Stream) acknowledge() {
+	r := s.cur
+	if s.dep.Recorder == nil || r.writer != nil && !r.started {
+		if s.session != nil {
+			s.session.Ack(r.position())
+		}
+		return
+	}
+	if out := r.notInFile(); len(out) > 0 {
+		s.leftOut.Store(&out)
+	} else if s.leftOut.Load() != nil {
+		s.leftOut.Store(nil)
+	}
+}
+
+// Closed implements Sink.
+func (k *sink) Closed(c Closed) {
+	s := (*Stream)(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cur != nil && (c.Run.IsZero() || c.Run == s.cur.id) {
+		s.endRun(c.Cause)
+	} else if c.Cause != CauseChanged {
+		s.lost = gapCause(c.Cause)
+	}
+	s.status.RetryIn = c.RetryIn
+	switch c.Cause {
+	case CauseChanged:
+	case CauseSilent:
+		s.setState(StateSilent, c.What, c.Hint)
+	case CauseRefused, CauseSettings, CauseUnsupported, CauseNotFound:
+		s.setState(StateRefused, c.What, c.Hint)
+	case CauseStopped:
+		s.setState(StateOff, c.What, c.Hint)
+	default:
+		s.setState(StateLost, c.What, c.Hint)
+	}
+}
+
+// Stats implements Sink.
+func (k *sink) Stats(st Stats) {
+	s := (*Stream)(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Driver = st
+	s.watchClock()
+}
+
+// watchClock raises and clears camera.clock: a camera more than two seconds
+// off is recorded at the right time all the same, but somebody should know.
+func (s *Stream) watchClock() {
+	if s.cur == nil {
+		return
+	}
+	off, ok := s.cur.clock.CameraOffset()
+	switch far := ok && (off > 2*time.Second || off < -2*time.Second); {
+	case far && !s.clockOn:
+		s.clockOn = true
+		s.notify("camera.clock", "warning", fmt.Sprintf("the camera's clock differs from the server's by %v", off.Round(time.Millisecond)),
+			map[string]any{"offset_ms": off.Milliseconds(), "raised": true})
+	case ok && !far && s.clockOn:
+		s.clockOn = false
+		s.notify("camera.clock", "info", "the camera's clock agrees again", map[string]any{"raised": false})
+	}
+}

@@ -1,0 +1,308 @@
+package stream
+
+import (
+	"bytes"
+	"fmt"
+
+	"media-server/core/archive"
+	"media-server/core/clock"
+	"media-server/core/media"
+	"media-server/core/mux"
+)
+
+// run is one capture session as this core sees it.
+type run struct {
+	id     media.RunID
+	tracks []runTrack
+	clock  *clock.Map
+	state  []byte // scratch for the map's state
+
+	// Until the map has settled, units wait here with payloads of their own.
+	pending []media.AccessUnit
+	firstAt media.Wall
+
+	writer  *mux.Writer
+	started bool          // the writer's file has begun
+	inFile  []media.Track // what it carries
+	zero    media.Wall
+	resumed bool
+}
+
+type runTrack struct {
+	media.Track
+	next uint64 // first sequence number not yet taken
+	seen bool
+}
+
+func newRun(o Opened, cfg clock.Config) *run {
+	r := &run{id: o.Run}
+	for _, t := range o.Tracks {
+		rt := runTrack{Track: t}
+		for _, f := range o.First {
+			if f.Track == t.ID {
+				rt.next = f.Next
+			}
+		}
+		r.tracks = append(r.tracks, rt)
+	}
+	r.restart(cfg)
+	return r
+}
+
+// restart begins another time map; the writer of the old one has been flushed.
+func (r *run) restart(cfg clock.Config) {
+	r.clock = clock.New(cfg)
+	for i := range r.tracks {
+		r.clock.Track(r.tracks[i].ID, r.tracks[i].Timescale)
+	}
+	r.writer, r.started, r.resumed, r.pending, r.firstAt = nil, false, false, nil, 0
+}
+
+func (r *run) track(id int) *runTrack {
+	for i := range r.tracks {
+		if r.tracks[i].ID == id {
+			return &r.tracks[i]
+		}
+	}
+	return nil
+}
+
+func (r *run) position() media.RunPosition {
+	p := media.RunPosition{Run: r.id, Tracks: make([]media.Position, 0, len(r.tracks))}
+	for i := range r.tracks {
+		p.Tracks = append(p.Tracks, media.Position{Track: r.tracks[i].ID, Next: r.tracks[i].next})
+	}
+	return p
+}
+
+// notInFile lists the tracks that the file does not carry, with how far they
+// were received: nobody will store them, so nobody need keep them.
+func (r *run) notInFile() (out []media.Position) {
+	if !r.started {
+		return nil
+	}
+	for i := range r.tracks {
+		in := false
+		for j := range r.inFile {
+			in = in || r.inFile[j].ID == r.tracks[i].ID
+		}
+		if !in {
+			out = append(out, media.Position{Track: r.tracks[i].ID, Next: r.tracks[i].next})
+		}
+	}
+	return out
+}
+
+func (r *run) hold(u *media.AccessUnit) {
+	c := *u
+	c.Payload = bytes.Clone(u.Payload)
+	if len(r.pending) == 0 {
+		r.firstAt = u.Received
+	}
+	r.pending = append(r.pending, c)
+}
+
+func (r *run) plainTracks() []media.Track {
+	out := make([]media.Track, len(r.tracks))
+	for i := range r.tracks {
+		out[i] = r.tracks[i].Track
+	}
+	return out
+}
+
+// settle makes the writer and writes what has been waiting.
+func (s *Stream) settle(r *run) error {
+	first := media.Wall(0)
+	for i := range r.pending {
+		u := &r.pending[i]
+		if w := r.clock.Wall(u.Track, u.PTS); w != 0 && (first == 0 || w < first) {
+			first = w
+		}
+	}
+	if first == 0 {
+		return nil
+	}
+	r.zero = mux.Zero(first)
+	seg, disc := s.nextSegment(first)
+	r.writer = mux.NewWriter(s.muxConfig(), mux.Start{
+		Run: r.id, Zero: r.zero, Tracks: r.plainTracks(), Segment: seg, Discontinuity: disc,
+	})
+	held := r.pending
+	r.pending = nil
+	for i := range held {
+		if err := s.write(r, &held[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stream) muxConfig() mux.Config {
+	c := mux.Default()
+	c.Epoch = s.dep.Epoch
+	return c
+}
+
+// nextSegment numbers the first segment of a run that starts at first, leaving
+// numbers free for the hole before it.
+func (s *Stream) nextSegment(first media.Wall) (segment, discontinuity uint64) {
+	if s.ring != nil {
+		segment, discontinuity = s.ring.next()
+	} else {
+		segment, discontinuity = s.dep.Recorder.NextSegment()
+	}
+	if end, ok := s.lastEnd(); ok {
+		return segment + media.GapSegments(first.Sub(end)), discontinuity + 1
+	}
+	return segment, discontinuity
+}
+
+// restore goes on where the archive ends, if o is the run that it holds.
+func (s *Stream) restore(o Opened) bool {
+	res := s.resume
+	var st clock.State
+	if err := st.UnmarshalBinary(res.Clock); err != nil {
+		s.dep.Log.Warn("the time map of a recording cannot be read; a new run begins", "stream", s.spec.Capture.UID, "err", err)
+		return false
+	}
+	r := newRun(o, clock.Config{})
+	for i := range r.tracks {
+		t := &r.tracks[i]
+		t.next = max(res.Positions.Next(t.ID), t.next)
+		t.seen = true
+	}
+	r.clock = clock.Restore(clock.Config{}, st, res.LastEnd)
+	for i := range r.tracks {
+		r.clock.Track(r.tracks[i].ID, r.tracks[i].Timescale)
+	}
+	start := mux.Start{
+		Run: r.id, Zero: res.Zero, Tracks: res.Tracks, Segment: res.Segment, Discontinuity: res.Discontinuity,
+		PartIndex: res.PartIndex, Continue: true,
+	}
+	start.Expect = res.Expect
+	if err := s.begin(r.id, res.Zero, res.Tracks); err != nil {
+		s.dep.Log.Warn("a recording cannot be continued; a new run begins", "stream", s.spec.Capture.UID, "err", err)
+		return false
+	}
+	r.zero, r.started, r.resumed, r.inFile = res.Zero, true, true, res.Tracks
+	r.writer = mux.NewWriter(s.muxConfig(), start)
+	s.cur = r
+	return true
+}
+
+// write gives one unit to the writer and passes on the parts that come out.
+func (s *Stream) write(r *run, u *media.AccessUnit) error {
+	for attempt := 0; ; attempt++ {
+		wall := r.clock.Wall(u.Track, u.PTS)
+		if wall == 0 {
+			s.status.Odd++
+			return nil
+		}
+		parts, ev, err := r.writer.Write(*u, wall, func() []byte {
+			r.state = r.clock.AppendState(r.state[:0])
+			return r.state
+		})
+		if err != nil {
+			releaseParts(parts)
+			return fmt.Errorf("mux: %w", err)
+		}
+		if ev.Started != nil {
+			if err := s.begin(r.id, r.zero, ev.Started); err != nil {
+				releaseParts(parts)
+				return err
+			}
+			r.started, r.inFile = true, ev.Started
+			s.status.Tracks = ev.Started
+		}
+		if err := s.deliver(parts); err != nil {
+			return err
+		}
+		if ev.Changed == nil || attempt > 0 {
+			s.count(ev.Dropped)
+			return nil
+		}
+		if err := s.deliver(r.writer.Flush()); err != nil {
+			return err
+		}
+		s.notify("stream.parameters", "info", "the camera changed its coding parameters", nil)
+		r.writer = mux.NewWriter(s.muxConfig(), r.writer.Next(ev.Changed))
+		r.started = false
+	}
+}
+
+func (s *Stream) count(d mux.Drop) {
+	switch d {
+	case mux.Stored:
+	case mux.DropWaiting, mux.DropNoSet:
+		s.status.Waiting++
+	case mux.DropDuplicate:
+		s.status.Duplicates++
+	default:
+		s.status.Odd++
+	}
+}
+
+func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) error {
+	if s.ring != nil {
+		s.ring.begin(id, zero, tracks)
+		return nil
+	}
+	why := s.lost
+	if err := s.dep.Recorder.Begin(id, zero, tracks, why); err != nil {
+		return err
+	}
+	s.lost = archive.GapUnknown
+	return nil
+}
+
+// deliver hands parts on and releases them. The first refusal ends it: what
+// follows a missing part must come again, behind it.
+func (s *Stream) deliver(parts []*media.Part) error {
+	defer releaseParts(parts)
+	for _, p := range parts {
+		if s.ring != nil {
+			s.ring.add(p)
+			continue
+		}
+		if err := s.dep.Recorder.Append(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func releaseParts(parts []*media.Part) {
+	for _, p := range parts {
+		p.Release()
+	}
+}
+
+// flush writes what the writer still holds.
+func (s *Stream) flush(r *run) error {
+	if r.writer == nil {
+		if len(r.pending) == 0 {
+			return nil
+		}
+		if err := s.settle(r); err != nil || r.writer == nil {
+			return err
+		}
+	}
+	return s.deliver(r.writer.Flush())
+}
+
+// endRun ends the current run, if any: everything held is stored.
+func (s *Stream) endRun(c Cause) {
+	r := s.cur
+	s.cur = nil
+	if r == nil {
+		return
+	}
+	if err := s.flush(r); err != nil {
+		s.dep.Log.Warn("the end of a run could not be stored", "stream", s.spec.Capture.UID, "err", err)
+	}
+	s.lost = gapCause(c)
+	if s.dep.Recorder != nil {
+		s.dep.Recorder.End(s.lost)
+	}
+	s.leftOut.Store(nil)
+}

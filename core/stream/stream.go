@@ -1,0 +1,209 @@
+package stream
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+)
+
+// Spec is what a Stream is told of its settings. Capture says what the driver
+// is asked for: a change of it restarts the capture; everything else is live.
+type Spec struct {
+	Capture Subscription
+	Record  bool
+	Rules   archive.Rules
+}
+
+// Deps are what a Stream works with.
+type Deps struct {
+	Driver   Driver
+	Recorder Recorder // nil: not recorded
+	LastEnd  func(uid string) (media.Wall, bool)
+	Epoch    uint64
+	Notify   func(Notice) // must not block
+	Log      *slog.Logger
+	Now      func() time.Time // nil = time.Now
+}
+
+// Notice is something an operator or a script may want to know. Types:
+// stream.connecting, stream.active, stream.lost, stream.tracks,
+// stream.parameters, stream.behind, camera.clock, server.clock.
+type Notice struct {
+	Type    string
+	UID     string
+	Level   string // info, warning, error
+	Message string
+	Data    map[string]any
+}
+
+// State is what a stream is doing.
+type State string
+
+// States, in the words of the API.
+const (
+	StateOff        State = "off"
+	StateConnecting State = "connecting"
+	StateActive     State = "active"
+	StateSilent     State = "silent"
+	StateLost       State = "lost"
+	StateRefused    State = "refused"
+)
+
+// Stream captures one source. Make it with New, Start it, Tick it, and end it
+// with Stop (the source is no longer wanted) or Detach (the server ends and
+// the next one goes on).
+type Stream struct {
+	spec Spec
+	dep  Deps
+	ring *Ring // nil when recorded
+
+	leftOut atomic.Pointer[[]media.Position] // tracks that are not in the file, and how far they were received
+	ackTo   atomic.Pointer[Session]          // where acknowledgements go
+
+	mu      sync.Mutex
+	session Session
+	cur     *run
+	resume  *archive.Resume
+	lost    archive.GapCause // why there is nothing before the next run
+	behind  bool
+	status  Status
+	meter   meter
+	clockOn bool // camera.clock is raised
+}
+
+// New makes a stream; nothing runs yet.
+func New(spec Spec, dep Deps) *Stream {
+	if dep.Now == nil {
+		dep.Now = time.Now
+	}
+	if dep.Log == nil {
+		dep.Log = slog.Default()
+	}
+	if dep.Notify == nil {
+		dep.Notify = func(Notice) {}
+	}
+	s := &Stream{spec: spec, dep: dep, lost: archive.GapServerDown}
+	s.status = Status{State: StateConnecting, Since: media.WallOf(dep.Now()), Recording: dep.Recorder != nil}
+	if dep.Recorder == nil {
+		s.ring = newRing(spec.Capture.UID, spec.Capture.UID)
+	}
+	return s
+}
+
+// Ring is the memory ring of a stream that is not recorded, nil otherwise.
+func (s *Stream) Ring() *Ring { return s.ring }
+
+// Start subscribes the capture, behind what the recorder holds.
+func (s *Stream) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.dep.Recorder; r != nil {
+		r.OnDurable(s.durable)
+		s.reloadResume()
+	}
+	ses, err := s.dep.Driver.Subscribe(s.spec.Capture, (*sink)(s))
+	if err != nil {
+		s.setState(StateRefused, err.Error(), "")
+		return err
+	}
+	s.session = ses
+	s.ackTo.Store(&ses)
+	return nil
+}
+
+func (s *Stream) reloadResume() {
+	s.resume = nil
+	if res, ok := s.dep.Recorder.Resume(); ok {
+		s.resume = &res
+	}
+}
+
+// durable is the recorder's word that pos survives a power cut.
+func (s *Stream) durable(pos media.RunPosition) {
+	if p := s.leftOut.Load(); p != nil {
+		pos.Tracks = append(pos.Tracks[:len(pos.Tracks):len(pos.Tracks)], *p...)
+	}
+	// The session is set before the first part can be durable, and never
+	// changes while the recorder is this stream's.
+	if ses := s.currentSession(); ses != nil {
+		ses.Ack(pos)
+	}
+}
+
+func (s *Stream) currentSession() Session {
+	// Not s.mu: the recorder may hold locks of its own while it calls.
+	if p := s.ackTo.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetRules changes how long footage is kept, at once.
+func (s *Stream) SetRules(r archive.Rules) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spec.Rules = r
+	if s.dep.Recorder != nil {
+		s.dep.Recorder.SetRules(r)
+	}
+}
+
+// Stop ends the capture for good: what is held is stored, the file is sealed.
+func (s *Stream) Stop() {
+	s.closeSession()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endRun(CauseStopped)
+	if s.dep.Recorder != nil {
+		s.dep.Recorder.Close()
+	}
+	s.setState(StateOff, "", "")
+}
+
+// Detach lets go without ending anything: the driver keeps what is not
+// acknowledged, and the next core goes on behind what storage holds. The
+// driver's connection must have been cut before.
+func (s *Stream) Detach() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cur = nil
+	if s.dep.Recorder != nil {
+		s.dep.Recorder.Close()
+	}
+}
+
+func (s *Stream) closeSession() {
+	s.mu.Lock()
+	ses := s.session
+	s.session = nil
+	s.mu.Unlock()
+	if ses != nil {
+		ses.Close() // outside the lock: it waits for a sink method under way
+	}
+}
+
+// Tick does what time alone brings: the end of settling, taking up a capture
+// that storage could not follow, the bit rate.
+func (s *Stream) Tick() {
+	now := media.WallOf(s.dep.Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meter.tick(now)
+	if r := s.cur; r != nil && r.writer == nil && len(r.pending) > 0 && now.Sub(r.firstAt) > settleAtMost {
+		s.settle(r)
+	}
+	if s.behind && now.Sub(s.status.behindSince) > time.Second {
+		s.behind = false
+		s.cur = nil
+		s.reloadResume()
+		if s.session != nil {
+			s.session.Resubscribe()
+		}
+	}
+}
+
+const settleAtMost = 1500 * time.Millisecond

@@ -1,0 +1,20 @@
+// Package timeline gives one answer to "what is there between T1 and T2 of
+// this stream", over everything that holds footage: the archive, whose newest
+// parts are still in memory, and the memory rings of streams that are not
+// recorded. Live is the end of it.
+//
+//	archive ─┐
+//	rings  ──┼─▶ Timeline ─▶ hls, mp4, picture ─▶ Body (a plan of bytes and file ranges) ─▶ web
+//	peers  ──┘ (with the cluster)
+//
+// It also holds what every way out needs: times as URLs write them (when.go)
+// and Body, the plan of a response (body.go).
+//
+// What does not belong here: any protocol or container.
+//
+// Invariants:
+//   - Answers are snapshots; nothing returned is changed afterwards.
+//   - A File taken from here is released by whoever took it, or by the Body
+//     that holds it.
+//   - No goroutine lives here.
+package timeline

@@ -1,0 +1,154 @@
+package timeline
+
+import (
+	"errors"
+	"sort"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+)
+
+// ErrNoFootage: the stream has nothing in the asked span.
+var ErrNoFootage = errors.New("no footage")
+
+// Store is what holds footage. The archive is one; a stream's memory ring is
+// another. All methods are safe for concurrent use.
+type Store interface {
+	Segments(uid string, s media.Span) ([]archive.Segment, error)
+	Bounds(uid string) (media.Span, bool)
+	Tracks(id archive.InitID) ([]media.Track, error)
+	Layout(id archive.FileID) (*archive.Layout, error)
+	Watch(uid string) (<-chan struct{}, func())
+}
+
+// Archive is the store of recorded footage.
+type Archive interface {
+	Store
+	Pin(id archive.FileID) (*archive.Pin, error)
+	Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error)
+}
+
+// Ring is the store of a stream that is not recorded: its last seconds, in
+// memory.
+type Ring interface {
+	Store
+	HoldFile(id archive.FileID) (File, error)
+}
+
+// Timeline joins the stores. Safe for concurrent use.
+type Timeline struct {
+	arch Archive
+	ring func(uid string) Ring // nil: the stream has none
+}
+
+// New makes a timeline; ring finds the memory ring of a stream, nil for those
+// that have none.
+func New(a Archive, ring func(uid string) Ring) *Timeline {
+	return &Timeline{arch: a, ring: ring}
+}
+
+// RingFiles is the first of the file ids that name memory rings: archives count
+// from below.
+const RingFiles archive.FileID = 1 << 63
+
+// Segments lists the segments that overlap s in order, archive first.
+func (t *Timeline) Segments(uid string, s media.Span) ([]archive.Segment, error) {
+	segs, err := t.arch.Segments(uid, s)
+	if err != nil {
+		return nil, err
+	}
+	if r := t.ring(uid); r != nil {
+		live, err := r.Segments(uid, s)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(segs); n > 0 { // recording was switched off a moment ago: what both hold counts once
+			end := segs[n-1].Span.To
+			live = live[sort.Search(len(live), func(i int) bool { return live[i].Span.From >= end }):]
+		}
+		segs = append(segs[:len(segs):len(segs)], live...)
+	}
+	return segs, nil
+}
+
+// Last lists the last n complete segments, and the one that is growing.
+func (t *Timeline) Last(uid string, n int) ([]archive.Segment, error) {
+	b, ok := t.Bounds(uid)
+	if !ok {
+		return nil, ErrNoFootage
+	}
+	for back := media.Wall(60e9); ; back *= 4 {
+		segs, err := t.Segments(uid, media.Span{From: max(b.From, b.To-back), To: b.To + 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(segs) > n || b.To-back <= b.From || back > 24*3600e9 {
+			return segs[max(0, len(segs)-n-1):], nil
+		}
+	}
+}
+
+// Bounds is the span from the first to the last footage.
+func (t *Timeline) Bounds(uid string) (media.Span, bool) {
+	b, ok := t.arch.Bounds(uid)
+	if r := t.ring(uid); r != nil {
+		if live, has := r.Bounds(uid); has {
+			if !ok {
+				return live, true
+			}
+			b.From, b.To = min(b.From, live.From), max(b.To, live.To)
+		}
+	}
+	return b, ok
+}
+
+// Ranges lists what is recorded and what is missing; memory rings do not count
+// as recorded.
+func (t *Timeline) Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error) {
+	return t.arch.Ranges(uid, s)
+}
+
+// Tracks gives the parameters behind an init id of the stream.
+func (t *Timeline) Tracks(uid string, id archive.InitID) ([]media.Track, error) {
+	if r := t.ring(uid); r != nil {
+		if tr, err := r.Tracks(id); err == nil {
+			return tr, nil
+		}
+	}
+	return t.arch.Tracks(id)
+}
+
+// Layout gives the sample table of a file of the stream.
+func (t *Timeline) Layout(uid string, id archive.FileID) (*archive.Layout, error) {
+	if id >= RingFiles {
+		if r := t.ring(uid); r != nil {
+			return r.Layout(id)
+		}
+		return nil, archive.ErrGone
+	}
+	return t.arch.Layout(id)
+}
+
+// Pin holds a file of the stream for reading.
+func (t *Timeline) Pin(uid string, id archive.FileID) (File, error) {
+	if id >= RingFiles {
+		if r := t.ring(uid); r != nil {
+			return r.HoldFile(id)
+		}
+		return nil, archive.ErrGone
+	}
+	p, err := t.arch.Pin(id)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Watch signals when the live edge of the stream has moved. Call the returned
+// function to end the watch.
+func (t *Timeline) Watch(uid string) (<-chan struct{}, func()) {
+	if r := t.ring(uid); r != nil {
+		return r.Watch(uid)
+	}
+	return t.arch.Watch(uid)
+}

@@ -1,0 +1,191 @@
+package web
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
+
+	"media-server/core/timeline"
+)
+
+// sendStep bounds one sendfile or write, so that the connection's rolling
+// deadline moves with progress: a slow reader is one that does not take a
+// megabyte in the time allowed, not one whose download is long.
+const sendStep = 1 << 20
+
+// SendBody makes b the response body, cut to [off, off+n), and releases it
+// when it has been sent or the client has gone. head is true for HEAD: only
+// the length is announced.
+func SendBody(ctx *fasthttp.RequestCtx, b *timeline.Body, off, n int64, done func(sent int64, err error)) {
+	if ctx.IsHead() {
+		b.Release()
+		ctx.Response.SkipBody = true
+		ctx.Response.Header.SetContentLength(int(n))
+		return
+	}
+	ctx.Response.SetBodyStream(&bodyStream{body: b, off: off, n: n, conn: ctx.Conn(), done: done}, int(n))
+}
+
+// bodyStream hands a body to fasthttp. WriteTo sends stored files straight
+// from their descriptors to the socket; Read serves everything else (and
+// fasthttp's own fallbacks).
+type bodyStream struct {
+	body   *timeline.Body
+	off, n int64
+	conn   net.Conn
+	sent   int64
+	err    error
+	done   func(int64, error)
+	once   sync.Once
+}
+
+func (s *bodyStream) SupportsBodyWriteTo() bool { return true }
+
+func (s *bodyStream) Read(p []byte) (int, error) {
+	if s.n == 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > s.n {
+		p = p[:s.n]
+	}
+	k, err := s.body.ReadAt(p, s.off)
+	s.off, s.n, s.sent = s.off+int64(k), s.n-int64(k), s.sent+int64(k)
+	if s.err = err; err == io.EOF && k > 0 {
+		err = nil
+	}
+	return k, err
+}
+
+// Close releases the body; fasthttp calls it in every case.
+func (s *bodyStream) Close() error {
+	s.once.Do(func() {
+		s.body.Release()
+		if s.done != nil {
+			s.done(s.sent, s.err)
+		}
+	})
+	return nil
+}
+
+func (s *bodyStream) WriteTo(w io.Writer) (int64, error) {
+	bw, _ := w.(*bufio.Writer)
+	tcp := plainTCP(s.conn)
+	for piece := range s.body.Pieces(s.off, s.n) {
+		var n int64
+		var err error
+		switch {
+		case piece.File == nil:
+			var k int
+			k, err = w.Write(piece.Bytes)
+			n = int64(k)
+		case bw != nil && tcp != nil && piece.Len >= 16<<10:
+			n, err = s.sendFile(bw, tcp, piece)
+		default:
+			n, err = copyPiece(w, piece)
+		}
+		s.sent += n
+		if err != nil {
+			s.err = err
+			return s.sent, err
+		}
+	}
+	return s.sent, nil
+}
+
+// plainTCP finds the TCP connection under c, or nil when TLS or something else
+// lies between.
+func plainTCP(c net.Conn) *net.TCPConn {
+	for {
+		switch v := c.(type) {
+		case *net.TCPConn:
+			return v
+		case *tls.Conn:
+			return nil
+		case interface{ NetConn() net.Conn }:
+			c = v.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// sendFile moves a piece from a descriptor to the socket. The offset is passed
+// explicitly: two responses on one descriptor share its file offset, and Go's
+// own sendfile path (io.Copy from *os.File) uses it and mixes them up.
+func (s *bodyStream) sendFile(bw *bufio.Writer, tcp *net.TCPConn, p timeline.Piece) (int64, error) {
+	f, limit, ok := p.File.File()
+	if !ok || p.Off+p.Len > limit {
+		return copyPiece(bw, p)
+	}
+	if err := bw.Flush(); err != nil {
+		return 0, err
+	}
+	n, err := sendfileAt(s.conn, tcp, f, p.Off, p.Len)
+	return n, err
+}
+
+func sendfileAt(deadline interface{ SetWriteDeadline(time.Time) error }, tcp *net.TCPConn, f *os.File, off, n int64) (int64, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	in := int(f.Fd())
+	var sent int64
+	for sent < n {
+		if err := deadline.SetWriteDeadline(time.Now().Add(writeStall)); err != nil {
+			return sent, err
+		}
+		var serr error
+		var k int
+		werr := raw.Write(func(out uintptr) bool {
+			at := off + sent
+			k, serr = unix.Sendfile(int(out), in, &at, int(min(n-sent, sendStep)))
+			return !errors.Is(serr, unix.EAGAIN)
+		})
+		if k > 0 {
+			sent += int64(k)
+		}
+		switch {
+		case werr != nil:
+			return sent, werr
+		case errors.Is(serr, unix.EINTR):
+		case serr != nil:
+			return sent, os.NewSyscallError("sendfile", serr)
+		case k == 0:
+			return sent, io.ErrUnexpectedEOF // the file is shorter than its index says
+		}
+	}
+	return sent, nil
+}
+
+var copyBufs = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+func copyPiece(w io.Writer, p timeline.Piece) (int64, error) {
+	buf := copyBufs.Get().(*[]byte)
+	defer copyBufs.Put(buf)
+	var sent int64
+	for sent < p.Len {
+		k := int(min(p.Len-sent, int64(len(*buf))))
+		n, err := p.File.ReadAt((*buf)[:k], p.Off+sent)
+		if n < k {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return sent, err
+		}
+		n, err = w.Write((*buf)[:n])
+		sent += int64(n)
+		if err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}

@@ -1,0 +1,217 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Options configure a Server. The zero value serves nothing.
+type Options struct {
+	HTTP  string // listen address; empty = off
+	HTTPS string // listen address; empty = off
+	// Control is the path of the control socket; empty = off.
+	Control string
+	Cert    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	MinTLS         uint16
+	MaxConns       int // of all listeners together, each counted apart; 0 = 4096
+	MaxConnsPerIP  int // 0 = 512
+	MaxRequestBody int // bytes; 0 = 1 MiB
+
+	Handler fasthttp.RequestHandler
+	Log     *slog.Logger
+}
+
+// Server listens and answers. Make it with New, then Listen, then Run.
+type Server struct {
+	opt       Options
+	srv       *fasthttp.Server
+	listeners []net.Listener
+	inFlight  atomic.Int64
+	stopping  atomic.Bool
+	stop      chan struct{}
+	stopOnce  sync.Once
+}
+
+// New makes a server; nothing listens yet.
+func New(opt Options) *Server {
+	if opt.MaxConns == 0 {
+		opt.MaxConns = 4096
+	}
+	if opt.MaxConnsPerIP == 0 {
+		opt.MaxConnsPerIP = 512
+	}
+	if opt.MaxRequestBody == 0 {
+		opt.MaxRequestBody = 1 << 20
+	}
+	if opt.MinTLS == 0 {
+		opt.MinTLS = tls.VersionTLS12
+	}
+	s := &Server{opt: opt, stop: make(chan struct{})}
+	s.srv = &fasthttp.Server{
+		Name:                         "media-server",
+		Handler:                      s.guard,
+		ReadTimeout:                  15 * time.Second, // a whole request head and body: slowloris ends here
+		IdleTimeout:                  75 * time.Second,
+		MaxRequestBodySize:           opt.MaxRequestBody,
+		ReadBufferSize:               16 << 10, // the longest request head: tokens travel in URLs
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		Logger:                       quiet{opt.Log},
+		ErrorHandler:                 badRequest,
+	}
+	return s
+}
+
+// quiet passes fasthttp's own complaints on at debug level: they are about
+// clients that left or spoke rubbish.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(format string, args ...any) {
+	if q.log != nil {
+		q.log.Debug("http connection", "err", fmt.Sprintf(format, args...))
+	}
+}
+
+func badRequest(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var nerr net.Error
+	switch {
+	case errors.As(err, &small):
+		Fail(ctx, E(431, "request_head_too_large", "the request head is longer than 16 KiB", "send a shorter URL or fewer headers"))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		Fail(ctx, E(413, "body_too_large", "the request body is larger than this server takes", ""))
+	case errors.As(err, &nerr) && nerr.Timeout():
+		Fail(ctx, E(408, "request_timeout", "the request did not arrive in time", ""))
+	default:
+		Fail(ctx, E(400, "bad_request", "the request is not valid HTTP", ""))
+	}
+}
+
+// Listen opens the listeners. An address that cannot be had is an error that
+// names it; the listeners opened so far are closed again.
+func (s *Server) Listen() error {
+	open := func(addr string, secure bool) error {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", addr, err)
+		}
+		var ll net.Listener = newLimitedListener(l, s.opt.MaxConns, s.opt.MaxConnsPerIP)
+		if secure {
+			ll = tls.NewListener(ll, &tls.Config{MinVersion: s.opt.MinTLS, GetCertificate: s.opt.Cert, NextProtos: []string{"http/1.1"}})
+		}
+		s.listeners = append(s.listeners, ll)
+		return nil
+	}
+	for _, l := range []struct {
+		addr   string
+		secure bool
+	}{{s.opt.HTTP, false}, {s.opt.HTTPS, true}} {
+		if l.addr == "" {
+			continue
+		}
+		if err := open(l.addr, l.secure); err != nil {
+			for _, o := range s.listeners {
+				o.Close()
+			}
+			s.listeners = nil
+			return err
+		}
+	}
+	if s.opt.Control != "" {
+		l, err := listenControl(s.opt.Control)
+		if err != nil {
+			for _, o := range s.listeners {
+				o.Close()
+			}
+			s.listeners = nil
+			return fmt.Errorf("control socket: %w", err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// Addrs are the addresses listened on, HTTP first.
+func (s *Server) Addrs() []net.Addr {
+	var out []net.Addr
+	for _, l := range s.listeners {
+		out = append(out, l.Addr())
+	}
+	return out
+}
+
+// Done is closed when the server begins to stop: long answers (event streams,
+// held playlists) end themselves on it, or Run would wait for them.
+func (s *Server) Done() <-chan struct{} { return s.stop }
+
+// Run serves until ctx ends, then lets requests under way finish for at most
+// grace.
+func (s *Server) Run(ctx context.Context, grace time.Duration) error {
+	errs := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		go func() { errs <- s.srv.Serve(l) }()
+	}
+	left := len(s.listeners)
+	var first error
+	select {
+	case <-ctx.Done():
+	case err := <-errs:
+		left--
+		if first = err; err == nil {
+			first = errors.New("a listener closed by itself")
+		}
+	}
+	s.stopOnce.Do(func() { close(s.stop) })
+	s.stopping.Store(true)
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := s.srv.ShutdownWithContext(down); err != nil && s.opt.Log != nil {
+		s.opt.Log.Info("requests cut at shutdown", "count", s.inFlight.Load())
+	}
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	for ; left > 0; left-- {
+		<-errs
+	}
+	return first
+}
+
+// guard stands before every handler: an id, a panic's end, security headers.
+func (s *Server) guard(ctx *fasthttp.RequestCtx) {
+	s.inFlight.Add(1)
+	defer s.inFlight.Add(-1)
+	defer func() {
+		if r := recover(); r != nil {
+			if s.opt.Log != nil {
+				s.opt.Log.Error("panic in a request", "id", RequestID(ctx), "path", string(ctx.Path()), "err", r, "stack", string(debug.Stack()))
+			}
+			Fail(ctx, E(500, "internal", "something went wrong here, not with your request", "look in the server's log for the id"))
+		}
+	}()
+	h := &ctx.Response.Header
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	if strings.ContainsAny(string(ctx.Path()), "\x00\\") {
+		Fail(ctx, E(400, "bad_path", "the path holds characters that no path here has", ""))
+		return
+	}
+	s.opt.Handler(ctx)
+	if ctx.Response.StatusCode() >= 500 && s.opt.Log != nil {
+		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", ctx.Response.StatusCode())
+	}
+}
