@@ -1,0 +1,62 @@
+package conformance
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+func build(t *testing.T, pkg string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "plugin")
+	if b, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, b)
+	}
+	return out
+}
+
+func TestTemplate(t *testing.T) {
+	t.Parallel()
+	r := Check(t.Context(), build(t, "media-server/plugins/examples/template"), Options{Settings: map[string]string{"interval": "100ms"}})
+	t.Log("\n" + r.String())
+	if !r.OK() || len(r.Results) != len(checks) {
+		t.Fail()
+	}
+}
+
+func TestPython(t *testing.T) {
+	t.Parallel()
+	driver := pythonDriver(t)
+	r := Check(t.Context(), driver, Options{Command: []string{"/usr/bin/python3", driver}})
+	t.Log("\n" + r.String())
+	if !r.OK() || len(r.Results) != len(checks) {
+		t.Fail()
+	}
+}
+
+func pythonDriver(t *testing.T) string {
+	t.Helper()
+	if err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run(); err != nil {
+		t.Skip("needs the Debian packages python3-grpcio and python3-protobuf")
+	}
+	driver, err := filepath.Abs("../../examples/python-clock/driver.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return driver
+}
+
+func TestNoPluginAtAll(t *testing.T) {
+	r := Check(context.Background(), "/bin/false", Options{})
+	if r.OK() {
+		t.Error("passed")
+	}
+	if f := r.Failed(); len(f) != 1 || f[0] != "handshake" {
+		t.Errorf("failed: %v", f)
+	}
+	if _, err := os.Stat(r.Path); err != nil {
+		t.Error(err)
+	}
+}
