@@ -77,18 +77,18 @@ func (s *Set) accept(f *File, b *Block, problems *fault.Problems) bool {
 	}
 	kind, name, dotted := strings.Cut(b.Name, ".")
 	if s.later[b.Name] || dotted && s.later[kind+".*"] {
-		return refuse(fmt.Sprintf("section [%s]: %s", b.Name, NotYet), "remove it")
+		return refuse(fmt.Sprintf("section [%s]: %s", Name(b.Name), NotYet), "remove it")
 	}
 	for _, n := range s.named {
 		switch {
 		case n.kind != kind:
 		case !dotted || !nameOK(name):
-			return refuse(fmt.Sprintf("section [%s] needs a name", b.Name), fmt.Sprintf("write [%s.NAME]; names are letters, digits, - and _", kind))
+			return refuse(fmt.Sprintf("section [%s] needs a name", Name(b.Name)), fmt.Sprintf("write [%s.NAME]; names are letters, digits, - and _", kind))
 		default:
 			return true
 		}
 	}
-	return refuse(fmt.Sprintf("unknown section [%s]", b.Name), hintFor(b.Name, s.names(), "sections"))
+	return refuse(fmt.Sprintf("unknown section [%s]", Name(b.Name)), hintFor(b.Name, s.names(), "sections"))
 }
 
 func nameOK(name string) bool {
@@ -149,7 +149,7 @@ type loading struct {
 
 func (l *loading) entry(layer Layer, e *Entry) {
 	report := func(p fault.Problem, col int) {
-		p.Key = e.Key
+		p.Key = Name(e.Key)
 		l.problems.Add(p.At(layer.File.Path, e.Line, col))
 	}
 	k := l.sec.Key(e.Key)
@@ -164,7 +164,7 @@ func (l *loading) entry(layer Layer, e *Entry) {
 	}
 	text, p := l.env.expand(e.Value)
 	if p != nil {
-		p.What = fmt.Sprintf("value of %s: %s", e.Key, p.What)
+		p.What = fmt.Sprintf("value of %s: %s", Name(e.Key), p.What)
 		report(*p, e.ValueCol)
 		return
 	}
@@ -222,5 +222,5 @@ func (l *loading) special(layer Layer, e *Entry) (p fault.Problem, ok bool) {
 			}
 		}
 	}
-	return fault.Problem{What: fmt.Sprintf("unknown key %q in [%s]", e.Key, name), Hint: hint}, false
+	return fault.Problem{What: fmt.Sprintf("unknown key %q in [%s]", Name(e.Key), name), Hint: hint}, false
 }

@@ -84,6 +84,22 @@ func isSecretName(name string) bool {
 	return false
 }
 
+// Name is how a section or key of a file is shown in a problem. A line that is
+// only a URL reads as a key up to its first =, password included; so nothing
+// behind a :// is told, nor more than what a name can need.
+func Name(name string) string {
+	if i := strings.Index(name, "://"); i >= 0 {
+		name = name[:i+3] + Hidden
+	}
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		name = Hidden + name[i:]
+	}
+	if runes := []rune(name); len(runes) > 64 {
+		name = string(runes[:64]) + "…"
+	}
+	return name
+}
+
 // isSecretKey tells whether a key nobody described here (a driver's own) holds a
 // secret. Narrower than for URLs: key-frame-interval is worth seeing.
 func isSecretKey(name string) bool {

@@ -183,14 +183,14 @@ func (p *parser) section(no, at int, text string) {
 	}
 	switch {
 	case end < 0:
-		p.bad(no, at+1, "section without a closing ]", "write ["+strings.TrimSpace(text[at+1:])+"]")
+		p.bad(no, at+1, "section without a closing ]", "write [name]")
 	case name == "":
 		p.bad(no, at+1, "section without a name", "write [name]")
 	case rest != "" && !isComment(rest[0]):
 		p.bad(no, len(text)-len(rest)+1, "text after the section name", "put it on a line of its own")
 	default:
 		if first := p.file.Block(name); first != nil {
-			p.bad(no, at+1, fmt.Sprintf("section [%s] is there twice", name), fmt.Sprintf("it began on line %d; join the two", first.Line))
+			p.bad(no, at+1, fmt.Sprintf("section [%s] is there twice", Name(name)), fmt.Sprintf("it began on line %d; join the two", first.Line))
 		} else {
 			p.file.Blocks = append(p.file.Blocks, p.block)
 		}
@@ -201,8 +201,9 @@ func (p *parser) entry(no, at int, text string) {
 	eq := strings.IndexByte(text[at:], '=')
 	if eq < 0 {
 		hint := "lines are [section], key = value, or begin with # or ;"
-		if k, v, ok := strings.Cut(text[at:], ":"); ok && !strings.ContainsAny(k, blanks) {
-			hint = fmt.Sprintf("write %s = %s", k, mask(strings.TrimSpace(v)))
+		if k, _, ok := strings.Cut(text[at:], ":"); ok && k != "" && !strings.ContainsAny(k, blanks) {
+			// Not v itself: it may be a password.
+			hint = fmt.Sprintf("write %s = value, with = in place of the :", Name(k))
 		}
 		p.bad(no, at+1, "the line has no =", hint)
 		return
@@ -217,15 +218,15 @@ func (p *parser) entry(no, at int, text string) {
 	e.ValueCol = e.from + 1
 	switch {
 	case what != "":
-		p.bad(no, e.ValueCol, fmt.Sprintf("%s in the value of %q", what, key), hint)
+		p.bad(no, e.ValueCol, fmt.Sprintf("%s in the value of %q", what, Name(key)), hint)
 	case p.block == nil:
 		if !p.orphan {
-			p.bad(no, at+1, fmt.Sprintf("key %q stands before any [section]", key), "put the section's name above it")
+			p.bad(no, at+1, fmt.Sprintf("key %q stands before any [section]", Name(key)), "put the section's name above it")
 		}
 		p.orphan = true
 	default:
 		if first := p.block.Entry(key); first != nil {
-			p.bad(no, at+1, fmt.Sprintf("duplicate key %q in [%s]", key, p.block.Name), fmt.Sprintf("it is set on line %d; keep one", first.Line))
+			p.bad(no, at+1, fmt.Sprintf("duplicate key %q in [%s]", Name(key), Name(p.block.Name)), fmt.Sprintf("it is set on line %d; keep one", first.Line))
 			return
 		}
 		p.block.Entries = append(p.block.Entries, e)

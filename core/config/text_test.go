@@ -57,9 +57,9 @@ func TestParseProblems(t *testing.T) {
 a.ini:4:1: duplicate key "k" in [a]; it is set on line 3; keep one
 a.ini:5:1: the line has no =; lines are [section], key = value, or begin with # or ;
 a.ini:6:1: section [a] is there twice; it began on line 2; join the two
-a.ini:7:1: section without a closing ]; write [b]
+a.ini:7:1: section without a closing ]; write [name]
 a.ini:8:1: no key before the =; write key = value`},
-		{"colon", "[a]\n  dvr-chunk: 2m\n", `a.ini:2:3: the line has no =; write dvr-chunk = 2m`},
+		{"colon", "[a]\n  dvr-chunk: 2m\n", `a.ini:2:3: the line has no =; write dvr-chunk = value, with = in place of the :`},
 		{"open quote", "[a]\nk = \"x\n", `a.ini:2:5: quote without an end in the value of "k"; values end with their line; to begin one with a quote, enclose it in another kind`},
 		{"after quote", "[a]\nk = \"x\" y\n", `a.ini:2:5: text after the closing quote in the value of "k"; enclose the whole value, or use no quotes`},
 		{"triple", "[a]\nk = \"\"\"x\"\"\"\n", `a.ini:2:5: text after the closing quote in the value of "k"; enclose the whole value, or use no quotes`},
@@ -158,8 +158,8 @@ func TestSetKeepsOtherLines(t *testing.T) {
 		file, ps := Parse("f", []byte(text))
 		out, err := file.Set(section, key, v)
 		if err != nil {
-			if strings.Contains(v, `\`) || ps.HasErrors() {
-				return // no notation for it, or a broken file that hides the section
+			if ps.HasErrors() || strings.Contains(v, `\`) && strings.Contains(v, "`") && strings.Contains(v, "'") {
+				return // a broken file that hides the section, or no notation for the value
 			}
 			t.Fatal(err)
 		}

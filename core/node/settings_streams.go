@@ -46,6 +46,30 @@ func StreamSchema() *config.Section {
 	return sec
 }
 
+// UnknownDrivers warns of streams that no known driver takes; known are the
+// schemes and names of the plugins found. No error: a plugin may come later.
+func (s *Settings) UnknownDrivers(known []string) fault.Problems {
+	var ps fault.Problems
+	for _, uid := range s.UIDs() {
+		st := s.Streams[uid]
+		name, key := st.Config.DriverName(), "stream-url"
+		if st.Config.Driver != "" {
+			key = "stream-driver"
+		}
+		if !st.Config.Enable || slices.Contains(known, name) {
+			continue
+		}
+		hint := "install its plugin in [server] plugins-dir"
+		if n := config.Nearest(name, known); n != "" {
+			hint = fmt.Sprintf("did you mean %q?", n)
+		}
+		it, _ := st.Keys.Get(uid, key)
+		p := fault.Problem{Level: fault.Warning, Key: key, What: fmt.Sprintf("no driver for %q", name), Hint: hint}
+		ps.Add(p.At(it.Origin.File, it.Origin.Line, it.Origin.Col))
+	}
+	return ps
+}
+
 // streamLoader reads the streams' folder once.
 type streamLoader struct {
 	env   *config.Env
@@ -102,7 +126,7 @@ func (l *streamLoader) layer(name string) {
 	}
 	for _, b := range f.Blocks {
 		if b.Name != want && b.Name != "defaults" {
-			ps.Add(fault.Problem{What: fmt.Sprintf("section [%s] in %s", b.Name, name), Hint: fmt.Sprintf("this file holds one section, [%s]", want)}.At(f.Path, b.Line, b.Col))
+			ps.Add(fault.Problem{What: fmt.Sprintf("section [%s] in %s", config.Name(b.Name), name), Hint: fmt.Sprintf("this file holds one section, [%s]", want)}.At(f.Path, b.Line, b.Col))
 			continue
 		}
 		c := stream.DefaultConfig()
@@ -166,7 +190,7 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 	}
 	for _, b := range f.Blocks {
 		if b.Name != uid {
-			ps.Add(fault.Problem{What: fmt.Sprintf("section [%s] in the file of stream %q", b.Name, uid), Hint: fmt.Sprintf("the file holds one section, [%s]; a stream's id is its file's name", uid)}.At(f.Path, b.Line, b.Col))
+			ps.Add(fault.Problem{What: fmt.Sprintf("section [%s] in the file of stream %q", config.Name(b.Name), uid), Hint: fmt.Sprintf("the file holds one section, [%s]; a stream's id is its file's name", uid)}.At(f.Path, b.Line, b.Col))
 		}
 	}
 	block := f.Block(uid)
@@ -214,7 +238,7 @@ func (l *streamLoader) noPool(uid, pool string) fault.Problem {
 	if n := config.Nearest(pool, names); n != "" {
 		hint = fmt.Sprintf("did you mean %q?", n)
 	}
-	return fault.Problem{Where: uid, Key: "dvr-pool", What: fmt.Sprintf("there is no pool %q", pool), Hint: hint}
+	return fault.Problem{Where: uid, Key: "dvr-pool", What: fmt.Sprintf("there is no pool %q", config.Name(pool)), Hint: hint}
 }
 
 // layersFor finds what lies under a stream file: _defaults.ini, then
@@ -250,7 +274,7 @@ func (l *streamLoader) layersFor(f *config.File, block *config.Block) (layers []
 	if e := lookup("stream-template", byApplication, common); e != nil && e.Value != "" {
 		name := "_" + e.Value + ".ini"
 		if _, there := l.s.layers[name]; !there {
-			ps.Add(fault.Problem{Key: e.Key, What: fmt.Sprintf("there is no template %q", e.Value), Hint: l.templateHint(e.Value)}.At(f.Path, block.Line, block.Col))
+			ps.Add(fault.Problem{Key: e.Key, What: fmt.Sprintf("there is no template %q", config.Name(e.Value)), Hint: l.templateHint(e.Value)}.At(f.Path, block.Line, block.Col))
 		}
 		template = add(name)
 	}
@@ -272,5 +296,5 @@ func (l *streamLoader) templateHint(name string) string {
 	if n := config.Nearest(name, have); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
-	return "make _" + name + ".ini in the streams' folder"
+	return "make _" + config.Name(name) + ".ini in the streams' folder"
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -324,6 +325,30 @@ func TestCheckAndShow(t *testing.T) {
 	out.Reset()
 	if exit, _ := PrintCheck(&out, s, ps, false); exit != ExitConfig || !strings.Contains(out.String(), "1 error, 0 warnings\n") {
 		t.Errorf("%d %s", exit, out.String())
+	}
+}
+
+func TestUnknownDrivers(t *testing.T) {
+	p := newPlace(t, "streams.d/a.ini", "[a]\nstream-url = sim://\n", "streams.d/b.ini", "[b]\nstream-url = rtps://h/\n",
+		"streams.d/c.ini", "[c]\nstream-url = sim://\nstream-driver = mine\n", "streams.d/d.ini", "[d]\nstream-url = x://h\nstream-enable = no\n")
+	want := "streams.d/b.ini:2:1: warning: no driver for \"rtps\"; did you mean \"rtsp\"?\nstreams.d/c.ini:3:1: warning: no driver for \"mine\"; install its plugin in [server] plugins-dir"
+	if got := p.text(p.good().UnknownDrivers([]string{"rtsp", "rtsps", "sim"})); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// BenchmarkLoad is a reload of a large installation.
+func BenchmarkLoad(b *testing.B) {
+	src := memory{"/x/media-server.ini": plain, "/x/streams.d/_defaults.ini": "[defaults]\nstream-access = private\n"}
+	for i := range 1000 {
+		uid := fmt.Sprintf("cam%d", i)
+		src["/x/streams.d/"+uid+".ini"] = "[" + uid + "]\nstream-name = Gate\nstream-url = rtsp://u:p#ss@h/1 ; north\ndvr-duration = 30d\nlabels = a, b\n"
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if s, ps := LoadFrom(src, "/x/media-server.ini", nil); ps != nil || len(s.Streams) != 1000 {
+			b.Fatal(ps)
+		}
 	}
 }
 
