@@ -17,8 +17,10 @@ func (w *Writer) add(t *track, u *media.AccessUnit, wall media.Wall, key bool) {
 		w.openSegment(t, at, cto, key || w.start.Continue)
 	} else if independent, due := w.due(t, at, key); due {
 		w.emit()
-		w.segment++
-		w.partIndex = 0
+		if w.partIndex > 0 { // else nothing came of it yet: only held units
+			w.segment++
+			w.partIndex = 0
+		}
 		w.openSegment(t, at, cto, independent)
 	}
 	t.hold(u, wall, dts, cto, key)
@@ -127,9 +129,11 @@ func (w *Writer) Flush() []*media.Part {
 func (w *Writer) Next(tracks []media.Track) Start {
 	s := Start{Run: w.start.Run, Zero: w.zero, Tracks: tracks, Segment: w.segment, Discontinuity: w.start.Discontinuity,
 		Fragments: w.fragments}
-	if w.started {
-		s.Segment++
+	if w.fragments > w.start.Fragments {
 		s.Discontinuity++
+		if w.partIndex > 0 {
+			s.Segment++
+		}
 	}
 	for _, t := range w.tracks {
 		e := Expect{Track: t.ID, NextTime: t.next, LastDuration: t.last, NextSeq: t.nextSeq}
