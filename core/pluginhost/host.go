@@ -41,6 +41,7 @@ type Host struct {
 func New(o Options) *Host {
 	h := &Host{sups: map[string]*supervisor{}, sessions: map[*session]struct{}{}, rescan: make(chan struct{}, 1), found: make(chan struct{})}
 	o = o.withDefaults()
+	o.Plugins = maps.Clone(o.Plugins)
 	h.options.Store(&o)
 	h.dial = []grpc.DialOption{experimental.WithBufferPool(codec.Pool())}
 	return h

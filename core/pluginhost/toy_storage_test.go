@@ -70,6 +70,9 @@ func (s *toyStorage) Append(st grpc.BidiStreamingServer[pb.AppendRequest, pb.App
 	if err := st.Send(&pb.AppendReply{Message: &pb.AppendReply_Ready{Ready: &pb.AppendReady{}}}); err != nil {
 		return err
 	}
+	if s.late {
+		return s.slowly(epoch, st)
+	}
 	for {
 		m, err := st.Recv()
 		if err == io.EOF {
@@ -78,16 +81,41 @@ func (s *toyStorage) Append(st grpc.BidiStreamingServer[pb.AppendRequest, pb.App
 		if err != nil {
 			return err
 		}
-		d := m.GetData()
-		failed := s.put(epoch, d)
-		if failed != nil {
-			if err := st.Send(&pb.AppendReply{Message: &pb.AppendReply_Failed{Failed: failed}}); err != nil {
-				return err
-			}
-			continue
+		s.answer(epoch, m.GetData(), st)
+	}
+}
+
+func (s *toyStorage) answer(epoch uint64, d *pb.AppendData, st grpc.BidiStreamingServer[pb.AppendRequest, pb.AppendReply]) {
+	if failed := s.put(epoch, d); failed != nil {
+		st.Send(&pb.AppendReply{Message: &pb.AppendReply_Failed{Failed: failed}})
+		return
+	}
+	st.Send(&pb.AppendReply{Message: &pb.AppendReply_Written{Written: &pb.AppendWritten{Sequence: d.Sequence}}})
+	st.Send(&pb.AppendReply{Message: &pb.AppendReply_Synced{Synced: &pb.AppendSynced{Sequence: d.Sequence, Calls: d.Sequence}}})
+}
+
+// slowly is what a storage must not do: it queues, its disk may take 400 ms,
+// and neither the end of the stream nor a new epoch empties the queue.
+func (s *toyStorage) slowly(epoch uint64, st grpc.BidiStreamingServer[pb.AppendRequest, pb.AppendReply]) error {
+	type item struct {
+		d   *pb.AppendData
+		due time.Time
+	}
+	delay := time.Duration(epoch%2) * 400 * time.Millisecond
+	queue := make(chan item, 10000)
+	defer close(queue)
+	go func() {
+		for i := range queue {
+			time.Sleep(time.Until(i.due))
+			s.answer(epoch, i.d, st)
 		}
-		st.Send(&pb.AppendReply{Message: &pb.AppendReply_Written{Written: &pb.AppendWritten{Sequence: d.Sequence}}})
-		st.Send(&pb.AppendReply{Message: &pb.AppendReply_Synced{Synced: &pb.AppendSynced{Sequence: d.Sequence, Calls: d.Sequence}}})
+	}()
+	for {
+		m, err := st.Recv()
+		if err != nil {
+			return nil
+		}
+		queue <- item{m.GetData(), time.Now().Add(delay)}
 	}
 }
 
