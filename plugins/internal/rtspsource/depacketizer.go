@@ -69,7 +69,7 @@ type documents struct {
 
 func (d *documents) push(p *packet, lost bool, at stamp) {
 	if lost {
-		d.lose()
+		d.lose(p.ts == d.ts)
 	}
 	if d.started && p.ts != d.ts {
 		d.finish()
@@ -90,7 +90,7 @@ func (d *documents) push(p *packet, lost bool, at stamp) {
 		d.buf = append(d.buf, p.payload...)
 		d.at = at
 		if len(d.buf) > maxUnit {
-			d.lose()
+			d.lose(true)
 		}
 	}
 	d.between = false
@@ -100,11 +100,13 @@ func (d *documents) push(p *packet, lost bool, at stamp) {
 	}
 }
 
-func (d *documents) lose() {
+// lose gives the document under way up; same = what follows belongs to it too.
+func (d *documents) lose(same bool) {
 	if d.started {
 		d.discard()
 	}
-	d.buf, d.started, d.broken, d.between = d.buf[:0], false, false, false
+	d.broken = d.started && same
+	d.buf, d.started, d.between = d.buf[:0], false, false
 }
 
 func (d *documents) finish() {
@@ -120,7 +122,7 @@ func looksLikeXML(b []byte) bool {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\r' || b[0] == '\n' || b[0] == '\t' || b[0] == 0xef || b[0] == 0xbb || b[0] == 0xbf) {
 		b = b[1:]
 	}
-	return len(b) > 0 && b[0] == '<'
+	return len(b) > 1 && b[0] == '<' && b[1] != '/'
 }
 
 // clone copies to a slice of exactly the right size: what was gathered in a
