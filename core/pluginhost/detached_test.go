@@ -127,7 +127,7 @@ func TestNoisyPluginOutlivesItsCores(t *testing.T) {
 // TestExactlyOnce: storage stopped, core killed, a new core, storage goes on:
 // every unit is in its file once, in order.
 func TestExactlyOnce(t *testing.T) {
-	if err := exactlyOnce(t, rounds(8), "", ""); err != nil {
+	if err := exactlyOnce(t, rounds(5), "", ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -31,6 +31,7 @@ type spec struct {
 	env      []string
 	endpoint string // path of a socket; excludes path
 	sum      string // SHA-256 of the plugin's own file
+	code     string // digest of the files beside a script that have its suffix
 	settings map[string]string
 	problem  *fault.Problem
 	disabled bool
@@ -39,7 +40,7 @@ type spec struct {
 // launch is a digest of all that makes a running process outdated.
 func (s *spec) launch() string {
 	h := sha256.New()
-	for _, v := range [][]string{{s.endpoint, s.path, s.sum}, s.args, s.env} {
+	for _, v := range [][]string{{s.endpoint, s.path, s.sum, s.code}, s.args, s.env} {
 		fmt.Fprintf(h, "%q\n", v)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -184,7 +185,26 @@ func (s *spec) resolve(words []string, sum string) {
 		s.problem = fault.New(where, err.Error(), "")
 		return
 	}
+	s.code = codeBeside(own)
 	s.checkSum(sum, own)
+}
+
+// codeBeside sums up the other files of a plugin that is written in a script
+// language, so that a change of any of them starts it again. Files of other
+// suffixes are not looked at: a plugin may write some.
+func codeBeside(own string) string {
+	ext := filepath.Ext(own)
+	if ext == "" {
+		return ""
+	}
+	list, _ := filepath.Glob(filepath.Join(filepath.Dir(own), "*"+ext))
+	slices.Sort(list)
+	h := sha256.New()
+	for _, p := range list {
+		sum, _ := sumOf(p)
+		fmt.Fprintf(h, "%q %s\n", p, sum)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 func (s *spec) checkSum(want, own string) {

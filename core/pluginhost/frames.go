@@ -145,7 +145,7 @@ func (d *driverService) serve(ctx context.Context, inst *instance) {
 	}
 }
 
-const welcomeTimeout = 5 * time.Second
+const welcomeTimeout = 10 * time.Second
 
 // frames runs one Frames stream: hello, all subscriptions with what their
 // sinks hold, then whatever comes.

@@ -51,9 +51,12 @@ func (i *instance) ends() <-chan struct{} {
 	return i.proc.exited
 }
 
+// Deadlines that PROTOCOL.md promises to plugins.
 const (
-	callTimeout  = 5 * time.Second // Info, Configure
-	shutdownWait = 3 * time.Second // between Shutdown and SIGKILL
+	callTimeout      = 5 * time.Second
+	configureTimeout = 10 * time.Second // it may wait for an older connection to end
+	shutdownWait     = 10 * time.Second // between Shutdown and SIGKILL
+	killWait         = 10 * time.Second
 )
 
 // bring makes the plugin of sp run and answer: attached where a record leads
@@ -182,7 +185,7 @@ func (s *supervisor) start(ctx context.Context, sp *spec) (*instance, error) {
 		err = s.note(sp, inst)
 	}
 	if err != nil {
-		err = errors.Join(err, proc.kill(shutdownWait))
+		err = errors.Join(err, proc.kill(killWait))
 		proc.release()
 		s.unfollow()
 		removeRecord(s.paths.record)
@@ -268,7 +271,7 @@ func (s *supervisor) configure(ctx context.Context, sp *spec, inst *instance) er
 			return fault.Wrap(err, "plugin "+s.name, "make its data folder", "")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
 	defer cancel()
 	_, err := inst.base.Configure(ctx, &pb.ConfigureRequest{
 		Epoch: o.Epoch, Settings: sp.settings, LingerMs: o.Linger.Milliseconds(),
@@ -304,7 +307,7 @@ func (s *supervisor) end(ctx context.Context, sp *spec, proc *process, socket st
 			}
 		}
 	}
-	return proc.kill(10 * time.Second)
+	return proc.kill(killWait)
 }
 
 // plain strips gRPC's prefix from an error, for people.

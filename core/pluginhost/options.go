@@ -68,6 +68,16 @@ type Event struct {
 	Data   map[string]string
 }
 
+// Options returns what the settings say; folders, node, epoch and callbacks
+// are the node's to add.
+func (c Config) Options() Options {
+	o := Options{Allow: c.Allow, RestartMax: c.RestartMax, Buffer: c.Buffer, BufferMax: c.BufferMax, Linger: c.Linger, Plugins: map[string]Plugin{}}
+	for name, p := range c.Plugins {
+		o.Plugins[name] = Plugin{Disabled: !p.Enable, Exec: p.Exec, Args: p.Args, Env: p.Env, Endpoint: p.Endpoint, SHA256: p.SHA256, Settings: p.Settings}
+	}
+	return o
+}
+
 func (o Options) withDefaults() Options {
 	o.Linger = cmp.Or(o.Linger, 30*time.Second)
 	o.Buffer = cmp.Or(o.Buffer, 20*time.Second)
@@ -76,7 +86,7 @@ func (o Options) withDefaults() Options {
 	o.ScanEvery = cmp.Or(o.ScanEvery, 300*time.Millisecond)
 	o.HealthEvery = cmp.Or(o.HealthEvery, 2*time.Second)
 	o.HealthWithin = cmp.Or(o.HealthWithin, time.Second)
-	o.StartWithin = cmp.Or(o.StartWithin, 10*time.Second)
+	o.StartWithin = cmp.Or(o.StartWithin, 15*time.Second)
 	o.AckEvery = cmp.Or(o.AckEvery, 200*time.Millisecond)
 	o.LogMax = cmp.Or(o.LogMax, 4<<20)
 	if o.Log == nil {

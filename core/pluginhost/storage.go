@@ -46,9 +46,9 @@ func (d *StorageDialer) Space(space string, settings map[string]string) archive.
 
 // Deadlines of storage calls; a context may shorten them.
 const (
-	storageCall = 10 * time.Second // small calls
-	storageSlow = 2 * time.Minute  // those that sync or walk: Open, Sync, Seal, List, Delete
-	readIdle    = 10 * time.Second // between two answers of Read and List
+	storageCall = 30 * time.Second
+	storageOpen = 60 * time.Second // it waits for the last byte of an older core
+	readIdle    = 30 * time.Second // between two answers of Read, List and Append's first
 )
 
 // spaceStorage implements archive.Storage over the plugin's present process.
@@ -156,7 +156,7 @@ func (s *spaceStorage) Open(ctx context.Context, epoch uint64, create bool) (arc
 	if err != nil {
 		return archive.SpaceInfo{}, err
 	}
-	o, err := call(ctx, s, storageSlow, pb.StorageClient.Open, &pb.OpenRequest{
+	o, err := call(ctx, s, storageOpen, pb.StorageClient.Open, &pb.OpenRequest{
 		Space: s.space, Epoch: epoch, Settings: s.settings, Create: create, Node: s.dialer.host.opt().Node})
 	if err != nil {
 		return archive.SpaceInfo{}, err
@@ -271,31 +271,31 @@ func (s *spaceStorage) File(ctx context.Context, name string) (*os.File, error) 
 
 // Truncate implements archive.Storage.
 func (s *spaceStorage) Truncate(ctx context.Context, name string, size int64) error {
-	_, err := call(ctx, s, storageSlow, pb.StorageClient.Truncate, &pb.TruncateRequest{Space: s.space, Epoch: s.current(), Name: name, Size: uint64(size)})
+	_, err := call(ctx, s, storageCall, pb.StorageClient.Truncate, &pb.TruncateRequest{Space: s.space, Epoch: s.current(), Name: name, Size: uint64(size)})
 	return err
 }
 
 // Seal implements archive.Storage.
 func (s *spaceStorage) Seal(ctx context.Context, name, final string, size int64) error {
-	_, err := call(ctx, s, storageSlow, pb.StorageClient.Seal, &pb.SealRequest{Space: s.space, Epoch: s.current(), Name: name, FinalName: final, Size: uint64(size)})
+	_, err := call(ctx, s, storageCall, pb.StorageClient.Seal, &pb.SealRequest{Space: s.space, Epoch: s.current(), Name: name, FinalName: final, Size: uint64(size)})
 	return err
 }
 
 // Write implements archive.Storage.
 func (s *spaceStorage) Write(ctx context.Context, name string, p []byte) error {
-	_, err := call(ctx, s, storageSlow, pb.StorageClient.Write, &pb.WriteRequest{Space: s.space, Epoch: s.current(), Name: name, Payload: p})
+	_, err := call(ctx, s, storageCall, pb.StorageClient.Write, &pb.WriteRequest{Space: s.space, Epoch: s.current(), Name: name, Payload: p})
 	return err
 }
 
 // Delete implements archive.Storage.
 func (s *spaceStorage) Delete(ctx context.Context, names []string) error {
-	_, err := call(ctx, s, storageSlow, pb.StorageClient.Delete, &pb.DeleteRequest{Space: s.space, Epoch: s.current(), Names: names})
+	_, err := call(ctx, s, storageCall, pb.StorageClient.Delete, &pb.DeleteRequest{Space: s.space, Epoch: s.current(), Names: names})
 	return err
 }
 
 // Sync implements archive.Storage.
 func (s *spaceStorage) Sync(ctx context.Context) error {
-	_, err := call(ctx, s, storageSlow, pb.StorageClient.Sync, &pb.SyncRequest{Space: s.space, Epoch: s.current()})
+	_, err := call(ctx, s, storageCall, pb.StorageClient.Sync, &pb.SyncRequest{Space: s.space, Epoch: s.current()})
 	return err
 }
 
@@ -317,7 +317,7 @@ func (s *spaceStorage) Append(ctx context.Context) (archive.Appender, error) {
 		return nil, err
 	}
 	actx, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(storageCall, cancel)
+	late := time.AfterFunc(readIdle, cancel)
 	st, err := c.Append(actx, grpc.ForceCodecV2(codec.Codec{}))
 	if err == nil {
 		err = st.Send(&pb.AppendRequest{Message: &pb.AppendRequest_Begin{Begin: &pb.AppendBegin{Space: s.space, Epoch: s.current()}}})
