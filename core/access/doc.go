@@ -1,0 +1,35 @@
+// Package access knows who may do what: accounts with roles, sessions of the
+// control panel, API tokens, the audit, and who may play a stream.
+//
+//	password ─▶ Login ─▶ session token ─┐
+//	            └─ lock-out by address  ├─▶ Identify ─▶ Identity{name, role}
+//	CreateToken ─▶ API token ───────────┘                    │
+//	stream's access rule + address + Identity ──────▶ Decide ─▶ allow | 401 | 403
+//
+// What does not belong here: cookies, headers, forms and origins (web), which
+// route needs which role (web/api), settings of streams (node).
+//
+// All of it lies in data-dir/accounts.db (0600); dbfile says how it migrates.
+// Tables: users, sessions, tokens, audit. Users, sessions and tokens are held
+// in memory as well, so that a request costs no read of the file; this process
+// is the only one that writes while it runs.
+//
+// Secrets. Passwords are kept as argon2id (RFC 9106, second recommended set
+// scaled to what OWASP names for servers: 19 MiB, two passes, one lane). Tokens
+// of sessions and of the API are 256 random bits and are kept as SHA-256: a
+// slow hash protects guessable secrets, and these are not. They are opaque
+// rather than signed, because each is looked up anyway (it can be revoked), so
+// there is no secret key to lose. No secret is ever logged or audited.
+//
+// Invariants:
+//   - At most two passwords are hashed at a time, whoever asks; a wrong user
+//     name costs as much time as a wrong password.
+//   - There is always an administrator: the last one cannot be removed or
+//     lowered.
+//   - A new password, a removed user or a revoked token ends what was opened
+//     with it, at the next request.
+//   - Until the first password has been changed, its owner can only do that:
+//     see Identity.MustChange.
+//
+// Goroutines: none.
+package access
