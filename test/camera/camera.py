@@ -42,6 +42,7 @@ Gst.init(None)  # before the first class derived from one of GStreamer's
 
 S = 1_000_000_000
 NTP_1970 = 2208988800 * S
+SSRC = 0x4C454447  # of metadata
 
 TEN = [
     {"name": "h264-aac-tcp", "video": "h264", "audio": "aac", "transport": "tcp"},
@@ -64,6 +65,10 @@ PAY = {
 }
 
 
+# Payload types that cameras use (RFC 3551); gortsplib knows JPEG by no other.
+STATIC = {"mjpeg": 26, "pcma": 8}
+
+
 class MetadataPay(Gst.Bin):
     """Stands where a payloader stands; its packets are made by Camera, since
     Debian has no rtponvifmetadatapay."""
@@ -78,7 +83,8 @@ class MetadataPay(Gst.Bin):
         super().__init__()
         self.src = Gst.ElementFactory.make("appsrc", "src2")
         self.src.set_property("caps", Gst.Caps.from_string(
-            "application/x-rtp,media=application,payload=98,clock-rate=90000,encoding-name=VND.ONVIF.METADATA"))
+            "application/x-rtp,media=application,payload=98,clock-rate=90000,encoding-name=VND.ONVIF.METADATA,"
+            f"ssrc=(uint){SSRC}"))  # without ssrc reports do not know the clock rate
         configure(self.src)
         self.add(self.src)
         pad = Gst.GhostPad.new("src", self.src.get_static_pad("src"))
@@ -99,7 +105,7 @@ class Track:
     def __init__(self, index, letter, clip, step_ns):
         self.index, self.letter, self.clip, self.step = index, letter, clip, step_ns
         self.n = 0  # next unit in decoding order, and its number
-        self.rtp_seq, self.rtp_ssrc = 1000 + index, 0x4C454447
+        self.rtp_seq = 1000
 
     def at(self, i):
         num, den = self.step
@@ -161,7 +167,8 @@ class Camera:
         parts = []
         for t in self.tracks:
             if t.letter != "d":
-                parts.append(f"appsrc name=src{t.index} ! {PAY[t.clip.codec]} name=pay{t.index} pt={96 + t.index}")
+                parts.append(f"appsrc name=src{t.index} ! {PAY[t.clip.codec]} name=pay{t.index} "
+                             f"pt={STATIC.get(t.clip.codec, 96 + t.index)}")
         # pay%d must count from 0 without a hole.
         text, names = "( " + "  ".join(parts) + " )", [t.index for t in self.tracks]
         for want, have in enumerate(names):
@@ -180,6 +187,15 @@ class Camera:
             configure(src)
             sources.append(src)
         return box, sources
+
+    def rtpbin(self, _, element):
+        """Sets up the element that makes sender reports, before it does."""
+        if not element.get_factory() or element.get_factory().get_name() != "rtpbin":
+            return
+        if self.clock is not None:
+            element.set_property("ntp-time-source", 3)  # clock-time
+        if not self.opts.get("sr", True):
+            element.connect("element-added", no_reports)
 
     def tick(self, now, wall_minus_mono):
         """Hands over what is due; returns when it wants to be called next."""
@@ -217,7 +233,7 @@ class Camera:
         size = len(body)
         if t.letter == "d":
             t.rtp_seq = (t.rtp_seq + 1) & 0xFFFF
-            body = struct.pack(">BBHII", 0x80, 0x80 | 98, t.rtp_seq, own * 90000 // S & 0xFFFFFFFF, t.rtp_ssrc) + body
+            body = struct.pack(">BBHII", 0x80, 0x80 | 98, t.rtp_seq, own * 90000 // S & 0xFFFFFFFF, SSRC) + body
         buf = Gst.Buffer.new_wrapped(body)
         buf.pts = running
         dts = running - t.at(t.place()) + t.at(t.n - t.clip.behind) if t.n >= t.clip.behind else running
@@ -228,6 +244,11 @@ class Camera:
         line = f"{self.name},{t.letter},{t.n},{seen + wall_minus_mono},{int(sample.key)},{size},\n"
         index = self.tracks.index(t)
         return t.due(), line, index, buf
+
+
+def no_reports(_, element):
+    if element.get_factory() and element.get_factory().get_name() == "rtpsession":
+        element.get_property("internal-session").set_property("rtcp-min-interval", 10**17)
 
 
 class Factory(GstRtspServer.RTSPMediaFactory):
@@ -251,27 +272,14 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         camera, element, sources = self.camera, media.get_element(), self.sources
         media.set_latency(0)
         pipeline = element.get_parent()
-        if camera.clock is not None and pipeline is not None:
-            pipeline.connect("element-added", rtpbin_clock)
-        if not camera.opts.get("sr", True):
-            media.connect("prepared", silence_rtcp)
+        if pipeline is not None:
+            pipeline.connect("element-added", camera.rtpbin)
         media.connect("unprepared", lambda _: self.gone(element))
         camera.media = (element, sources)
 
     def gone(self, element):
         if self.camera.media is not None and self.camera.media[0] == element:
             self.camera.media = None
-
-
-def rtpbin_clock(_, element):
-    if element.get_factory() and element.get_factory().get_name() == "rtpbin":
-        element.set_property("ntp-time-source", 3)  # clock-time
-
-
-def silence_rtcp(media):
-    for i in range(media.n_streams()):
-        session = media.get_stream(i).get_rtpsession()
-        session.set_property("rtcp-min-interval", 10**17)
 
 
 class Service:

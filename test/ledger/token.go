@@ -55,3 +55,13 @@ func openTail(b []byte) int {
 	}
 	return 0
 }
+
+// Search finds the tokens in bytes got by other ways than a recording, such as
+// RTP packets.
+func Search(b []byte) []Found {
+	var out []Found
+	for _, t := range tokens(b) {
+		out = append(out, Found{ID: t.id, Number: t.number, Token: t.time})
+	}
+	return out
+}
