@@ -164,7 +164,7 @@ func (c *capture) bound() {
 	c.prune()
 }
 
-// clearLog forgets everything.
+// clearLog forgets everything, the run under way too.
 func (c *capture) clearLog() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,6 +173,6 @@ func (c *capture) clearLog() {
 			c.release(&r.tracks[i], r.tracks[i].end())
 		}
 	}
-	c.runs = nil
+	c.runs, c.live = nil, nil
 	c.prune()
 }

@@ -99,8 +99,9 @@ func (c *capture) end() {
 // loop connects for ever. The server owns its goroutine.
 func (c *capture) loop(ctx context.Context) {
 	var (
-		rc   reconnect
-		last *wanted
+		rc      reconnect
+		last    *wanted // of the last try; nil: begin anew
+		running bool    // a stop has to be told
 	)
 	for {
 		select {
@@ -114,19 +115,22 @@ func (c *capture) loop(ctx context.Context) {
 			return
 		}
 		if w == nil {
-			if last != nil {
+			if running {
 				c.stopped()
 			}
-			last = nil
+			last, running = nil, false
 			c.wait(ctx, -1)
 			continue
 		}
 		if last == nil || !w.sameSource(last) {
 			rc = reconnect{}
 		}
-		last = w
+		last, running = w, true
 		rc.first, rc.max, rc.numbers = w.first, max(w.first, w.max), w.numbers
 		wait := c.try(ctx, w, &rc)
+		if wait < 0 {
+			last = nil // whoever asks again begins anew
+		}
 		if !c.wait(ctx, wait) {
 			return
 		}

@@ -253,12 +253,19 @@ func (s *server) Frames(stream grpc.BidiStreamingServer[pb.FramesRequest, pb.Fra
 	if err := stream.Send(welcome); err != nil {
 		return err
 	}
-	s.wg.Add(1)
-	go func() { // RecvMsg comes back when this handler returns, at the latest
+	// Both come back when this handler returns, at the latest. The sender too is
+	// not waited for: it may sit in SendMsg towards a core that is stopped, and
+	// what it cannot send any more is still in the log.
+	s.wg.Add(2)
+	go func() {
 		defer s.wg.Done()
 		cn.cancel(cn.receive(s))
 	}()
-	cn.cancel(cn.send())
+	go func() {
+		defer s.wg.Done()
+		cn.cancel(cn.send())
+	}()
+	<-cn.ctx.Done()
 	cn.release(s)
 	switch cause := context.Cause(cn.ctx); {
 	case errors.Is(cause, io.EOF), errors.Is(cause, context.Canceled):
