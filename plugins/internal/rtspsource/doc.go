@@ -40,6 +40,10 @@
 //   - Over TCP nothing is reordered or thrown away; a hole in the sequence
 //     numbers is the camera's own loss and is counted.
 //   - Over UDP packets wait for a missing one at most 150 ms or 256 packets.
+//   - Silence is the absence of RTP packets for ReadTimeout; where only metadata
+//     is captured, which may be rare, answers to keep-alives count too. Video
+//     that was there and stops while audio goes on counts as silence after
+//     three read timeouts, and at least 15 s.
 //   - Payloads given to the Sink are never touched again.
 //   - No user name, password, path or query of the URL is ever part of an
 //     error: some cameras carry the password in the path.

@@ -3,6 +3,7 @@ package rtspsource
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(generatorEnv) != "" {
+		generate()
+	}
 	goleak.VerifyTestMain(m)
 }
 
