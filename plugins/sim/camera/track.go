@@ -39,7 +39,7 @@ type track struct {
 	base         int64 // PTS of unit 0
 	index        int64 // of the next unit in decoding order
 	number       uint64
-	target, debt int64 // bytes a unit should have on average; bytes still missing
+	target, debt int64  // bytes a unit should have on average; bytes still missing
 	held         parcel // late on the way; empty = none
 	rng          *rand.Rand
 }
