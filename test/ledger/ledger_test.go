@@ -406,6 +406,35 @@ func TestHLS(t *testing.T) {
 	}
 }
 
+// TestStartOfFile: a file's start comes with the answer that brings it.
+func TestStartOfFile(t *testing.T) {
+	needFFprobe(t)
+	k := record(t, "")
+	init, parts, _ := k.fragments(t, nil)
+	zero := float64(k.start.Add(-time.Minute).UnixNano()) / 1e6
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer x" {
+			http.Error(w, "no token", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("X-Media-Start", fmt.Sprintf("%.3f", zero))
+		_, _ = w.Write(slices.Concat(init, slices.Concat(parts...)))
+	}))
+	defer srv.Close()
+	s := Source{URL: srv.URL + "/record.mp4?from=1", Client: srv.Client()}
+	if _, err := Read(context.Background(), s); err == nil || !strings.Contains(err.Error(), "no token") {
+		t.Errorf("%v", err)
+	}
+	s.Header = http.Header{"Authorization": {"Bearer x"}}
+	m, err := Read(context.Background(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := Compare(k.sent(t), m, strict); r.Failures() > 0 || r.Tracks[1].Timed < 100 {
+		t.Error(text(r))
+	}
+}
+
 // TestG711: readers cut PCM as they like, across tokens too.
 func TestG711(t *testing.T) {
 	needFFprobe(t)
