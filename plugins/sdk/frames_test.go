@@ -207,7 +207,7 @@ func TestOverflowWhileTheCoreIsAway(t *testing.T) {
 
 func TestOverflowWhileTheCoreDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := sdktest.Serve(t, plugin(&camera{period: 40 * time.Millisecond, size: 50_000}))
+		p := sdktest.Serve(t, plugin(&camera{period: 40 * time.Millisecond, size: 20_000}))
 		core := p.Connect(1)
 		s := core.Subscribe("cam", "test://x", nil)
 		o := s.Opened()
@@ -488,9 +488,9 @@ func TestUnusableSettingsAreSaid(t *testing.T) {
 func TestBacklogIsInterleaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := sdktest.Serve(t, plugin(sdk.DriverFunc(func(ctx context.Context, src sdk.Source, run *sdk.Run) error {
-			size := 40_000
+			size := 10_000
 			if src.UID == "fat" {
-				size = 400_000
+				size = 150_000
 			}
 			return (&camera{period: 40 * time.Millisecond, size: size}).Capture(ctx, src, run)
 		})))

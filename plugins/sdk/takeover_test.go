@@ -18,13 +18,13 @@ import (
 // nothing: the next one must be answered all the same.
 func TestANewerCoreTakesOverFromAStoppedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := sdktest.Serve(t, plugin(&camera{period: 40 * time.Millisecond, size: 100_000}))
+		p := sdktest.Serve(t, plugin(&camera{period: 40 * time.Millisecond, size: 40_000}))
 		old := p.Connect(1)
 		s := old.Subscribe("cam", "test://x", nil)
 		o := s.Opened()
 		s.Unit()
 		old.Pause()
-		time.Sleep(30 * time.Second) // 75 MB: every window is full
+		time.Sleep(15 * time.Second) // 15 MB: every window is full
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		cc := p.Dial()
@@ -34,7 +34,7 @@ func TestANewerCoreTakesOverFromAStoppedOne(t *testing.T) {
 		}
 		s = p.Connect(2).Subscribe("cam", "test://x", nil, pos(o, 1))
 		first := s.Opened().First[0].Next
-		for n := first; n < first+700; n++ {
+		for n := first; n < first+370; n++ {
 			if u := s.Unit(); u.Seq != n {
 				t.Fatalf("unit %d, want %d", u.Seq, n)
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,12 @@ type Options struct {
 	Command  []string          // how to start it; empty = the path itself
 	URL      string            // a source that delivers at once, and for at least a minute; empty = SCHEME://conformance
 	Settings map[string]string // its driver-KEY settings
+	Only     []string          // names of checks; handshake and info come with them; empty = all
+	Wait     time.Duration     // for each answer; 0 = 15 s
+}
+
+func (o *Options) wants(name string) bool {
+	return len(o.Only) == 0 || name == "handshake" || name == "info" || slices.Contains(o.Only, name)
 }
 
 type check struct {
@@ -51,6 +58,9 @@ func Check(ctx context.Context, path string, o Options) Report {
 	if len(o.Command) == 0 {
 		o.Command = []string{path}
 	}
+	if o.Wait <= 0 {
+		o.Wait = 15 * time.Second
+	}
 	dir, err := os.MkdirTemp("", "msc")
 	if err != nil {
 		r.Results = append(r.Results, Result{Name: "start", What: "a folder for sockets can be made", Err: err})
@@ -64,6 +74,9 @@ func Check(ctx context.Context, path string, o Options) Report {
 		}
 	}()
 	for _, c := range checks {
+		if !o.wants(c.name) {
+			continue
+		}
 		res := Result{Name: c.name, What: c.what, Why: c.why, Remedy: c.remedy}
 		begin := time.Now()
 		switch {
@@ -107,7 +120,7 @@ func cookie(k *kit) error {
 		return err
 	}
 	defer p.kill()
-	if err := p.exited(startWait); err != nil {
+	if err := p.exited(k.o.Wait); err != nil {
 		return err
 	}
 	if p.err == nil {
@@ -136,7 +149,7 @@ func handshake(k *kit) error {
 }
 
 func healthy(k *kit) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	r, err := grpc_health_v1.NewHealthClient(k.p.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: sdk.HealthService})
 	if err == nil && r.Status != grpc_health_v1.HealthCheckResponse_SERVING {
@@ -146,7 +159,7 @@ func healthy(k *kit) error {
 }
 
 func info(k *kit) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	r, err := pb.NewBaseClient(k.p.conn).Info(ctx, &pb.InfoRequest{})
 	if err != nil {
@@ -170,7 +183,7 @@ func info(k *kit) error {
 }
 
 func schema(k *kit) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	r, err := pb.NewBaseClient(k.p.conn).SettingsSchema(ctx, &pb.SettingsSchemaRequest{})
 	if err != nil {
@@ -185,7 +198,7 @@ func schema(k *kit) error {
 }
 
 func validate(k *kit) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	base := pb.NewBaseClient(k.p.conn)
 	r, err := base.Validate(ctx, &pb.ValidateRequest{Url: "conformance-no-such-scheme://x"})
@@ -202,7 +215,7 @@ func validate(k *kit) error {
 }
 
 func (k *kit) configure(epoch uint64, m *pb.ConfigureRequest) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	m.Epoch = epoch
 	_, err := pb.NewBaseClient(k.p.conn).Configure(ctx, m)
@@ -224,7 +237,7 @@ func wantCode(err error, want codes.Code) error {
 }
 
 func helloFirst(k *kit) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	f, err := pb.NewDriverClient(k.p.conn).Frames(ctx)
 	if err != nil {
@@ -236,16 +249,16 @@ func helloFirst(k *kit) error {
 }
 
 func framesEpoch(k *kit) error {
-	old, err := connect(k.ctx, k.p.conn, k.newer())
+	old, err := k.connect(k.newer())
 	if err != nil {
 		return err
 	}
 	defer old.close()
-	_, err = connect(k.ctx, k.p.conn, k.epoch-1)
+	_, err = k.connect(k.epoch - 1)
 	if err := wantCode(err, codes.FailedPrecondition); err != nil {
 		return fmt.Errorf("an older Hello: %w", err)
 	}
-	c, err := connect(k.ctx, k.p.conn, k.newer())
+	c, err := k.connect(k.newer())
 	if err != nil {
 		return err
 	}
@@ -256,9 +269,13 @@ func framesEpoch(k *kit) error {
 	return nil
 }
 
+func (k *kit) connect(epoch uint64) (*core, error) {
+	return connect(k.ctx, k.p.conn, epoch, k.o.Wait)
+}
+
 // begin connects, subscribes and waits for some units.
 func (k *kit) begin(uid string, units int) (*core, *watch, error) {
-	c, err := connect(k.ctx, k.p.conn, k.newer())
+	c, err := k.connect(k.newer())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -287,7 +304,7 @@ func resume(k *kit) error {
 	c.close()
 	held := w.position(1) // one less than came: that one is sent again
 	time.Sleep(2 * time.Second)
-	c, err = connect(k.ctx, k.p.conn, k.newer())
+	c, err = k.connect(k.newer())
 	if err != nil {
 		return err
 	}
@@ -387,7 +404,7 @@ func bound(k *kit) error {
 	c.close()
 	held := w.position(0)
 	time.Sleep(4 * time.Second)
-	c, err = connect(k.ctx, k.p.conn, k.newer())
+	c, err = k.connect(k.newer())
 	if err != nil {
 		return err
 	}
@@ -413,7 +430,7 @@ func signals(k *kit) error {
 		return err
 	}
 	if k.info.GetKind() == pb.InfoReply_DRIVER {
-		c, err := connect(k.ctx, k.p.conn, k.newer())
+		c, err := k.connect(k.newer())
 		if err != nil {
 			return err
 		}
@@ -432,12 +449,12 @@ func signals(k *kit) error {
 }
 
 func shutdown(k *kit) error {
-	ctx, cancel := context.WithTimeout(k.ctx, answerWait)
+	ctx, cancel := context.WithTimeout(k.ctx, k.o.Wait)
 	defer cancel()
 	if _, err := pb.NewBaseClient(k.p.conn).Shutdown(ctx, &pb.ShutdownRequest{}); err != nil {
 		return err
 	}
-	return k.p.exited(10 * time.Second)
+	return k.p.exited(min(k.o.Wait, 10*time.Second))
 }
 
 func linger(k *kit) error {
@@ -451,7 +468,7 @@ func linger(k *kit) error {
 		return err
 	}
 	_ = p.conn.Close()
-	if err := p.exited(10 * time.Second); err != nil {
+	if err := p.exited(min(k.o.Wait, 10*time.Second)); err != nil {
 		return err
 	}
 	if b, err := os.ReadFile(p.log); err == nil && strings.Contains(string(b), "panic:") {

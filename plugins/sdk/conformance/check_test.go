@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func build(t *testing.T, pkg string) string {
@@ -46,6 +47,26 @@ func pythonDriver(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return driver
+}
+
+// A kit that never fails proves nothing: each mutant breaks one rule, and the
+// check of that name must say so.
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	binary := build(t, "media-server/plugins/sdk/conformance/testdata/mutant")
+	for _, c := range checks {
+		switch c.name {
+		case "health", "schema": // too plain to break by chance
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := Check(t.Context(), binary, Options{Command: []string{binary, c.name}, Only: []string{c.name}, Wait: 3 * time.Second})
+			if f := r.Failed(); len(f) != 1 || f[0] != c.name {
+				t.Errorf("failed: %v\n%s", f, r)
+			}
+		})
+	}
 }
 
 func TestNoPluginAtAll(t *testing.T) {

@@ -13,22 +13,21 @@ import (
 	"media-server/plugins/sdk/pb"
 )
 
-const answerWait = 15 * time.Second
-
 // core plays one core on one Frames connection. It uses generated code only,
 // so that it does not share the fast codec's faults.
 type core struct {
 	stream grpc.BidiStreamingClient[pb.FramesRequest, pb.FramesReply]
 	cancel context.CancelFunc
 	in     chan *pb.FramesReply
+	wait   time.Duration
 	wg     sync.WaitGroup
 	err    error // after in is closed
 }
 
 // connect says Hello and takes Welcome.
-func connect(ctx context.Context, conn *grpc.ClientConn, epoch uint64) (*core, error) {
+func connect(ctx context.Context, conn *grpc.ClientConn, epoch uint64, wait time.Duration) (*core, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &core{cancel: cancel, in: make(chan *pb.FramesReply, 4096)}
+	c := &core{wait: wait, cancel: cancel, in: make(chan *pb.FramesReply, 4096)}
 	var err error
 	if c.stream, err = pb.NewDriverClient(conn).Frames(ctx); err != nil {
 		cancel()
@@ -73,7 +72,7 @@ func (c *core) close() {
 func (c *core) send(m *pb.FramesRequest) { _ = c.stream.Send(m) }
 
 func (c *core) next() (*pb.FramesReply, error) {
-	t := time.NewTimer(answerWait)
+	t := time.NewTimer(c.wait)
 	defer t.Stop()
 	select {
 	case m, ok := <-c.in:
@@ -85,7 +84,7 @@ func (c *core) next() (*pb.FramesReply, error) {
 		}
 		return m, nil
 	case <-t.C:
-		return nil, fmt.Errorf("nothing came within %v", answerWait)
+		return nil, fmt.Errorf("nothing came within %v", c.wait)
 	}
 }
 
@@ -111,9 +110,9 @@ func (c *core) watch(handle uint32) *watch { return &watch{c: c, handle: handle}
 
 // until takes messages until f is true.
 func (w *watch) until(f func() bool) error {
-	for deadline := time.Now().Add(answerWait); !f(); {
+	for deadline := time.Now().Add(w.c.wait); !f(); {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not within %v; so far: opened %v, %d units, closed %v", answerWait, w.opened != nil, w.units, w.closed)
+			return fmt.Errorf("not within %v; so far: opened %v, %d units, closed %v", w.c.wait, w.opened != nil, w.units, w.closed)
 		}
 		m, err := w.c.next()
 		if err != nil {
