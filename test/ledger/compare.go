@@ -11,6 +11,8 @@ import (
 
 // Rules say what is allowed. The zero value takes the defaults named.
 type Rules struct {
+	// Ignore leaves tracks out, such as those that HLS cannot carry; nil = none.
+	Ignore func(ID) bool
 	// From and To bound what is judged, by time of capture, Unix nanoseconds;
 	// 0 = all that was sent.
 	From, To int64
@@ -125,6 +127,9 @@ func Compare(sent Sent, m *Media, rules Rules) *Report {
 		ids[id] = true
 	}
 	for id := range ids {
+		if rules.Ignore != nil && rules.Ignore(id) {
+			continue
+		}
 		a := account{t: &Track{ID: id}, rules: rules, sent: sent[id], found: found[id], video: pictures(sent, found, id)}
 		a.run()
 		r.Tracks = append(r.Tracks, a.t)

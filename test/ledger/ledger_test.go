@@ -347,6 +347,10 @@ func TestClasses(t *testing.T) {
 			}
 		})
 	}
+	r := Compare(sent, without(m, func(f Found) bool { return f.ID.Track == 'a' }), Rules{Ignore: func(id ID) bool { return id.Track == 'a' }})
+	if r.Failures() > 0 || len(r.Tracks) != 1 {
+		t.Error(text(r))
+	}
 	if r := Compare(Sent{}, &Media{}, Rules{}); r.Failures() == 0 {
 		t.Error("a report about nothing is taken for a good one")
 	}

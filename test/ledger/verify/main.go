@@ -3,6 +3,9 @@
 // be, with 2 when it could not tell.
 //
 //	go run ./test/ledger/verify -sent sent.csv -gaps http://…/ranges.json http://…/record.mp4?… [more recordings]
+//
+// Several recordings are taken as one: ranges that follow each other, say. A
+// frame that is in two of them counts as doubled.
 package main
 
 import (
@@ -13,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,10 +29,11 @@ func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(v string) error { *l = append(*l, v); return nil }
 
 func main() {
-	var sent, gaps list
+	var sent, gaps, ignore list
 	var rules ledger.Rules
 	flag.Var(&sent, "sent", "sent-ledger CSV `file`; may be given several times")
 	flag.Var(&gaps, "gaps", "ranges.json as [CAMERA=]`URL`; may be given several times")
+	flag.Var(&ignore, "ignore", "`CAMERA:TRACK` not to judge, * for every camera, such as *:d; may be given several times")
 	start := flag.Float64("start", 0, "when a media file begins, Unix `ms`; else by its X-Media-Start")
 	from := flag.Float64("from", 0, "judge frames captured from here, Unix `ms`")
 	to := flag.Float64("to", 0, "judge frames captured before, Unix `ms`")
@@ -49,6 +54,9 @@ func main() {
 	head := http.Header{}
 	if *token != "" {
 		head.Set("Authorization", "Bearer "+*token)
+	}
+	rules.Ignore = func(id ledger.ID) bool {
+		return slices.Contains(ignore, id.String()) || slices.Contains(ignore, "*:"+string(id.Track))
 	}
 	rules.From, rules.To = int64(*from*1e6), int64(*to*1e6)
 	report, err := verify(ctx, sent, gaps, rules, *delay, *camera, func(url string) ledger.Source {
