@@ -79,7 +79,7 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		st.mu.Lock()
 		st.files = append(st.files, f)
 		a.addFile(f)
-		keep := newest[st] == f && atStart && (st.cur == nil || st.cur.id < f.id)
+		keep := newest[st] == f && atStart && !f.cut && (st.cur == nil || st.cur.id < f.id) && !a.hasNewer(f)
 		if keep {
 			if st.cur != nil { // in another space, older
 				st.sealLocked(true)
@@ -99,6 +99,13 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		}
 		st.mu.Unlock()
 	}
+}
+
+// hasNewer tells whether a younger file of the stream is complete already:
+// recording went on in another space.
+func (a *Archive) hasNewer(f *file) bool {
+	r, err := a.cat.newest(f.header.UID)
+	return err == nil && r.ID > f.id && r.ID>>32 >= f.id>>32 && r.Span.From >= f.spanLocked().To-holeTolerance
 }
 
 // recall fills what the next part follows on from a recovered file.
@@ -169,22 +176,23 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry) (*file, e
 		return nil, err
 	}
 	defer r.Close()
-	size := e.Size
+	size, isCut := e.Size, false
 	if id, ok := idOf(e.Name); ok {
 		if cut, ok := a.state.cut(id); ok && cut < size {
 			size = cut
+			isCut = true
 		}
 	}
 	f, err := a.readHead(r, s, e.Name, size)
 	if err != nil {
 		return nil, err
 	}
-	if x, b, err := readIndex(r, size); err == nil && x.Layout.File == f.id {
-		f.adoptIndex(x, b, size)
-		f.tail, err = readTail(r, &x.Layout, size)
-		return f, err
+	f.cut = isCut
+	err = a.walk(ctx, r, f, e, size)
+	if isCut && errors.Is(err, errAside) {
+		return nil, s.st.Delete(ctx, []string{e.Name}) // all of it was written elsewhere
 	}
-	return f, a.walk(ctx, r, f, e, size)
+	return f, err
 }
 
 // readHead reads ftyp, moov and the file header.
@@ -341,6 +349,11 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 		}
 	}
 	f.size = verified
+	// The trailer may have survived what lies before it, so it counts only now.
+	if x, b, err := readIndex(r, size); err == nil && x.Layout.File == f.id && x.End == f.size && len(x.Layout.Fragments) == good {
+		f.adoptIndex(x, b, size)
+		return nil
+	}
 	if damaged {
 		a.notify(Notice{Type: "archive.damaged", UID: f.header.UID, Level: "error", Message: "damaged bytes inside " + e.Name, Data: map[string]any{"file": e.Name}})
 	}

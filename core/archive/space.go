@@ -160,6 +160,14 @@ func (s *space) session(ctx context.Context) error {
 	broken := make(chan error, 1)
 	go func() { broken <- s.receive(app) }()
 	err = s.send(ctx, app, broken)
+	if err != nil && ctx.Err() == nil {
+		// Why sending failed is the last answer: let it come.
+		select {
+		case e := <-broken:
+			broken <- e
+		case <-time.After(time.Second):
+		}
+	}
 	app.Close()
 	e := <-broken
 	var ae *appendError

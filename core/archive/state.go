@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"media-server/core/media"
@@ -24,19 +26,30 @@ CREATE TABLE cuts (file INTEGER PRIMARY KEY, size INTEGER NOT NULL)`
 
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.
-type stateStore struct{ *database }
+type stateStore struct {
+	*database
+	mu     sync.Mutex
+	queued map[*fact]struct{} // not committed yet
+}
 
 func openState(ctx context.Context, o *Options) (*stateStore, error) {
 	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "state.db"), stateSchema, stateVersion, false, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	return &stateStore{d}, nil
+	return &stateStore{database: d, queued: map[*fact]struct{}{}}, nil
 }
 
 // add queues a fact. Adding one again changes nothing.
 func (s *stateStore) add(f *fact) {
-	s.later(func(tx *sql.Tx) error { return insertFact(tx, f) }, nil)
+	s.mu.Lock()
+	s.queued[f] = struct{}{}
+	s.mu.Unlock()
+	s.later(func(tx *sql.Tx) error { return insertFact(tx, f) }, func(error) {
+		s.mu.Lock()
+		delete(s.queued, f)
+		s.mu.Unlock()
+	})
 }
 
 func insertFact(tx *sql.Tx, f *fact) error {
@@ -50,6 +63,7 @@ func insertFact(tx *sql.Tx, f *fact) error {
 
 // facts lists what is known of a stream in s, and the last mark before it.
 func (s *stateStore) facts(uid string, sp media.Span) ([]fact, error) {
+	out := s.pending(uid, sp)
 	rows, err := s.reader().Query(`SELECT at, until, type, cause FROM facts WHERE uid = ? AND at < ? AND
 		at >= ifnull((SELECT max(at) FROM facts WHERE uid = ? AND at <= ? AND type = 1), ?) ORDER BY at, until`,
 		uid, int64(sp.To), uid, int64(sp.From), int64(sp.From.Add(-24*time.Hour)))
@@ -57,7 +71,6 @@ func (s *stateStore) facts(uid string, sp media.Span) ([]fact, error) {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []fact
 	for rows.Next() {
 		f := fact{UID: uid}
 		var at, until int64
@@ -67,11 +80,30 @@ func (s *stateStore) facts(uid string, sp media.Span) ([]fact, error) {
 		f.At, f.Until = media.Wall(at), media.Wall(until)
 		out = append(out, f)
 	}
+	slices.SortStableFunc(out, func(a, b fact) int { return compare(a.At, b.At) })
 	return out, rows.Err()
+}
+
+// pending lists facts of a stream before the end of sp that are on their way
+// to the database.
+func (s *stateStore) pending(uid string, sp media.Span) (out []fact) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.queued {
+		if f.UID == uid && f.At < sp.To && f.Type != factCut {
+			out = append(out, *f)
+		}
+	}
+	return out
 }
 
 // ended tells whether a stream's recording was ended on purpose at or after at.
 func (s *stateStore) ended(uid string, at media.Wall) bool {
+	for _, f := range s.pending(uid, media.Span{To: 1 << 62}) {
+		if f.Type == factMark && f.At >= at.Add(-time.Millisecond) {
+			return true
+		}
+	}
 	var n int
 	err := s.reader().QueryRow("SELECT count(*) FROM facts WHERE uid = ? AND type = 1 AND at >= ?", uid, int64(at.Add(-time.Millisecond))).Scan(&n)
 	return err == nil && n > 0

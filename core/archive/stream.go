@@ -93,12 +93,12 @@ func (l *lastPart) track(id int, next uint64, end int64, dur uint32) {
 	for i := range l.next {
 		if l.next[i].Track == id {
 			l.next[i].Next = next
-			l.expect[i] = mux.Expect{Track: id, NextTime: end, LastDuration: dur}
+			l.expect[i] = mux.Expect{Track: id, NextTime: end, LastDuration: dur, NextSeq: next}
 			return
 		}
 	}
 	l.next = append(l.next, media.Position{Track: id, Next: next})
-	l.expect = append(l.expect, mux.Expect{Track: id, NextTime: end, LastDuration: dur})
+	l.expect = append(l.expect, mux.Expect{Track: id, NextTime: end, LastDuration: dur, NextSeq: next})
 }
 
 // clockOf finds the clock state in a part header without decoding all of it:

@@ -1,0 +1,348 @@
+package storagetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+)
+
+// Dir is a space in a folder.
+type Dir struct {
+	Root        string
+	SyncEvery   time.Duration // 0 = Synced at once with Written
+	Descriptors bool          // File works
+
+	mu      sync.Mutex
+	epoch   uint64
+	dead    bool // killed: nothing answers until Revive
+	limit   int64
+	used    int64
+	fail    func(archive.AppendData) archive.FailReason
+	syncBad int
+	stalled chan struct{}
+	apps    map[*appender]struct{}
+	dirty   map[string]*unsynced
+	Deleted []string // names, in order
+	Appends int
+}
+
+// unsynced is what a power cut may lose of a file.
+type unsynced struct {
+	durable int64 // everything below survives
+	size    int64
+}
+
+var errDead = errors.New("storagetest: the backend is dead")
+
+// New makes a space in root.
+func New(root string) *Dir {
+	return &Dir{Root: root, Descriptors: true, apps: map[*appender]struct{}{}, dirty: map[string]*unsynced{}}
+}
+
+func (d *Dir) path(name string) string { return filepath.Join(d.Root, filepath.FromSlash(name)) }
+
+func (d *Dir) alive() error {
+	if d.dead {
+		return errDead
+	}
+	return nil
+}
+
+// Open implements archive.Storage.
+func (d *Dir) Open(ctx context.Context, epoch uint64, create bool) (archive.SpaceInfo, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.alive(); err != nil {
+		return archive.SpaceInfo{}, err
+	}
+	if epoch < d.epoch {
+		return archive.SpaceInfo{}, archive.StaleEpochError
+	}
+	d.epoch = epoch
+	for a := range d.apps {
+		if a.epoch < epoch {
+			a.breakLocked(archive.StaleEpochError)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(d.Root, "open"), 0o755); err != nil {
+		return archive.SpaceInfo{}, err
+	}
+	info := archive.SpaceInfo{Append: true, Descriptors: d.Descriptors}
+	sum := sha256.Sum256([]byte(d.Root))
+	copy(info.ID[:], sum[:])
+	return info, nil
+}
+
+// List implements archive.Storage.
+func (d *Dir) List(ctx context.Context, prefix, after string, fn func([]archive.Entry) error) error {
+	d.mu.Lock()
+	err := d.alive()
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	var out []archive.Entry
+	root := d.Root
+	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+		root = d.path(prefix[:i])
+	}
+	err = filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || e.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(d.Root, p)
+		name := filepath.ToSlash(rel)
+		if !strings.HasPrefix(name, prefix) || name <= after {
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil // gone meanwhile
+		}
+		out = append(out, archive.Entry{Name: name, Size: info.Size(), Modified: media.WallOf(info.ModTime())})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	for len(out) > 0 {
+		n := min(len(out), 1000)
+		if err := fn(out[:n]); err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return ctx.Err()
+}
+
+// Stat implements archive.Storage.
+func (d *Dir) Stat(ctx context.Context, name string) (archive.Entry, error) {
+	info, err := os.Stat(d.path(name))
+	if err != nil {
+		return archive.Entry{}, err
+	}
+	return archive.Entry{Name: name, Size: info.Size(), Modified: media.WallOf(info.ModTime())}, nil
+}
+
+// ReadAt implements archive.Storage.
+func (d *Dir) ReadAt(ctx context.Context, name string, off int64, p []byte) (int, error) {
+	d.mu.Lock()
+	err := d.alive()
+	d.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	f, err := os.Open(d.path(name))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, err := f.ReadAt(p, off)
+	if n == len(p) {
+		err = nil
+	}
+	return n, err
+}
+
+// File implements archive.Storage.
+func (d *Dir) File(ctx context.Context, name string) (*os.File, error) {
+	if !d.Descriptors {
+		return nil, archive.ErrNoDescriptors
+	}
+	return os.Open(d.path(name))
+}
+
+// Truncate implements archive.Storage.
+func (d *Dir) Truncate(ctx context.Context, name string, size int64) error {
+	return os.Truncate(d.path(name), size)
+}
+
+// Seal implements archive.Storage.
+func (d *Dir) Seal(ctx context.Context, name, final string, size int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.alive(); err != nil {
+		return err
+	}
+	info, err := os.Stat(d.path(name))
+	if err != nil {
+		return err
+	}
+	if info.Size() != size {
+		return fmt.Errorf("seal %s: %d bytes instead of %d", name, info.Size(), size)
+	}
+	if err := os.MkdirAll(filepath.Dir(d.path(final)), 0o755); err != nil {
+		return err
+	}
+	delete(d.dirty, name)
+	return os.Rename(d.path(name), d.path(final))
+}
+
+// Write implements archive.Storage.
+func (d *Dir) Write(ctx context.Context, name string, p []byte) error {
+	return os.WriteFile(d.path(name), p, 0o644)
+}
+
+// Delete implements archive.Storage.
+func (d *Dir) Delete(ctx context.Context, names []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.alive(); err != nil {
+		return err
+	}
+	for _, n := range names {
+		if info, err := os.Stat(d.path(n)); err == nil {
+			d.used -= info.Size()
+		}
+		if err := os.Remove(d.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		d.Deleted = append(d.Deleted, n)
+	}
+	return nil
+}
+
+// Sync implements archive.Storage.
+func (d *Dir) Sync(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.syncLocked()
+	return nil
+}
+
+func (d *Dir) syncLocked() {
+	for _, u := range d.dirty {
+		u.durable = u.size
+	}
+}
+
+// Usage implements archive.Storage.
+func (d *Dir) Usage(ctx context.Context) (archive.Usage, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	total := d.limit
+	if total == 0 {
+		total = 1 << 40
+	}
+	return archive.Usage{Total: total, Free: total - d.used, Used: d.used}, d.alive()
+}
+
+// Limit sets how many bytes may be stored; 0 = any.
+func (d *Dir) Limit(n int64) {
+	d.mu.Lock()
+	d.limit = n
+	d.mu.Unlock()
+}
+
+// Kill ends everything as a killed process would: what was written stays.
+func (d *Dir) Kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead = true
+	for a := range d.apps {
+		a.breakLocked(errDead)
+	}
+}
+
+// Revive lets a killed backend answer again.
+func (d *Dir) Revive() {
+	d.mu.Lock()
+	d.dead = false
+	d.mu.Unlock()
+}
+
+// FailAppends makes appends fail for the reasons f gives; FailUnknown (0) lets
+// one pass. nil = none fails.
+func (d *Dir) FailAppends(f func(archive.AppendData) archive.FailReason) {
+	d.mu.Lock()
+	d.fail = f
+	d.mu.Unlock()
+}
+
+// FailSyncs makes the next n syncs fail.
+func (d *Dir) FailSyncs(n int) {
+	d.mu.Lock()
+	d.syncBad = n
+	d.mu.Unlock()
+}
+
+// Stall makes appends wait until the returned function is called.
+func (d *Dir) Stall() (resume func()) {
+	c := make(chan struct{})
+	d.mu.Lock()
+	d.stalled = c
+	d.mu.Unlock()
+	return func() {
+		d.mu.Lock()
+		d.stalled = nil
+		d.mu.Unlock()
+		close(c)
+	}
+}
+
+const page = 4096
+
+// PowerCut kills the backend and loses any subset of the pages that were not
+// synced, as rng says. The space opens again after Revive, for any epoch.
+func (d *Dir) PowerCut(rng *rand.Rand) error {
+	d.Kill()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	names := make([]string, 0, len(d.dirty))
+	for name := range d.dirty {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if err := d.lose(name, d.dirty[name], rng); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	d.dirty = map[string]*unsynced{}
+	d.epoch = 0
+	return nil
+}
+
+func (d *Dir) lose(name string, u *unsynced, rng *rand.Rand) error {
+	f, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if u.durable >= u.size {
+		return nil
+	}
+	if rng.IntN(4) == 0 { // the size was not written back
+		return f.Truncate(u.durable + rng.Int64N(u.size-u.durable+1))
+	}
+	for at := u.durable; at < u.size; {
+		end := min(u.size, (at/page+1)*page)
+		if rng.IntN(2) == 0 {
+			if _, err := f.WriteAt(make([]byte, end-at), at); err != nil {
+				return err
+			}
+		}
+		at = end
+	}
+	return nil
+}
+
+var _ archive.Storage = (*Dir)(nil)
+var _ io.Closer = (*appender)(nil)
