@@ -34,13 +34,6 @@ type Output interface {
 // Network is what happened on the way.
 type Network struct{ Packets, Lost, Reordered, Bytes uint64 }
 
-// Event is something a camera reports.
-type Event struct {
-	UID, Kind string
-	Time      media.Wall
-	Active    bool
-}
-
 // Engine runs all cameras of a process. Use New.
 type Engine struct {
 	poke chan struct{} // capacity 1: the heap's first changed
@@ -315,39 +308,6 @@ func (e *Engine) Cue(name, what string) (int, error) {
 	return n, nil
 }
 
-// Events hands each event to emit until ctx ends or emit fails. A receiver
-// that is 64 events behind misses some.
-func (e *Engine) Events(ctx context.Context, emit func(Event) error) error {
-	ch := make(chan Event, 64)
-	e.mu.Lock()
-	e.events[ch] = true
-	e.mu.Unlock()
-	defer func() {
-		e.mu.Lock()
-		delete(e.events, ch)
-		e.mu.Unlock()
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case ev := <-ch:
-			if err := emit(ev); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func (e *Engine) event(ev Event) {
-	for ch := range e.events {
-		select {
-		case ch <- ev:
-		default:
-		}
-	}
-}
-
 // Health says what ails the cameras: a ledger that cannot be written.
 func (e *Engine) Health() string {
 	e.mu.Lock()
@@ -374,29 +334,4 @@ func (e *Engine) close() {
 	}
 	e.mu.Unlock()
 	e.wg.Wait()
-}
-
-// queue is a heap of connected cameras, first due first.
-type queue []*camera
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].boot.Add(q[i].wake).Before(q[j].boot.Add(q[j].wake))
-}
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].heap, q[j].heap = i, j
-}
-func (q *queue) Push(x any) {
-	c := x.(*camera)
-	c.heap = len(*q)
-	*q = append(*q, c)
-}
-func (q *queue) Pop() any {
-	old := *q
-	c := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	c.heap = -1
-	return c
 }
