@@ -16,8 +16,9 @@ const (
 	maxTracks = 32
 )
 
-// capture is what the reader knows of a session's run. It is guarded by the
-// session's sinkMu.
+// capture is what the reader knows of a session's run. The reader alone
+// touches that of a live session (one whose handle is in driverService.live);
+// of one that is not, whoever holds its sinkMu.
 type capture struct {
 	run    media.RunID
 	opened atomic.Bool // read by Status
@@ -58,45 +59,41 @@ func (c *capture) clearUnits() {
 
 // batch delivers units: in order for each stream, one call a stream.
 func (d *driverService) batch(units []codec.Unit) {
-	var touched []*session
 	var handle uint32
 	var s *session
-	var n, size, dropped uint64
+	var size, dropped uint64
 	held := 0
 	d.mu.Lock()
-	d.batches++
 	for i := range units {
 		u := &units[i]
 		size += uint64(len(u.Payload))
-		n++
 		if s == nil || u.Handle != handle {
 			s, handle = d.live[u.Handle], u.Handle
 			if s != nil && !s.inHand {
-				// Taken without sinkMu: the reader alone touches the capture
-				// of a live session; others only read it when it is not live.
-				d.mu.Unlock()
-				s.sinkMu.Lock()
 				s.inHand = true
-				touched = append(touched, s)
-				d.mu.Lock()
+				d.touched = append(d.touched, s)
 			}
 		}
 		if s == nil || !s.take(u, &held) {
 			dropped++
 		}
 	}
-	d.units += n
+	d.batches++
+	d.units += uint64(len(units))
 	d.bytes += size
 	d.dropped += dropped
 	d.pieces += int64(held)
 	d.mu.Unlock()
-	for _, s := range touched {
+	for _, s := range d.touched {
 		d.hand(s)
 	}
+	clear(d.touched)
+	d.touched = d.touched[:0]
 }
 
-// hand delivers the units gathered for s, whose sinkMu is held, and lets go.
+// hand delivers the units gathered for s.
 func (d *driverService) hand(s *session) {
+	s.sinkMu.Lock()
 	defer s.sinkMu.Unlock()
 	ok := true
 	s.mu.Lock()

@@ -36,6 +36,7 @@ type driverService struct {
 	acks     map[*session]struct{} // have acknowledgements to send
 	wake     chan struct{}
 	ackWake  chan struct{}
+	touched  []*session // of one batch; the reader's
 	batches  uint64
 	units    uint64
 	bytes    uint64
@@ -331,7 +332,7 @@ func (d *driverService) sendWork(s *session, fs grpc.BidiStreamingClient[pb.Fram
 // subscription that are still on their way are told apart.
 func (d *driverService) begin(s *session, fs grpc.BidiStreamingClient[pb.FramesRequest, pb.FramesReply]) error {
 	var handle uint32
-	var atOnce, gone bool
+	var atOnce, gone, acks bool
 	var resume []media.RunPosition
 	s.deliver(func(k stream.Sink) {
 		d.room(s.reset())
@@ -346,8 +347,13 @@ func (d *driverService) begin(s *session, fs grpc.BidiStreamingClient[pb.FramesR
 		if gone {
 			s.unsub = append(s.unsub, unsubscription{handle, false})
 		}
+		s.acks = !s.ack.Run.IsZero() // the last word may not have arrived
+		acks = s.acks
 		s.mu.Unlock()
 	})
+	if acks {
+		d.ackable(s)
+	}
 	if handle == 0 {
 		d.forget(s) // closed meanwhile
 		return nil

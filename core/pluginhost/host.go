@@ -91,7 +91,7 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-tick.C:
 		case <-h.rescan:
 		}

@@ -94,14 +94,17 @@ func (s *toyStorage) answer(epoch uint64, d *pb.AppendData, st grpc.BidiStreamin
 	st.Send(&pb.AppendReply{Message: &pb.AppendReply_Synced{Synced: &pb.AppendSynced{Sequence: d.Sequence, Calls: d.Sequence}}})
 }
 
-// slowly is what a storage must not do: it queues, its disk may take 400 ms,
-// and neither the end of the stream nor a new epoch empties the queue.
+const lateBy = 1500 * time.Millisecond
+
+// slowly is what a storage must not do: it queues, its disk takes long under
+// every other core, and neither the end of the stream nor a new epoch empties
+// the queue.
 func (s *toyStorage) slowly(epoch uint64, st grpc.BidiStreamingServer[pb.AppendRequest, pb.AppendReply]) error {
 	type item struct {
 		d   *pb.AppendData
 		due time.Time
 	}
-	delay := time.Duration(epoch%2) * 400 * time.Millisecond
+	delay := time.Duration((epoch+1)%2) * lateBy
 	queue := make(chan item, 10000)
 	defer close(queue)
 	go func() {
