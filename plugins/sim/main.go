@@ -32,6 +32,7 @@ func plugin(e *camera.Engine) sdk.Plugin {
 				return nil
 			})
 		},
+		Probe:  probe,
 		Health: e.Health,
 	}
 }
@@ -62,6 +63,18 @@ func validate(url string, settings map[string]string) []*pb.Problem {
 	return out
 }
 
+const device = "media-server simulated camera"
+
+// probe needs no connection: what a simulated camera offers is in its URL.
+func probe(_ context.Context, src sdk.Source) (sdk.ProbeResult, error) {
+	set, problems := camera.Parse(src.URL, src.UID, src.Settings)
+	if len(problems) > 0 {
+		return sdk.ProbeResult{}, sdk.Fail(pb.Cause_SETTINGS, problems[0].Key+": "+problems[0].What, problems[0].Hint)
+	}
+	tracks, err := camera.Tracks(set)
+	return sdk.ProbeResult{Tracks: tracks, Device: device}, err
+}
+
 type driver struct{ engine *camera.Engine }
 
 // Capture plays one connection to the camera that src describes.
@@ -78,7 +91,7 @@ func (d driver) Capture(ctx context.Context, src sdk.Source, run *sdk.Run) error
 	if len(line.Tracks) == 0 {
 		return sdk.Fail(pb.Cause_UNSUPPORTED, "the simulated camera has none of the wanted tracks", "check stream-tracks, codec and audio")
 	}
-	if err := run.Open(line.Tracks, "media-server simulated camera"); err != nil {
+	if err := run.Open(line.Tracks, device); err != nil {
 		return err
 	}
 	line.Start(output{run})

@@ -9,6 +9,7 @@ import (
 
 	"media-server/core/media"
 	"media-server/plugins/internal/stamp"
+	"media-server/plugins/sdk"
 	"media-server/plugins/sdk/conformance"
 	"media-server/plugins/sdk/pb"
 	"media-server/plugins/sdk/sdktest"
@@ -128,5 +129,15 @@ func TestCausesReachTheCore(t *testing.T) {
 	s.Opened()
 	if c := p.Connect(2).Subscribe("b", "sim://?codec=vp9", nil).Closed(); c.Cause != pb.Cause_SETTINGS || c.Problem.GetHint() == "" {
 		t.Errorf("%v", c)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	r, err := probe(t.Context(), sdk.Source{URL: "sim://?codec=h265&metadata=on"})
+	if err != nil || len(r.Tracks) != 3 || r.Tracks[0].Codec != media.H265 || !r.Tracks[0].Ready() {
+		t.Errorf("%v %v", r, err)
+	}
+	if _, err := probe(t.Context(), sdk.Source{URL: "sim://?fps=0"}); err == nil {
+		t.Error("probed nonsense")
 	}
 }

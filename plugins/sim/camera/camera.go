@@ -61,6 +61,19 @@ func newCamera(set Settings, l *ledger, now time.Time) (*camera, error) {
 	return c, nil
 }
 
+// Tracks are what a camera of these settings offers when it starts.
+func Tracks(set Settings) ([]media.Track, error) {
+	c, err := newCamera(set, nil, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	var out []media.Track
+	for _, t := range c.tracks {
+		out = append(out, t.media())
+	}
+	return out, nil
+}
+
 func videoClip(set Settings) string {
 	if set.GOP > time.Second {
 		return "h264-long"

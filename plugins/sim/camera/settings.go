@@ -43,7 +43,7 @@ type Key struct{ Name, Type, Default, Help, Allowed string }
 
 // Keys are all settings.
 var Keys = []Key{
-	{"name", "string", "", "The camera's name in frame tokens; by default the stream's uid.", ""},
+	{"name", "string", "", "The camera's name in frame tokens; by default the stream's uid. Like a camera that takes one connection only: of two streams with one name the later has it.", ""},
 	{"codec", "enum", "h264", "Coding of the picture.", "h264 h265 mjpeg none"},
 	{"audio", "enum", "aac", "Coding of the sound.", "aac opus pcma none"},
 	{"metadata", "bool", "off", "Whether there is an ONVIF metadata track, one document a second.", ""},
