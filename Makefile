@@ -6,7 +6,7 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
-PLUGINS  := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/main.go))
+PLUGINS  := $(patsubst plugins/%/plugin.ini,%,$(wildcard plugins/*/plugin.ini))
 TESTTIME ?= 14m
 
 .PHONY: all build run test accept bench lint fuzz generate clean setup

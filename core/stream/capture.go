@@ -32,13 +32,18 @@ func (k *sink) Opened(o Opened) {
 	s := (*Stream)(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.behind {
+		return // taken up again by Tick, from where the archive ends
+	}
 	s.status.Device, s.status.LeftOut, s.status.Tracks = o.Device, o.LeftOut, o.Tracks
 	switch {
 	case s.cur != nil && s.cur.id == o.Run:
 		// The driver's connection was cut and is back; the run never ended.
 	case s.resume != nil && s.resume.Positions.Run == o.Run && s.restore(o):
 	default:
-		s.endRun(CauseLost)
+		if !s.endRun(CauseLost) {
+			return
+		}
 		s.cur = newRun(o, s.clockConfig())
 	}
 	s.resume = nil

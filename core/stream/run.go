@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"media-server/core/archive"
@@ -180,6 +181,9 @@ func (s *Stream) restore(o Opened) bool {
 		PartIndex: res.PartIndex, Continue: true,
 	}
 	start.Expect = res.Expect
+	// Where the segment began is not stored; its parts are of one length, near
+	// enough to know when the next key frame may begin another.
+	start.SegmentStart = res.LastEnd - media.Wall(res.PartIndex)*media.Wall(mux.Default().PartDuration)
 	if err := s.begin(r.id, res.Zero, res.Tracks); err != nil {
 		s.dep.Log.Warn("a recording cannot be continued; a new run begins", "stream", s.spec.Capture.UID, "err", err)
 		return false
@@ -290,14 +294,21 @@ func (s *Stream) flush(r *run) error {
 	return s.deliver(r.writer.Flush())
 }
 
-// endRun ends the current run, if any: everything held is stored.
-func (s *Stream) endRun(c Cause) {
+// endRun ends the current run, if any: everything held is stored. When storage
+// is behind just then it returns false and the stream falls behind: the
+// driver still has what was not stored, and the end of the run with it.
+func (s *Stream) endRun(c Cause) bool {
 	r := s.cur
 	s.cur = nil
 	if r == nil {
-		return
+		return true
 	}
-	if err := s.flush(r); err != nil {
+	err := s.flush(r)
+	if errors.Is(err, archive.ErrBehind) {
+		s.fallBehind()
+		return false
+	}
+	if err != nil {
 		s.dep.Log.Warn("the end of a run could not be stored", "stream", s.spec.Capture.UID, "err", err)
 	}
 	s.lost = gapCause(c)
@@ -305,4 +316,5 @@ func (s *Stream) endRun(c Cause) {
 		s.dep.Recorder.End(s.lost)
 	}
 	s.leftOut.Store(nil)
+	return true
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// errNotRunning: no server answers on the control socket.
+var errNotRunning = errors.New("no server is running with these settings")
+
+// client speaks the API over the running server's control socket. The socket
+// is 0600 and the server checks who opens it: no token is needed.
+type client struct {
+	http   http.Client
+	socket string
+}
+
+func newClient(socket string) *client {
+	c := &client{socket: socket}
+	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
+	return c
+}
+
+// running tells whether somebody answers.
+func (c *client) running() bool {
+	conn, err := net.DialTimeout("unix", c.socket, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// do sends a request and decodes the JSON answer into out, which may be nil.
+func (c *client) do(method, path string, in, out any) error {
+	resp, err := c.send(context.Background(), method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("the server's answer is not understood: %w", err)
+	}
+	return nil
+}
+
+func (c *client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	if !c.running() {
+		return nil, errNotRunning
+	}
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the server: %w", err)
+	}
+	if resp.StatusCode >= 400 {
+		defer resp.Body.Close()
+		var e struct {
+			Error struct{ Message, Hint string }
+		}
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		if json.Unmarshal(b, &e) != nil || e.Error.Message == "" {
+			return nil, fmt.Errorf("the server answered %s", resp.Status)
+		}
+		if e.Error.Hint != "" {
+			return nil, fmt.Errorf("%s (%s)", e.Error.Message, e.Error.Hint)
+		}
+		return nil, errors.New(e.Error.Message)
+	}
+	return resp, nil
+}
+
+func printJSON(v any) error {
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

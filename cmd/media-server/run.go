@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"media-server/core/fault"
+	"media-server/core/node"
+)
+
+type runCmd struct{}
+
+// Run runs the server until SIGINT or SIGTERM; SIGHUP reads the settings again.
+func (runCmd) Run(g *globals) error {
+	path, err := g.confPath()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	err = node.Run(ctx, node.Options{Path: path, Version: version, Terminal: term.IsTerminal(int(os.Stdout.Fd())), Out: os.Stdout, Reload: hup})
+	var ps fault.Problems
+	if errors.As(err, &ps) {
+		return ps
+	}
+	return err
+}

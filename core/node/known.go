@@ -1,0 +1,82 @@
+package node
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// known remembers title and access of every stream that was ever configured:
+// when its file is removed its footage stays playable by those who were
+// allowed, and nobody else. It lies in data-dir/streams.json.
+type known struct {
+	Title  string   `json:"title"`
+	Access string   `json:"access"`
+	Proto  []string `json:"proto"`
+}
+
+type knownStreams struct {
+	mu   sync.Mutex
+	path string
+	m    map[string]known
+}
+
+func readKnown(dir string) *knownStreams {
+	k := &knownStreams{path: filepath.Join(dir, "streams.json"), m: map[string]known{}}
+	if b, err := os.ReadFile(k.path); err == nil {
+		// Damaged = empty: removed streams then count as private.
+		if json.Unmarshal(b, &k.m) != nil {
+			k.m = map[string]known{}
+		}
+	}
+	return k
+}
+
+func (k *knownStreams) get(uid string) (known, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v, ok := k.m[uid]
+	return v, ok
+}
+
+// update takes in the streams in force and writes the file if that changed it.
+func (k *knownStreams) update(set *Settings) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changed := false
+	for uid, s := range set.Streams {
+		v := known{Title: s.Config.Title(uid), Access: s.Config.Access, Proto: s.Config.Proto}
+		old, ok := k.m[uid]
+		if ok && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
+			continue
+		}
+		k.m[uid], changed = v, true
+	}
+	if !changed {
+		return nil
+	}
+	b, err := json.MarshalIndent(k.m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeDurably(k.path, append(b, '\n'), 0o600)
+}
+
+func equal(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) remember(set *Settings) {
+	if err := n.known.update(set); err != nil {
+		n.log.Warn("streams.json could not be written", "err", err)
+	}
+}

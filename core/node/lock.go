@@ -1,0 +1,120 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"media-server/core/fault"
+)
+
+// home is the data folder held by this process: the lock that keeps a second
+// server out, the node's id, and the core's epoch.
+type home struct {
+	dir   string
+	lock  *os.File
+	node  [16]byte
+	epoch uint64
+}
+
+// takeHome locks dir, making it first when it is missing, and counts the epoch
+// up. The new epoch is durable before takeHome returns: plugins refuse what an
+// older core sends as soon as they have seen a newer one, so an epoch must
+// never be given out twice.
+func takeHome(dir string) (*home, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be made", "set [server] data-dir to a folder this user may write to")
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be written to", "check its owner and mode")
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fault.New("data-dir", "another server uses "+dir, "stop it, or give this one a data-dir of its own")
+		}
+		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be locked", "a file system that supports flock is needed")
+	}
+	h := &home{dir: dir, lock: f}
+	if err := errors.Join(h.readNode(), h.nextEpoch()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// Close lets the next server in.
+func (h *home) Close() error { return h.lock.Close() }
+
+// nodeName is the id as hex.
+func (h *home) nodeName() string { return hex.EncodeToString(h.node[:]) }
+
+func (h *home) readNode() error {
+	path := filepath.Join(h.dir, "node-id")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		rand.Read(h.node[:])
+		return writeDurably(path, []byte(h.nodeName()+"\n"), 0o644)
+	}
+	if err != nil {
+		return fault.Wrap(err, path, "the node's id cannot be read", "check the file's mode")
+	}
+	raw, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(raw) != len(h.node) {
+		return fault.New(path, "the node's id is damaged", "restore it from a backup, or remove the file: a new id is then made and older footage counts as another node's")
+	}
+	copy(h.node[:], raw)
+	return nil
+}
+
+// epochStep is how far the epoch moves when its file is unreadable: beyond
+// anything plugins can have seen.
+const epochStep = 1 << 20
+
+func (h *home) nextEpoch() error {
+	path := filepath.Join(h.dir, "epoch")
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fault.Wrap(err, path, "the epoch cannot be read", "check the file's mode")
+	default:
+		n, perr := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 31)
+		if perr != nil {
+			return fault.New(path, "the epoch is damaged", fmt.Sprintf("write a number into it that is larger than it ever was, for instance %d", epochStep))
+		}
+		h.epoch = n
+	}
+	h.epoch++
+	return writeDurably(path, []byte(strconv.FormatUint(h.epoch, 10)+"\n"), 0o600)
+}
+
+// writeDurably replaces path: temporary name, sync, rename, sync of the folder.
+func writeDurably(path string, b []byte, mode fs.FileMode) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", tmp, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

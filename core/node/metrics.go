@@ -1,0 +1,124 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"media-server/core/stream"
+)
+
+// writeMetrics writes all metrics in the Prometheus text format. They are read
+// from the rooms at the moment of the scrape: no room keeps a registry.
+func (n *Node) writeMetrics(w io.Writer) {
+	m := metricWriter{w: w, node: n.current.Load().Server.Label()}
+	for _, r := range n.streams.list() {
+		n.streamMetrics(&m, r)
+	}
+	n.archiveMetrics(&m)
+	for _, p := range n.host.Plugins() {
+		m.counter("mediaserver_plugin_restarts_total", float64(p.Restarts), "plugin", p.Name)
+		m.gauge("mediaserver_plugin_up", bit(p.PID != 0), "plugin", p.Name)
+		m.gauge("mediaserver_queue_bytes", float64(p.Pieces), "queue", "pieces", "plugin", p.Name)
+	}
+	m.gauge("mediaserver_settings_problems", float64(len(n.current.Load().Problems())))
+	m.counter("mediaserver_events_dropped_total", float64(n.journal.Dropped()))
+	n.timings.write(&m)
+	m.gauge("mediaserver_epoch", float64(n.home.epoch))
+	metrics.WriteProcessMetrics(w)
+}
+
+func (n *Node) streamMetrics(m *metricWriter, r *running) {
+	uid := r.set.UID
+	if r.str == nil {
+		m.gauge("mediaserver_stream_up", 0, "stream", uid)
+		return
+	}
+	st := r.str.Status()
+	m.gauge("mediaserver_stream_up", bit(st.State == stream.StateActive), "stream", uid)
+	m.counter("mediaserver_stream_frames_total", float64(st.Units), "stream", uid)
+	m.counter("mediaserver_stream_frames_lost_total", float64(st.Lost+st.Driver.UnitsDropped), "stream", uid)
+	m.counter("mediaserver_stream_frames_duplicate_total", float64(st.Duplicates), "stream", uid)
+	m.counter("mediaserver_stream_frames_not_stored_total", float64(st.Waiting+st.Odd), "stream", uid)
+	m.counter("mediaserver_stream_packets_lost_total", float64(st.Driver.PacketsLost), "stream", uid)
+	m.counter("mediaserver_stream_packets_reordered_total", float64(st.Driver.PacketsReordered), "stream", uid)
+	m.counter("mediaserver_stream_received_bytes_total", float64(st.Driver.BytesReceived), "stream", uid)
+	m.counter("mediaserver_stream_reconnects_total", float64(st.Driver.Reconnects), "stream", uid)
+	m.gauge("mediaserver_stream_last_frame_timestamp_seconds", float64(st.LastFrame)/1e9, "stream", uid)
+	m.gauge("mediaserver_stream_viewers", float64(n.viewers.of(uid)), "stream", uid)
+	if st.CameraOffsetKnown {
+		m.gauge("mediaserver_stream_camera_clock_offset_seconds", st.CameraOffset.Seconds(), "stream", uid)
+	}
+}
+
+func (n *Node) archiveMetrics(m *metricWriter) {
+	x := n.archive.Metrics()
+	m.counter("mediaserver_gap_seconds_total", x.GapTime.Seconds())
+	m.counter("mediaserver_torn_tails_total", float64(x.TornTails))
+	m.counter("mediaserver_files_set_aside_total", float64(x.SetAside))
+	m.counter("mediaserver_responses_cut_total", float64(x.CutResponses))
+	m.counter("mediaserver_deleted_files_total", float64(x.Deleted))
+	m.counter("mediaserver_deleted_bytes_total", float64(x.DeletedBytes))
+	for _, s := range x.Spaces {
+		m.gauge("mediaserver_space_free_bytes", float64(s.Usage.Free), "space", s.Space)
+		m.gauge("mediaserver_space_used_bytes", float64(s.Usage.Used), "space", s.Space)
+		m.gauge("mediaserver_queue_bytes", float64(s.QueueBytes), "queue", "write", "space", s.Space)
+		m.gauge("mediaserver_queue_limit_bytes", float64(s.QueueLimit), "queue", "write", "space", s.Space)
+		m.counter("mediaserver_append_seconds", s.AppendTime.Seconds(), "space", s.Space)
+		m.counter("mediaserver_sync_seconds", s.SyncTime.Seconds(), "space", s.Space)
+		m.counter("mediaserver_sync_calls_total", float64(s.SyncCalls), "space", s.Space)
+	}
+}
+
+func (t *timings) write(m *metricWriter) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for proto, h := range t.m {
+		sum := uint64(0)
+		for i, c := range h.counts {
+			sum += c
+			le := "+Inf"
+			if i < len(bounds) {
+				le = strconv.FormatFloat(bounds[i].Seconds(), 'g', -1, 64)
+			}
+			m.counter("mediaserver_first_byte_seconds_bucket", float64(sum), "proto", proto, "le", le)
+		}
+		m.counter("mediaserver_first_byte_seconds_sum", h.sum.Seconds(), "proto", proto)
+		m.counter("mediaserver_first_byte_seconds_count", float64(sum), "proto", proto)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// metricWriter writes samples with their labels, and the node's name.
+type metricWriter struct {
+	w    io.Writer
+	node string
+}
+
+func (m *metricWriter) name(name string, labels []string) string {
+	var b strings.Builder
+	b.WriteString(name)
+	fmt.Fprintf(&b, "{node=%q", m.node)
+	for i := 0; i+1 < len(labels); i += 2 {
+		fmt.Fprintf(&b, ",%s=%q", labels[i], labels[i+1])
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func (m *metricWriter) gauge(name string, v float64, labels ...string) {
+	metrics.WriteGaugeFloat64(m.w, m.name(name, labels), v)
+}
+
+func (m *metricWriter) counter(name string, v float64, labels ...string) {
+	metrics.WriteCounterFloat64(m.w, m.name(name, labels), v)
+}

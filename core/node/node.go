@@ -1,0 +1,331 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"media-server/core/access"
+	"media-server/core/archive"
+	"media-server/core/config"
+	"media-server/core/fault"
+	"media-server/core/journal"
+	"media-server/core/pluginhost"
+	"media-server/core/timeline"
+)
+
+// Options is what main knows and the settings do not.
+type Options struct {
+	Path     string    // of media-server.ini
+	Version  string    //
+	Terminal bool      // somebody watches Out: the first password may be shown there
+	Out      io.Writer // what a person who starts the server should see
+	Reload   <-chan os.Signal
+}
+
+// Node is a running server.
+type Node struct {
+	opt     Options
+	log     *slog.Logger
+	level   *slog.LevelVar
+	home    *home
+	started time.Time
+	watcher *config.Watcher
+	boot    *Settings // as the server was started with
+	current atomic.Pointer[Settings]
+
+	journal  *journal.Journal
+	access   *access.Access
+	host     *pluginhost.Host
+	archive  *archive.Archive
+	timeline *timeline.Timeline
+	streams  *streams
+	web      *webSide
+
+	ready     atomic.Bool
+	draining  atomic.Bool
+	reloading sync.Mutex
+	viewers   *viewers
+	known     *knownStreams
+	timings   timings
+}
+
+// Run runs a server until ctx ends. Settings that cannot be used are returned
+// as fault.Problems.
+func Run(ctx context.Context, opt Options) error {
+	n := &Node{opt: opt, started: time.Now(), viewers: newViewers()}
+	n.level = new(slog.LevelVar)
+	n.watcher = config.NewWatcher(config.WatchConfig{})
+	set, ps := LoadFrom(n.watcher, opt.Path, nil)
+	if !set.Usable() {
+		return ps
+	}
+	n.boot = set
+	n.current.Store(set)
+	n.setLog(set)
+	for _, p := range ps {
+		n.log.Warn("settings", "err", p.Error())
+	}
+	if set.Server.Threads > 0 {
+		runtime.GOMAXPROCS(set.Server.Threads)
+	}
+	var err error
+	if n.home, err = takeHome(set.Server.DataDir); err != nil {
+		return err
+	}
+	defer n.home.Close()
+	return n.run(ctx, set)
+}
+
+func (n *Node) setLog(set *Settings) {
+	n.level.UnmarshalText([]byte(set.Log.Level))
+	o := &slog.HandlerOptions{Level: n.level}
+	var h slog.Handler = slog.NewTextHandler(os.Stderr, o)
+	if set.Log.Format == "json" {
+		h = slog.NewJSONHandler(os.Stderr, o)
+	}
+	n.log = slog.New(h)
+	slog.SetDefault(n.log)
+}
+
+// run builds the rooms from the ground up, runs them, and takes them down in
+// the order that loses nothing.
+func (n *Node) run(ctx context.Context, set *Settings) (err error) {
+	dir := set.Server.DataDir
+	if n.journal, err = journal.Open(ctx, journal.Options{Path: filepath.Join(dir, "journal.db"), Node: set.Server.Label(), Keep: set.Log.Keep, Log: n.log}); err != nil {
+		return fault.Wrap(err, "journal.db", "the journal cannot be opened", "move it away: events start anew")
+	}
+	if n.access, err = access.Open(ctx, access.Options{DataDir: dir, Config: set.Access, Log: n.log}); err != nil {
+		return fault.Wrap(err, "accounts.db", "the accounts cannot be opened", "restore it from a backup")
+	}
+
+	n.known = readKnown(dir)
+
+	// Each group ends after the one before it has ended.
+	core := newGroup(context.WithoutCancel(ctx)) // journal, access, host
+	store := newGroup(context.WithoutCancel(ctx))
+	front := newGroup(ctx)
+	defer func() {
+		n.draining.Store(true)
+		notifySystemd("STOPPING=1")
+		err = errors.Join(err, front.stop())
+		if n.streams != nil {
+			n.streams.detach()
+		}
+		err = errors.Join(err, store.stop())
+		if n.archive != nil {
+			n.archive.Close()
+		}
+		n.emit(event("server.stopped", "", "info", "the server stopped", nil))
+		err = errors.Join(err, core.stop(), n.access.Close(), n.journal.Close())
+	}()
+	core.run("journal", n.journal.Run)
+
+	n.host = pluginhost.New(n.hostOptions(set))
+	core.run("plugins", n.host.Run)
+	if n.archive, err = archive.Open(ctx, n.archiveOptions(set)); err != nil {
+		return err
+	}
+	store.run("archive", n.archive.Run)
+	n.streams = newStreams(n)
+	n.timeline = timeline.New(n.archive, n.streams.ring)
+	if n.web, err = n.buildWeb(set); err != nil {
+		return err
+	}
+	if err := n.web.listen(); err != nil {
+		return fault.Wrap(err, "web", err.Error(), "another program may use the port; change listen in media-server.ini")
+	}
+	n.applyAll(set)
+	n.announce(set)
+
+	front.run("streams", n.streams.run)
+	front.run("web", n.web.run)
+	front.run("settings", n.followSettings)
+	front.run("watchdog", n.watchdog)
+	n.ready.Store(true)
+	notifySystemd("READY=1")
+	n.emit(event("server.started", "", "info", "the server started", map[string]any{"version": n.opt.Version, "epoch": n.home.epoch}))
+	return front.wait()
+}
+
+// announce tells whoever started the server where to look.
+func (n *Node) announce(set *Settings) {
+	out := n.opt.Out
+	if out == nil {
+		return
+	}
+	fmt.Fprintf(out, "media-server %s: %d streams, control panel at %s\n", n.opt.Version, len(set.Streams), n.web.url())
+	if fp := n.web.fingerprint(); fp != "" {
+		fmt.Fprintf(out, "TLS certificate, SHA-256: %s\n", fp)
+	}
+	pw, file, err := n.access.FirstPassword(n.opt.Terminal)
+	switch {
+	case err != nil:
+		n.log.Error("the first password could not be made", "err", err)
+	case pw != "":
+		fmt.Fprintf(out, "first login: user admin, password %s (shown once; it must be changed)\n", pw)
+	case file != "":
+		n.log.Info("the first password of user admin lies in a file", "file", file)
+	}
+}
+
+// watchdog tells systemd that the server lives, as long as the parts that
+// recording needs answer.
+func (n *Node) watchdog(ctx context.Context) error {
+	period := watchdogPeriod()
+	if period == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	t := time.NewTicker(period)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			n.streams.list() // takes every lock that a capture takes
+			notifySystemd("WATCHDOG=1")
+		}
+	}
+}
+
+func (n *Node) hostOptions(set *Settings) pluginhost.Options {
+	o := pluginhost.Options{
+		Dirs: set.Server.PluginsDir, RunDir: set.Server.RunDir, DataDir: set.Server.DataDir,
+		Node: n.home.nodeName(), Epoch: n.home.epoch, Allow: set.Plugins.Allow, Plugins: map[string]pluginhost.Plugin{},
+		Linger: set.Plugins.Linger, Buffer: set.Plugins.Buffer, BufferMax: set.Plugins.BufferMax, RestartMax: set.Plugins.RestartMax,
+		Log: n.log, Notify: n.pluginNotice, Events: n.deviceEvent,
+	}
+	for name, p := range set.Plugins.Plugins {
+		o.Plugins[name] = pluginhost.Plugin{Disabled: !p.Enable, Exec: p.Exec, Args: p.Args, Env: p.Env,
+			Endpoint: p.Endpoint, SHA256: p.SHA256, Settings: p.Settings}
+	}
+	return o
+}
+
+func (n *Node) archiveOptions(set *Settings) archive.Options {
+	o := archive.Options{
+		DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
+		WriteBuffer: set.Archive.WriteBuffer, WriteBufferMax: set.Archive.WriteBufferMax,
+		Notify: n.archiveNotice, Log: n.log,
+	}
+	for _, sp := range set.Archive.Spaces {
+		dialer, err := n.host.Storage(sp.Driver)
+		if err != nil {
+			n.log.Error("space cannot be used", "space", sp.Name, "err", err)
+			continue
+		}
+		o.Spaces = append(o.Spaces, archive.Space{Name: sp.Name, Storage: dialer.Space(sp.Name, spaceSettings(sp)), Create: true, Reserve: sp.Reserve.Bytes})
+	}
+	for _, p := range set.Archive.Pools {
+		o.Pools = append(o.Pools, archive.Pool{Name: p.Name, Spaces: p.Spaces, Overwrite: p.Overwrite, Days: p.Days,
+			OverwriteFree: archive.Threshold{Bytes: p.OverwriteFree.Bytes, Percent: float64(p.OverwriteFree.Percent)},
+			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)}})
+	}
+	return o
+}
+
+// spaceSettings is what the storage plugin is told of a space, in ini notation.
+func spaceSettings(sp archive.SpaceConfig) map[string]string {
+	m := map[string]string{"path": sp.Path, "fsync": config.FormatDuration(sp.Fsync)}
+	if sp.Fsync == archive.FsyncOff {
+		m["fsync"] = "off"
+	}
+	if s := sp.SizeLimit; s.Bytes != 0 || s.Percent != 0 {
+		m["size-limit"] = s.String()
+	}
+	if s := sp.Reserve; s.Bytes != 0 || s.Percent != 0 {
+		m["reserve"] = s.String()
+	}
+	for k, v := range sp.Settings {
+		m[k] = v
+	}
+	return m
+}
+
+// group runs goroutines that end together: stop ends them and waits.
+type group struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	err    error
+}
+
+func newGroup(ctx context.Context) *group {
+	g := &group{}
+	g.ctx, g.cancel = context.WithCancel(ctx)
+	return g
+}
+
+// run starts f; an error other than the context's end stops the group.
+func (g *group) run(name string, f func(context.Context) error) {
+	g.wg.Go(func() {
+		err := f(g.ctx)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			g.mu.Lock()
+			g.err = errors.Join(g.err, fmt.Errorf("%s: %w", name, err))
+			g.mu.Unlock()
+			g.cancel()
+		}
+	})
+}
+
+// wait waits until the group's context ends.
+func (g *group) wait() error {
+	<-g.ctx.Done()
+	return nil
+}
+
+func (g *group) stop() error {
+	g.cancel()
+	g.wg.Wait()
+	return g.err
+}
+
+// timings keeps the newest first-byte times by protocol, for metrics.
+type timings struct {
+	mu sync.Mutex
+	m  map[string]*histogram
+}
+
+func (t *timings) add(proto string, d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.m == nil {
+		t.m = map[string]*histogram{}
+	}
+	h := t.m[proto]
+	if h == nil {
+		h = &histogram{}
+		t.m[proto] = h
+	}
+	h.add(d)
+}
+
+// histogram counts durations in the buckets of bounds.
+type histogram struct {
+	counts [9]uint64
+	sum    time.Duration
+}
+
+var bounds = [...]time.Duration{time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond,
+	50 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second}
+
+func (h *histogram) add(d time.Duration) {
+	i := 0
+	for i < len(bounds) && d > bounds[i] {
+		i++
+	}
+	h.counts[i]++
+	h.sum += d
+}

@@ -1,0 +1,18 @@
+// Package playback answers the playback URLs: /live/<uid>/… and /dvr/<uid>/….
+// It reads the URL, asks who may play, lets hls, mp4 and picture plan the
+// answer, and sends it.
+//
+//	/live/<uid>/                    player page
+//	/live/<uid>/playlist.m3u8       multivariant playlist ─▶ media.m3u8 ─▶ <ms>-<n>.m4s, init-<id>.mp4
+//	/live/<uid>/preview.mp4         newest key frame
+//	/dvr/<uid>/playlist.m3u8        closed range, or until now and on
+//	/dvr/<uid>/record.mp4           one MP4, exact length, HTTP Range
+//	/dvr/<uid>/videoshot.mp4        key frame at a time
+//	/dvr/<uid>/ranges.json          what is there, what is missing and why
+//
+// What does not belong here: containers, the catalogue, passwords.
+//
+// Invariants: an answer's status is real (a playlist that cannot exist is 404,
+// never an empty 200); a file outside a stream's footage is never reached,
+// because no path is ever built from a URL; no handler blocks recording.
+package playback

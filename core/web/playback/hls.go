@@ -1,0 +1,84 @@
+package playback
+
+import (
+	"strconv"
+	"strings"
+
+	"media-server/core/hls"
+	"media-server/core/media"
+	"media-server/core/web"
+)
+
+func (h *Handler) answerHLS(r request) *web.Error {
+	if h.opt.Viewer != nil {
+		h.opt.Viewer(r.uid, "hls", h.viewer(r))
+	}
+	switch {
+	case strings.HasSuffix(r.file, ".m4s"):
+		return h.segment(r)
+	case strings.HasPrefix(r.file, "init-"):
+		b, err := h.hls.Init(r.uid, r.file)
+		if err != nil {
+			return h.fault(r, media.Span{}, err)
+		}
+		r.ctx.SetContentType("video/mp4")
+		forever(r)
+		r.ctx.SetBody(b)
+		return nil
+	}
+	return h.playlist(r)
+}
+
+// forever: segments and inits never change under their name.
+func forever(r request) {
+	r.ctx.Response.Header.Set("Cache-Control", "private, max-age=31536000, immutable")
+}
+
+// playlist answers playlist.m3u8 and media.m3u8, for live and for ranges.
+func (h *Handler) playlist(r request) *web.Error {
+	req := hls.Request{UID: r.uid, Live: r.live, Carry: r.carry()}
+	ranged := !r.live || r.args.Get("from") != "" || r.args.Get("start_time") != "" || r.args.Get("timestamp") != "" || r.args.Get("time") != ""
+	var more []string
+	if ranged {
+		s, open, e := h.span(r)
+		if e != nil {
+			return e
+		}
+		req.Live, req.Span = false, s
+		more = []string{"from", strconv.FormatInt(s.From.Milli(), 10)}
+		if open {
+			req.Span.To = 0
+		} else {
+			more = append(more, "to", strconv.FormatInt(s.To.Milli(), 10))
+		}
+	}
+	var b []byte
+	var err error
+	if r.file == "media.m3u8" {
+		b, err = h.hls.Media(req)
+	} else {
+		uri := "media.m3u8"
+		if c := r.carry(more...); c != "" {
+			uri += "?" + c
+		}
+		b, err = h.hls.Multivariant(req, uri)
+	}
+	if err != nil {
+		return h.fault(r, req.Span, err)
+	}
+	h.first("hls", r)
+	r.ctx.SetContentType("application/vnd.apple.mpegurl")
+	r.ctx.Response.Header.Set("Cache-Control", "no-cache")
+	r.ctx.SetBody(b)
+	return nil
+}
+
+func (h *Handler) segment(r request) *web.Error {
+	body, err := h.hls.Segment(r.uid, r.file)
+	if err != nil {
+		return h.fault(r, media.Span{}, err)
+	}
+	r.ctx.SetContentType("video/mp4")
+	forever(r)
+	return h.send(r, body, "")
+}

@@ -1,0 +1,301 @@
+package playback
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"media-server/core/archive"
+	"media-server/core/hls"
+	"media-server/core/media"
+	"media-server/core/mp4"
+	"media-server/core/picture"
+	"media-server/core/timeline"
+	"media-server/core/web"
+)
+
+// Stream is what playback needs to know of a configured stream.
+type Stream struct {
+	UID   string
+	Title string
+	Proto map[string]bool // hls, mp4
+}
+
+// Streams finds streams. A uid that is no longer configured but has footage is
+// found too.
+type Streams interface {
+	Stream(uid string) (Stream, bool)
+}
+
+// Gate decides who may play. It returns nil when the request may go on.
+type Gate interface {
+	Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web.Error
+}
+
+// Options are the parts a Handler is made of.
+type Options struct {
+	Timeline    *timeline.Timeline
+	Streams     Streams
+	Gate        Gate
+	Zone        func() *time.Location                             // the server's time zone
+	Page        func(ctx *fasthttp.RequestCtx, uid, title string) // player page
+	Viewer      func(uid, proto, session string)                  // called at each media request, for the count of viewers
+	Served      func(uid string, bytes int64)                     // bytes sent
+	First       func(proto string, d time.Duration)               // time to the first byte's plan
+	AllowOrigin string                                            // "", "*" or a list: CORS of media
+}
+
+// Handler answers playback URLs.
+type Handler struct {
+	opt Options
+	hls *hls.Server
+	mp4 *mp4.Server
+	pic *picture.Server
+}
+
+// New makes a handler.
+func New(opt Options) *Handler {
+	return &Handler{opt: opt, hls: hls.New(opt.Timeline), mp4: mp4.New(opt.Timeline), pic: picture.New(opt.Timeline)}
+}
+
+// request is a playback URL taken apart.
+type request struct {
+	ctx   *fasthttp.RequestCtx
+	uid   string
+	live  bool
+	file  string
+	args  url.Values
+	start time.Time
+}
+
+// parse takes /live/<uid>/<file>[&a=b…] apart. Middleware of the field writes
+// the query behind "&" as well as behind "?".
+func parse(ctx *fasthttp.RequestCtx) (r request, ok bool) {
+	path := string(ctx.Path())
+	root, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if root != "live" && root != "dvr" {
+		return r, false
+	}
+	uid, file, _ := strings.Cut(rest, "/")
+	file, amp, _ := strings.Cut(file, "&")
+	args, err := url.ParseQuery(string(ctx.URI().QueryString()))
+	if err != nil {
+		args = url.Values{"": {err.Error()}}
+	}
+	if more, err := url.ParseQuery(amp); err == nil {
+		for k, v := range more {
+			args[k] = append(args[k], v...)
+		}
+	}
+	return request{ctx: ctx, uid: uid, live: root == "live", file: strings.TrimSuffix(file, "/"), args: args, start: time.Now()}, true
+}
+
+// Handle answers the request if its path is a playback URL; otherwise it
+// returns false and has done nothing.
+func (h *Handler) Handle(ctx *fasthttp.RequestCtx) bool {
+	r, ok := parse(ctx)
+	if !ok {
+		return false
+	}
+	if h.opt.AllowOrigin != "" {
+		cors(ctx, h.opt.AllowOrigin)
+	}
+	if ctx.IsOptions() {
+		ctx.Response.Header.Set("Allow", "GET, HEAD, OPTIONS")
+		ctx.SetStatusCode(204)
+		return true
+	}
+	if !ctx.IsGet() && !ctx.IsHead() {
+		ctx.Response.Header.Set("Allow", "GET, HEAD, OPTIONS")
+		web.Fail(ctx, web.E(405, "method", "playback URLs are read with GET", ""))
+		return true
+	}
+	if e := h.answer(r); e != nil {
+		web.Fail(ctx, e)
+	}
+	return true
+}
+
+func cors(ctx *fasthttp.RequestCtx, allow string) {
+	origin := string(ctx.Request.Header.Peek("Origin"))
+	if origin == "" {
+		return
+	}
+	h := &ctx.Response.Header
+	for _, a := range strings.Split(allow, ",") {
+		if a = strings.TrimSpace(a); a == "*" || a == origin {
+			h.Set("Access-Control-Allow-Origin", a)
+			h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, X-Media-Start")
+			h.Set("Access-Control-Allow-Headers", "Range, Authorization")
+			h.Add("Vary", "Origin")
+			return
+		}
+	}
+}
+
+// proto names the door a file belongs to, "" = no such file.
+func proto(live bool, file string) string {
+	switch {
+	case file == "playlist.m3u8" || file == "media.m3u8" || file == "playlist_ios.m3u8",
+		strings.HasSuffix(file, ".m4s"), strings.HasPrefix(file, "init-") && strings.HasSuffix(file, ".mp4"):
+		return "hls"
+	case live && file == "preview.mp4", !live && file == "videoshot.mp4":
+		return "picture"
+	case !live && file == "record.mp4":
+		return "mp4"
+	case !live && file == "ranges.json":
+		return "ranges"
+	case live && file == "":
+		return "page"
+	}
+	return ""
+}
+
+func (h *Handler) answer(r request) *web.Error {
+	st, known := h.opt.Streams.Stream(r.uid)
+	p := proto(r.live, r.file)
+	if known {
+		if e := h.opt.Gate.Play(r.ctx, r.uid, p, r.live); e != nil {
+			return e
+		}
+	}
+	switch {
+	case !known:
+		return web.E(404, "no_such_stream", fmt.Sprintf("there is no stream %q", clip(r.uid)), "the list of streams is at /api/v1/streams")
+	case p == "":
+		return web.E(404, "no_such_file", fmt.Sprintf("a stream has no %q", clip(r.file)), h.hint(r))
+	case (p == "hls" || p == "mp4") && st.Proto != nil && !st.Proto[p]:
+		return web.E(404, "proto_off", fmt.Sprintf("stream %s does not offer %s", r.uid, p), "stream-proto in its stream file lists what it offers")
+	}
+	if bad := r.args.Get(""); bad != "" {
+		return web.E(400, "bad_query", "the query string is malformed", bad)
+	}
+	switch p {
+	case "hls":
+		return h.answerHLS(r)
+	case "mp4":
+		return h.record(r)
+	case "picture":
+		return h.picture(r)
+	case "ranges":
+		return h.ranges(r)
+	}
+	h.opt.Page(r.ctx, r.uid, st.Title)
+	return nil
+}
+
+func (h *Handler) hint(r request) string {
+	if r.live {
+		return "known here: playlist.m3u8, preview.mp4"
+	}
+	return "known here: playlist.m3u8, record.mp4, videoshot.mp4, ranges.json"
+}
+
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:60] + "…"
+	}
+	return s
+}
+
+// span reads from, to and duration. open: neither to nor duration was given.
+func (h *Handler) span(r request) (s media.Span, open bool, e *web.Error) {
+	now := time.Now()
+	read := func(keys ...string) (media.Wall, bool, *web.Error) {
+		for _, k := range keys {
+			if v := r.args.Get(k); v != "" {
+				w, err := timeline.ParseTime(v, now, h.opt.Zone())
+				if err != nil {
+					return 0, false, web.E(400, "bad_time", fmt.Sprintf("%s: %v", k, err), "")
+				}
+				return w, true, nil
+			}
+		}
+		return 0, false, nil
+	}
+	from, has, e := read("from", "start_time", "timestamp", "time")
+	if e != nil {
+		return s, false, e
+	}
+	if !has {
+		return s, false, web.E(400, "no_from", "from is missing", "for instance ?from=-1h or ?from=2026-03-01T08:00:00Z&duration=5m")
+	}
+	s.From = from
+	if s.To, has, e = read("to", "end_time"); e != nil || has {
+		if e == nil && s.To <= s.From {
+			e = web.E(400, "bad_range", "to is not after from", "")
+		}
+		return s, false, e
+	}
+	v := r.args.Get("duration")
+	if v == "" {
+		return s, true, nil
+	}
+	d, err := timeline.ParseSpan(v)
+	if err == nil && r.args.Get("start_time") != "" && strings.Trim(v, "0123456789") == "" {
+		d /= 1000 // beside start_time a plain duration is milliseconds
+	}
+	if err != nil || d <= 0 {
+		return s, false, web.E(400, "bad_duration", fmt.Sprintf("duration %q is not understood", clip(v)), "allowed: 30s, 5m, 2h, plain seconds")
+	}
+	s.To = s.From.Add(d)
+	return s, false, nil
+}
+
+// carry is the part of the query that playlists pass on.
+func (r *request) carry(more ...string) string {
+	q := url.Values{}
+	if t := r.args.Get("token"); t != "" {
+		q.Set("token", t)
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		q.Set(more[i], more[i+1])
+	}
+	return q.Encode()
+}
+
+// noFootage is the 404 of an existing stream, with what is nearest.
+func (h *Handler) noFootage(r request, s media.Span) *web.Error {
+	e := web.E(404, "no_footage", fmt.Sprintf("stream %s has no footage there", r.uid), "ranges.json lists what is there")
+	if r.live {
+		e.Message, e.Hint = fmt.Sprintf("stream %s has nothing to show yet", r.uid), "the stream's state is at /api/v1/streams/"+r.uid
+	}
+	if near, ok := h.nearest(r.uid, s); ok {
+		e.With("nearest", map[string]int64{"from": near.From.Milli(), "to": near.To.Milli()})
+	}
+	return e
+}
+
+func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
+	rs, _, err := h.opt.Timeline.Ranges(uid, media.Span{From: 0, To: 1<<63 - 1})
+	if err != nil {
+		return best, false
+	}
+	least := media.Wall(-1)
+	for _, x := range rs {
+		d := max(x.Span.From-s.To, s.From-x.Span.To, 0)
+		if least < 0 || d < least {
+			best, least, ok = x.Span, d, true
+		}
+	}
+	return best, ok
+}
+
+// fault turns an error of the rooms below into an answer.
+func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
+	switch {
+	case errors.Is(err, timeline.ErrNoFootage):
+		return h.noFootage(r, s)
+	case errors.Is(err, hls.ErrCodec):
+		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
+	case errors.Is(err, hls.ErrNotFound):
+		return web.E(404, "no_such_segment", "this segment does not exist or has been deleted", "")
+	case errors.Is(err, archive.ErrGone):
+		return web.E(410, "deleted", "this footage has been deleted", "")
+	}
+	return web.E(503, "storage", "the footage cannot be read at present: "+err.Error(), "see the problems page; try again")
+}

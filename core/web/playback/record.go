@@ -1,0 +1,187 @@
+package playback
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+	"media-server/core/timeline"
+	"media-server/core/web"
+)
+
+func (h *Handler) first(proto string, r request) {
+	if h.opt.First != nil {
+		h.opt.First(proto, time.Since(r.start))
+	}
+}
+
+// viewer names a viewer for counting: by token if there is one, else by
+// address and player. The name is a hash: it may appear where tokens must not.
+func (h *Handler) viewer(r request) string {
+	sum := sha256.Sum256([]byte(r.args.Get("token") + "\x00" + r.ctx.RemoteIP().String() + "\x00" + string(r.ctx.UserAgent())))
+	return hex.EncodeToString(sum[:8])
+}
+
+// absolute answers relative and open times with a redirect to the URL that
+// means the same for ever: a player sends several Range requests, and they
+// must all be about the same file.
+func (h *Handler) absolute(r request, s media.Span, open bool) bool {
+	relative := func(k string) bool {
+		v := r.args.Get(k)
+		return v == "now" || strings.HasPrefix(v, "-")
+	}
+	if !open && !relative("from") && !relative("start_time") && !relative("to") && !relative("end_time") {
+		return false
+	}
+	if open {
+		s.To = media.WallOf(time.Now())
+	}
+	q := url.Values{}
+	for k, v := range r.args {
+		switch k {
+		case "from", "to", "duration", "start_time", "end_time", "timestamp", "time", "":
+		default:
+			q[k] = v
+		}
+	}
+	q.Set("from", strconv.FormatInt(s.From.Milli(), 10))
+	q.Set("to", strconv.FormatInt(s.To.Milli(), 10))
+	r.ctx.Response.Header.Set("Location", r.file+"?"+q.Encode())
+	r.ctx.Response.Header.Set("Cache-Control", "no-store")
+	r.ctx.SetStatusCode(302)
+	return true
+}
+
+func (h *Handler) record(r request) *web.Error {
+	s, open, e := h.span(r)
+	if e != nil {
+		return e
+	}
+	if h.absolute(r, s, open) {
+		return nil
+	}
+	if h.opt.Viewer != nil {
+		h.opt.Viewer(r.uid, "mp4", h.viewer(r))
+	}
+	m, err := h.mp4.Record(r.uid, s)
+	if err != nil {
+		return h.fault(r, s, err)
+	}
+	h.first("mp4", r)
+	hd := &r.ctx.Response.Header
+	hd.Set("X-Media-Start", fmt.Sprintf("%.3f", float64(m.Start)/1e6))
+	hd.Set("Cache-Control", "private, no-cache")
+	if name := r.args.Get("download"); name != "" {
+		hd.Set("Content-Disposition", disposition(name))
+	}
+	r.ctx.SetContentType("video/mp4")
+	return h.send(r, m.Body, m.ETag)
+}
+
+// disposition names a download without letting a header be injected.
+func disposition(name string) string {
+	clean := strings.Map(func(c rune) rune {
+		if c < 32 || c == '"' || c == '\\' || c == '/' || c == 127 {
+			return '_'
+		}
+		return c
+	}, name)
+	if !strings.HasSuffix(clean, ".mp4") {
+		clean += ".mp4"
+	}
+	return `attachment; filename*=UTF-8''` + url.PathEscape(clean)
+}
+
+func (h *Handler) picture(r request) *web.Error {
+	at := media.WallOf(time.Now())
+	if !r.live {
+		v := r.args.Get("time")
+		if v == "" {
+			v = r.args.Get("timestamp")
+		}
+		if v == "" {
+			return web.E(400, "no_time", "time is missing", "for instance ?time=-1h or ?time=2026-03-01T08:00:00Z")
+		}
+		var err error
+		if at, err = timeline.ParseTime(v, time.Now(), h.opt.Zone()); err != nil {
+			return web.E(400, "bad_time", "time: "+err.Error(), "")
+		}
+	}
+	p, err := h.pic.At(r.uid, at, r.live)
+	if err != nil {
+		return h.fault(r, media.Span{From: at, To: at + 1}, err)
+	}
+	h.first("picture", r)
+	r.ctx.SetContentType("video/mp4")
+	r.ctx.Response.Header.Set("Cache-Control", "no-cache")
+	r.ctx.Response.Header.Set("X-Media-Start", fmt.Sprintf("%.3f", float64(p.At)/1e6))
+	return h.send(r, p.Body, "")
+}
+
+// rangesAnswer is ranges.json; times in Unix milliseconds.
+type rangesAnswer struct {
+	Start  int64       `json:"start"`
+	Stop   int64       `json:"stop"`
+	Length int64       `json:"length"`
+	Ranges []rangeItem `json:"ranges"`
+	Locks  []struct{}  `json:"locks"`
+	Gaps   []gapItem   `json:"gaps"`
+}
+type rangeItem struct {
+	From     int64  `json:"from"`
+	To       int64  `json:"to"`
+	Duration int64  `json:"duration"`
+	Kind     string `json:"kind"`
+}
+type gapItem struct {
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	State string `json:"state"`
+	Why   string `json:"why"`
+}
+
+// Ranges is the body of ranges.json and of the API's streams/{uid}/ranges.
+func Ranges(rs []archive.Range, gs []archive.Gap) any {
+	a := rangesAnswer{Ranges: []rangeItem{}, Locks: []struct{}{}, Gaps: []gapItem{}}
+	for _, x := range rs {
+		f, t := x.Span.From.Milli(), x.Span.To.Milli()
+		a.Ranges = append(a.Ranges, rangeItem{f, t, t - f, x.Kind})
+		a.Length += t - f
+	}
+	if n := len(a.Ranges); n > 0 {
+		a.Start, a.Stop = a.Ranges[0].From, a.Ranges[n-1].To
+	}
+	for _, g := range gs {
+		a.Gaps = append(a.Gaps, gapItem{g.Span.From.Milli(), g.Span.To.Milli(), g.State, string(g.Why)})
+	}
+	return a
+}
+
+func (h *Handler) ranges(r request) *web.Error {
+	s := media.Span{From: 0, To: 1<<63 - 1}
+	if len(r.args["from"])+len(r.args["start_time"]) > 0 {
+		var open bool
+		var e *web.Error
+		if s, open, e = h.span(r); e != nil {
+			return e
+		}
+		if open {
+			s.To = 1<<63 - 1
+		}
+	}
+	rs, gs, err := h.opt.Timeline.Ranges(r.uid, s)
+	if err != nil {
+		return h.fault(r, s, err)
+	}
+	web.JSON(r.ctx, Ranges(rs, gs))
+	return nil
+}
+
+// GapsOf picks the gaps out of what Ranges made.
+func GapsOf(v any) any { return v.(rangesAnswer).Gaps }

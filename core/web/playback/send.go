@@ -1,0 +1,115 @@
+package playback
+
+import (
+	"strconv"
+	"strings"
+
+	"media-server/core/timeline"
+	"media-server/core/web"
+)
+
+// send answers with body, obeying Range, If-Range, If-Match and
+// If-None-Match (RFC 9110). It owns body from here on.
+func (h *Handler) send(r request, body *timeline.Body, etag string) *web.Error {
+	ctx := r.ctx
+	size := body.Size()
+	hd := &ctx.Response.Header
+	hd.Set("Accept-Ranges", "bytes")
+	if etag != "" {
+		hd.Set("ETag", etag)
+		if m := string(ctx.Request.Header.Peek("If-Match")); m != "" && !tagIn(m, etag) {
+			body.Release()
+			return web.E(412, "changed", "the recording has changed since the first request", "start again without If-Match")
+		}
+		if m := string(ctx.Request.Header.Peek("If-None-Match")); m != "" && tagIn(m, etag) {
+			body.Release()
+			ctx.SetStatusCode(304)
+			return nil
+		}
+	}
+	off, n := int64(0), size
+	if rg := string(ctx.Request.Header.Peek("Range")); rg != "" {
+		ifRange := string(ctx.Request.Header.Peek("If-Range"))
+		if ifRange == "" || etag != "" && ifRange == etag {
+			var state rangeState
+			off, n, state = parseRange(rg, size)
+			switch state {
+			case rangeBad:
+				body.Release()
+				hd.Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
+				e := web.E(416, "range", "the asked range of bytes is outside the file", "")
+				web.Fail(ctx, e)
+				hd.Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
+				return nil
+			case rangeOne:
+				ctx.SetStatusCode(206)
+				hd.Set("Content-Range", "bytes "+strconv.FormatInt(off, 10)+"-"+strconv.FormatInt(off+n-1, 10)+"/"+strconv.FormatInt(size, 10))
+			case rangeWhole:
+				off, n = 0, size
+			}
+		}
+	}
+	uid := r.uid
+	web.SendBody(ctx, body, off, n, func(sent int64, err error) {
+		if h.opt.Served != nil {
+			h.opt.Served(uid, sent)
+		}
+	})
+	return nil
+}
+
+func tagIn(list, etag string) bool {
+	for _, t := range strings.Split(list, ",") {
+		if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+type rangeState int
+
+const (
+	rangeWhole rangeState = iota // no range, or one we do not serve: send everything
+	rangeOne
+	rangeBad
+)
+
+// parseRange reads one byte range (RFC 9110, 14.2). Several ranges are
+// answered with the whole, as the clause allows.
+func parseRange(h string, size int64) (off, n int64, st rangeState) {
+	spec, ok := strings.CutPrefix(strings.TrimSpace(h), "bytes=")
+	if !ok || strings.Contains(spec, ",") {
+		return 0, size, rangeWhole
+	}
+	a, b, ok := strings.Cut(strings.TrimSpace(spec), "-")
+	if !ok {
+		return 0, size, rangeWhole
+	}
+	if a == "" {
+		suffix, err := strconv.ParseInt(b, 10, 64)
+		if err != nil || suffix < 0 {
+			return 0, size, rangeWhole
+		}
+		if suffix == 0 || size == 0 {
+			return 0, 0, rangeBad
+		}
+		suffix = min(suffix, size)
+		return size - suffix, suffix, rangeOne
+	}
+	from, err := strconv.ParseInt(a, 10, 64)
+	if err != nil || from < 0 {
+		return 0, size, rangeWhole
+	}
+	to := size - 1
+	if b != "" {
+		if to, err = strconv.ParseInt(b, 10, 64); err != nil || to < from {
+			return 0, size, rangeWhole
+		}
+		to = min(to, size-1)
+	}
+	if from >= size {
+		return 0, 0, rangeBad
+	}
+	return from, to - from + 1, rangeOne
+}
