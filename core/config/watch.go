@@ -126,6 +126,13 @@ func (w *Watcher) Reload() {
 	}
 }
 
+// Refresh looks at the files now, for a caller that loads right afterwards and
+// wants the outcome (POST reload); Run does not report again what Refresh took
+// over. What is held stays held.
+func (w *Watcher) Refresh() {
+	w.scan()
+}
+
 // Run watches until ctx ends. changed is called from its goroutine, one call at
 // a time, after what the Watcher serves has changed.
 func (w *Watcher) Run(ctx context.Context, changed func()) error {
@@ -168,7 +175,7 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 			force = true
 		}
 		first = time.Time{}
-		differs, again := w.scan(n)
+		differs, again := w.scan()
 		if differs || force {
 			changed()
 		}
@@ -180,16 +187,16 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 
 // scan compares the disk with what is served and takes over what differs. again
 // is when a held file is due, 0 = none is.
-func (w *Watcher) scan(n notifier) (differs bool, again time.Duration) {
+func (w *Watcher) scan() (differs bool, again time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// Folders are added at each scan: one that was removed and made again has
 	// lost its watch. First, so that a change after the reading is an event.
 	for dir := range w.dirs {
-		addNearest(n, dir)
+		w.watch(dir)
 	}
 	for path := range w.files {
-		addNearest(n, filepath.Dir(path))
+		w.watch(filepath.Dir(path))
 	}
 	now := time.Now()
 	for path, f := range w.files {
@@ -247,9 +254,17 @@ func errText(err error) string {
 }
 
 // addNearest watches dir, or the nearest folder above it that is there, so that
-// its coming into being is seen.
+// its coming into being is seen. Having found that folder it looks once more:
+// what was made before the watch stood gave no event.
 func addNearest(n notifier, dir string) {
-	for n.Add(dir) != nil && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
+	for last := ""; ; {
+		at := dir
+		for n.Add(at) != nil && at != filepath.Dir(at) {
+			at = filepath.Dir(at)
+		}
+		if at == dir || at == last {
+			return
+		}
+		last = at
 	}
 }

@@ -139,6 +139,12 @@ func TestWatcher(t *testing.T) {
 			x.w.Reload()
 			sleep(time.Second)
 		}, []string{"0s a.ini=1", "0s a.ini=1"}},
+		{"a refresh is taken over by its caller", func(x *watching) {
+			x.write("a.ini", "2")
+			x.w.Refresh()
+			x.load()
+			sleep(time.Second)
+		}, []string{"0s a.ini=1", "0s a.ini=2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir() + "/d"
