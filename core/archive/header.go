@@ -220,6 +220,10 @@ func parseTracks(b []byte) ([]media.Track, error) {
 		if t.ID < 1 || t.Timescale == 0 {
 			return nil, fmt.Errorf("tracks: track %d with timescale %d", t.ID, t.Timescale)
 		}
+		// An init segment copies profile and level out of the first bytes.
+		if least := map[media.Codec]int{media.H264: 4, media.H265: 15}[t.Codec]; len(t.SPS) < least {
+			return nil, fmt.Errorf("tracks: track %d has parameter sets of %d bytes", t.ID, len(t.SPS))
+		}
 		tracks = append(tracks, t)
 	}
 	return tracks, nil

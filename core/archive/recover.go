@@ -92,6 +92,9 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		case keep:
 			st.cur = f
 		default:
+			if f.flags&IndexTailCut != 0 && !f.cut {
+				a.mark(st, f.spanLocked().To, GapServerDown) // a younger file survived what this one lost
+			}
 			old := st.cur
 			st.cur = f
 			st.sealLocked(true)
@@ -119,7 +122,6 @@ func (a *Archive) recall(st *stream, f *file) {
 	l.segment, l.discontinuity, l.segmentStart, l.end = seg.Number, seg.Discontinuity, seg.Span.From, seg.Span.To
 	l.partIndex = f.frags[len(f.frags)-1].Part
 	l.clock, l.sequence = f.tail.clock, f.tail.sequence
-	a.fillFromPrevious(&l, f.header.Previous)
 	st.last, st.recalled = l, true
 	st.prev = f.header.Previous
 	st.rules = f.header.Rules
@@ -131,24 +133,50 @@ func (a *Archive) recall(st *stream, f *file) {
 }
 
 // fillFromPrevious adds the positions of tracks that have no unit in the last
-// file yet.
-func (a *Archive) fillFromPrevious(l *lastPart, prev FileID) {
-	if len(l.next) >= len(l.tracks) || prev == 0 {
+// file yet: after a roll, audio may be a part behind.
+func (a *Archive) fillFromPrevious(st *stream) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	l := &st.last
+	if st.cur == nil {
 		return
 	}
-	x, err := a.indexOf(prev)
-	if err != nil {
-		return
-	}
-	have := map[int]bool{}
-	for _, p := range l.next {
-		have[p.Track] = true
-	}
-	for i := range x.Tracks {
-		if t := &x.Tracks[i]; !have[t.ID] && x.Layout.Run == l.run {
-			l.track(t.ID, t.LastSeq+1, t.End, 0)
+	prev := st.cur.header.Previous
+	for range 4 {
+		if len(l.next) >= len(l.tracks) || prev == 0 {
+			return
 		}
+		have := map[int]bool{}
+		for _, p := range l.next {
+			have[p.Track] = true
+		}
+		tracks, before, err := a.sumOf(prev, l.run)
+		if err != nil {
+			a.log.Warn("where a track ended cannot be told", "stream", st.uid, "file", prev, "err", err)
+			return
+		}
+		for i := range tracks {
+			if t := &tracks[i]; !have[t.ID] {
+				l.track(t.ID, t.LastSeq+1, t.End, 0)
+			}
+		}
+		prev = before
 	}
+}
+
+// sumOf gives the track sums of a file of the run, in memory or in storage,
+// and the file before it.
+func (a *Archive) sumOf(id FileID, run media.RunID) ([]IndexTrack, FileID, error) {
+	if f := a.file(id); f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.sumTracks(), f.header.Previous, nil
+	}
+	x, err := a.indexOf(id)
+	if err != nil || x.Layout.Run != run {
+		return nil, 0, err
+	}
+	return x.Tracks, 0, nil
 }
 
 // idOf reads the file id out of a name.
@@ -533,6 +561,7 @@ func (a *Archive) recallLast(st *stream) error {
 	known := st.last.known
 	st.mu.Unlock()
 	if known {
+		a.fillFromPrevious(st)
 		return nil
 	}
 	r, err := a.lastRow(st.uid)
