@@ -186,6 +186,9 @@ func (s *server) Events(r *pb.EventsRequest, stream grpc.ServerStreamingServer[p
 	e := &eventStream{epoch: r.Epoch, cancel: cancel, ended: make(chan struct{})}
 	s.mu.Lock()
 	s.events[e] = struct{}{}
+	if s.ctx.Err() != nil {
+		cancel(errEnding)
+	}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()

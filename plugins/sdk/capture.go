@@ -275,7 +275,10 @@ func (c *capture) write(r *Run, u media.AccessUnit) error {
 	}
 	now := time.Now()
 	if u.Received == 0 {
-		u.Received, u.Mono = media.WallOf(now), bootTime()
+		u.Received = media.WallOf(now)
+	}
+	if u.Mono == 0 {
+		u.Mono = bootTime() - int64(media.WallOf(now).Sub(u.Received))
 	}
 	c.mu.Lock()
 	if c.live != r {

@@ -31,6 +31,9 @@ func (r *reconnect) after(cause pb.Cause, lived time.Duration, now time.Time) ti
 	if lived >= steady {
 		r.quickUntil, r.wait, r.tries = now.Add(quickFor), 0, 0
 	}
+	if lived > 0 && r.quickUntil.IsZero() {
+		r.quickUntil = now.Add(quickFor) // the first loss of a connection that was short
+	}
 	switch cause {
 	case pb.Cause_CHANGED:
 		if lived > 0 {
@@ -38,9 +41,6 @@ func (r *reconnect) after(cause pb.Cause, lived time.Duration, now time.Time) ti
 		}
 	case pb.Cause_REFUSED, pb.Cause_SETTINGS, pb.Cause_UNSUPPORTED:
 		r.quickUntil = time.Time{}
-	}
-	if lived > 0 && r.quickUntil.IsZero() {
-		r.quickUntil = now.Add(quickFor) // the first loss of a connection that was short
 	}
 	if now.Before(r.quickUntil) {
 		return min(r.first, quickWait)

@@ -28,9 +28,9 @@ func (r *Run) Open(tracks []media.Track, device string, leftOut ...LeftOut) erro
 	return r.c.open(r, tracks, device, leftOut)
 }
 
-// Write hands over an access unit. Seq is set here, and Received and Mono if
-// Received is zero; a driver that gathers packets sets them itself, to the
-// arrival of the last one. u.Payload belongs to the SDK from now on.
+// Write hands over an access unit. Seq is set here, and Received and Mono where
+// zero; a driver that gathers packets sets Received itself, to the arrival of
+// the last one. u.Payload belongs to the SDK from now on.
 //
 // Write never waits. It fails when the run is over (return from Capture then)
 // and when the unit breaks a rule of the protocol.

@@ -75,7 +75,10 @@ func (s *server) close() {
 	s.cancel()
 	s.mu.Lock()
 	if s.conn != nil {
-		s.conn.cancel(errors.New("the plugin is shutting down"))
+		s.conn.cancel(errEnding)
+	}
+	for e := range s.events {
+		e.cancel(errEnding)
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
@@ -90,6 +93,8 @@ func (s *server) all() []*capture {
 	}
 	return out
 }
+
+var errEnding = status.Error(codes.Unavailable, "the plugin is ending")
 
 var errNewer = status.Error(codes.Aborted, "another connection of this or a newer epoch took over")
 
@@ -150,8 +155,12 @@ func (s *server) attach(cn *conn) error {
 		}
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return errEnding // close waits already
+	}
 	s.conn = cn
-	s.mu.Unlock()
+	s.wg.Add(1)
 	return nil
 }
 
@@ -170,7 +179,7 @@ func (s *server) subscribe(h *handle, w *wanted, resume []media.RunPosition) err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
-		return status.Error(codes.Unavailable, "the plugin is shutting down")
+		return errEnding
 	}
 	c := s.captures[w.src.UID]
 	if c == nil {
@@ -249,6 +258,7 @@ func (s *server) Frames(stream grpc.BidiStreamingServer[pb.FramesRequest, pb.Fra
 	if err := s.attach(cn); err != nil {
 		return err
 	}
+	defer s.wg.Done() // of attach
 	welcome := &pb.FramesReply{Message: &pb.FramesReply_Welcome{Welcome: &pb.Welcome{Epoch: hello.Epoch}}}
 	if err := stream.Send(welcome); err != nil {
 		return err

@@ -1,4 +1,6 @@
-// A driver in less than a hundred lines, to begin one from.
+// Command template is a driver to copy: it delivers the time of day as a
+// metadata track. Replace capture by what your device speaks; everything else
+// (buffer, resume, reconnects, life without a core) is the SDK's.
 //
 //	device ─▶ capture ─run.Write─▶ sdk ══Frames══▶ core
 //

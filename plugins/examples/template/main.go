@@ -1,6 +1,3 @@
-// Command template is a driver to copy: it delivers the time of day as a
-// metadata track. Replace Capture by what your device speaks; everything else
-// (buffer, resume, reconnects, life without a core) is the SDK's.
 package main
 
 import (
