@@ -32,7 +32,7 @@ type capture struct {
 type pieces struct {
 	seq  uint64
 	data []byte
-	bad  bool // too large or torn; the rest is dropped
+	bad  bool // too large; the rest is dropped
 }
 
 // reset drops units that have not arrived whole; the driver sends them again.
@@ -128,11 +128,19 @@ func (c *capture) take(u *codec.Unit, held *int) bool {
 	if !c.opened.Load() || track < 1 || track > maxTracks || !c.tracks[track] {
 		return false
 	}
+	if len(u.Payload) > maxUnit {
+		return false
+	}
 	more := u.Flags&uint32(pb.Unit_MORE) != 0
 	p := c.parts[track]
+	if p != nil && p.seq != u.Sequence { // its end never came
+		*held -= len(p.data)
+		delete(c.parts, track)
+		p = nil
+	}
 	if p == nil && !more {
 		c.units = append(c.units, unitOf(u, u.Payload))
-		return len(u.Payload) <= maxUnit
+		return true
 	}
 	if p == nil {
 		if c.parts == nil {
@@ -141,7 +149,7 @@ func (c *capture) take(u *codec.Unit, held *int) bool {
 		p = &pieces{seq: u.Sequence}
 		c.parts[track] = p
 	}
-	if p.seq != u.Sequence || len(p.data)+len(u.Payload) > maxUnit {
+	if len(p.data)+len(u.Payload) > maxUnit {
 		p.bad = true
 	}
 	if !p.bad {

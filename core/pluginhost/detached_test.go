@@ -121,6 +121,9 @@ func TestNoisyPluginOutlivesItsCores(t *testing.T) {
 	}
 	log := pathsOf(r.opt.RunDir, "noisy").log
 	before, _ := os.Stat(log)
+	if most := 2 * r.opt.withDefaults().LogMax; before.Size() > most {
+		t.Errorf("a log of %d bytes", before.Size())
+	}
 	eventually(t, "it still prints", func() bool { now, err := os.Stat(log); return err == nil && now.Size() != before.Size() })
 }
 
