@@ -63,6 +63,9 @@ func TestFirstPassword(t *testing.T) {
 	if _, again, _ := a.FirstPassword(true); again != file {
 		t.Error("the file is not named again")
 	}
+	if f, pending := a.FirstPending(); f != file || !pending {
+		t.Error(f, pending)
+	}
 	secret, who, err := a.Login(ctx, "Admin", pw, "10.0.0.1")
 	if err != nil || !who.MustChange || who.Role != Administrator || who.Name != "admin" {
 		t.Fatalf("%+v %v", who, err)
@@ -81,6 +84,9 @@ func TestFirstPassword(t *testing.T) {
 	other, _, _ := a.Login(ctx, "admin", pw, "10.0.0.2")
 	if err := a.ChangePassword(ctx, who, pw, "a better password"); err != nil {
 		t.Fatal(err)
+	}
+	if f, pending := a.FirstPending(); f != "" || pending {
+		t.Error(f, pending)
 	}
 	if who, ok := a.Identify(secret); !ok || who.MustChange {
 		t.Errorf("the session it was changed in: %+v %v", who, ok)

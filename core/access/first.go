@@ -76,7 +76,20 @@ func writeFirst(path, password string) error {
 	return d.Sync()
 }
 
-// loggedIn removes the file once its password has been used.
+// FirstPending tells whether the first password has not been changed yet, and
+// the file it lies in, if it does.
+func (a *Access) FirstPending() (file string, pending bool) {
+	a.mu.Lock()
+	u := a.users[firstUser]
+	pending = u != nil && u.mustChange
+	a.mu.Unlock()
+	if _, err := os.Stat(a.firstFile()); err == nil && pending {
+		file = a.firstFile()
+	}
+	return file, pending
+}
+
+// loggedIn removes the file once its password has been used, or replaced.
 func (a *Access) loggedIn(name string) {
 	if fold(name) != firstUser {
 		return

@@ -164,6 +164,7 @@ func (a *Access) setPassword(ctx context.Context, name, password, keep string) e
 	}
 	// A new value: somebody may be comparing with the old one at this moment.
 	a.users[fold(name)] = &user{name: u.name, role: u.role, hash: hash, created: u.created}
+	a.loggedIn(name)
 	return a.endSessions(ctx, name, keep)
 }
 

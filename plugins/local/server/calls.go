@@ -118,7 +118,10 @@ func (s *Server) Append(stream grpc.BidiStreamingServer[pb.AppendRequest, pb.App
 	if ctx.Err() != nil {
 		return nil
 	}
-	return status.Error(codes.FailedPrecondition, "another connection appends to this space now")
+	if begin.GetEpoch() < sp.Epoch() {
+		return toStatus(&space.Error{Reason: space.StaleEpoch, Size: -1, What: "a newer core has opened this space"})
+	}
+	return status.Error(codes.Aborted, "the space was opened anew, or another connection appends to it now")
 }
 
 func (s *Server) receive(stream grpc.BidiStreamingServer[pb.AppendRequest, pb.AppendReply], c *space.Session) error {

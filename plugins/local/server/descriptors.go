@@ -30,7 +30,8 @@ const (
 	statusRefused  = 2
 	statusError    = 3
 
-	maxRequest     = 1024
+	minRequest     = 3
+	maxRequest     = 4096
 	maxDescriptors = 256 // connections at a time
 )
 
@@ -128,17 +129,14 @@ func readRequest(r io.Reader) (space, name string, err error) {
 		return "", "", err
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n == 0 || n > maxRequest {
+	if n < minRequest || n > maxRequest {
 		return "", "", errors.New("request of a wrong size")
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return "", "", err
 	}
-	space, name, ok := strings.Cut(string(b), "\x00")
-	if !ok {
-		return "", "", errors.New("request without a separator")
-	}
+	space, name, _ = strings.Cut(string(b), "\x00") // without a separator: no name, which is refused
 	return space, name, nil
 }
 

@@ -11,8 +11,9 @@
 // Reasons become codes of gRPC so: NO_SPACE and LIMIT ResourceExhausted,
 // READ_ONLY PermissionDenied, IO_ERROR and SYNC_FAILED DataLoss, NOT_FOUND
 // NotFound, BAD_OFFSET OutOfRange, bad names InvalidArgument, existing names
-// AlreadyExists, STALE_EPOCH FailedPrecondition, a space that is being opened
-// or is stuck Unavailable.
+// AlreadyExists, a space that is not open, is being opened, is gone or stuck
+// Unavailable, an Append that another one replaced Aborted. FailedPrecondition
+// means STALE_EPOCH and nothing else, because a core that reads it gives up.
 //
 // Invariants:
 //   - A stuck disk stalls calls of its own space only: spaces share no lock

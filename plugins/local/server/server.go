@@ -106,7 +106,7 @@ func (sl *slot) end(ctx context.Context) error {
 func (s *Server) enter(ctx context.Context, name string) (*space.Space, func(), error) {
 	sl := s.slot(name, false)
 	if sl == nil || sl.current() == nil {
-		return nil, nil, status.Errorf(codes.FailedPrecondition, "space %q is not open", name)
+		return nil, nil, status.Errorf(codes.Unavailable, "space %q is not open", name)
 	}
 	select {
 	case sl.calls <- struct{}{}:
@@ -117,7 +117,7 @@ func (s *Server) enter(ctx context.Context, name string) (*space.Space, func(), 
 		return sp, func() { <-sl.calls }, nil
 	}
 	<-sl.calls
-	return nil, nil, status.Errorf(codes.FailedPrecondition, "space %q is not open", name)
+	return nil, nil, status.Errorf(codes.Unavailable, "space %q is not open", name)
 }
 
 // Describe implements pb.StorageServer.
@@ -195,13 +195,13 @@ func (s *Server) attach(ctx context.Context, sl *slot, o space.Options) (space.O
 func (s *Server) Initialize(ctx context.Context, r *pb.InitializeRequest) (*pb.InitializeReply, error) {
 	sl := s.slot(r.GetSpace(), false)
 	if sl == nil {
-		return nil, status.Error(codes.FailedPrecondition, "call Open first: it says which folder")
+		return nil, status.Error(codes.Unavailable, "call Open first: it says which folder")
 	}
 	sl.mu.Lock()
 	sp, path, node := sl.space, sl.path, sl.node
 	sl.mu.Unlock()
 	if sp != nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "space %q is open", r.GetSpace())
+		return nil, status.Errorf(codes.AlreadyExists, "space %q is open", r.GetSpace())
 	}
 	id, err := space.Initialize(path, node)
 	if err != nil {
@@ -237,9 +237,9 @@ func toStatus(err error) error {
 		code = codes.InvalidArgument
 	case space.Exists:
 		code = codes.AlreadyExists
-	case space.StaleEpoch, space.Unusable:
+	case space.StaleEpoch:
 		code = codes.FailedPrecondition
-	case space.NotReady:
+	case space.NotReady, space.Unusable:
 		code = codes.Unavailable
 	}
 	return status.Error(code, err.Error())

@@ -24,7 +24,7 @@ func (g *gate) enter(epoch uint64) error {
 	case epoch < g.epoch:
 		return &Error{Reason: StaleEpoch, Size: -1, What: "a newer core has opened this space"}
 	case epoch > g.epoch:
-		return &Error{Reason: StaleEpoch, Size: -1, What: "this epoch has not opened the space"}
+		return &Error{Reason: NotReady, Size: -1, What: "this epoch has not opened the space"}
 	case !g.ready:
 		return &Error{Reason: NotReady, Size: -1, What: "the space is being opened"}
 	}

@@ -56,6 +56,13 @@ func start(t *testing.T, dir string, epoch uint64, tweak func(*Settings), mutate
 	return r
 }
 
+// counted waits until the folder has been counted.
+func (r *rig) counted() {
+	for !r.use.exact.Load() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func (r *rig) begin() *Session {
 	r.t.Helper()
 	c, err := r.Begin(r.t.Context(), r.Epoch())
@@ -98,6 +105,7 @@ func content(t *testing.T, dir, name string) string {
 func TestAppendSealListDelete(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir, 1, nil, nil)
+	r.counted()
 	c := r.begin()
 	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, ReserveTo: 1 << 20, Payload: []byte("hello ")})
 	c.Append(Data{Sequence: 2, Name: "open/a", Offset: 6, Payload: []byte("world")})
@@ -395,6 +403,7 @@ func TestLostDiskIsNoticed(t *testing.T) {
 
 func TestSizeLimit(t *testing.T) {
 	r := start(t, t.TempDir(), 1, func(s *Settings) { s.SizeLimit = Size{Bytes: 100 << 10} }, nil)
+	r.counted()
 	c := r.begin()
 	chunk := bytes.Repeat([]byte("x"), 40<<10)
 	for i := range 3 {
@@ -432,9 +441,7 @@ func TestUsageCount(t *testing.T) {
 	if err := r.Seal(2, "open/a", "u9/a", 100000); err != nil {
 		t.Fatal(err)
 	}
-	for !r.use.exact.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	r.counted()
 	var want int64
 	r.List(t.Context(), "", "", func(e Entry) error {
 		fi, _ := os.Stat(filepath.Join(dir, e.Name))
