@@ -57,6 +57,11 @@ func LoadFrom(source config.Source, path string, prev *Settings) (*Settings, fau
 	if !s.usable {
 		problems := s.problems
 		if prev == nil || !prev.usable {
+			// Nothing will run, but `check` lists every problem at once.
+			if s.Keys != nil && filepath.IsAbs(s.Server.StreamsDir) {
+				s.loadStreams(env, nil)
+				s.Streams = nil
+			}
 			s.problems.Sort()
 			return s, s.problems
 		}

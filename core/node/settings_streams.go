@@ -214,7 +214,8 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 		return nil, ps
 	}
 	check := out.Config.Validate(uid)
-	if _, ok := l.s.Archive.Pool(out.Config.DVR.Pool); !ok && out.Config.DVR.Enable {
+	// While media-server.ini is refused its pools may be incomplete.
+	if _, ok := l.s.Archive.Pool(out.Config.DVR.Pool); !ok && out.Config.DVR.Enable && l.s.usable {
 		check.Add(l.noPool(uid, out.Config.DVR.Pool))
 	}
 	for i := range check {

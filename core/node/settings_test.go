@@ -151,7 +151,12 @@ func TestServerProblems(t *testing.T) {
 			}
 		})
 	}
-	p := newPlace(t)
+	p := newPlace(t, "streams.d/a.ini", "[a]\nstream-url = sim://\ndvr-pool = other\nlabel = x\n")
+	p.write("media-server.ini", "[pool.other]\nspace = main\n")
+	if s, got := p.load(); len(s.Streams) != 0 || s.Usable() || !strings.Contains(got, "streams.d/a.ini:4:1: unknown key \"label\" in [a]; did you mean \"labels\"?") || strings.Contains(got, "no pool") || !strings.Contains(got, `did you mean "spaces"?`) {
+		t.Error(got)
+	}
+	p = newPlace(t)
 	p.remove("media-server.ini")
 	if s, got := p.load(); got != "media-server.ini: cannot be read: no such file or directory" || s.Usable() {
 		t.Error(got)
