@@ -524,7 +524,10 @@ func TestRulesOfTheDriver(t *testing.T) {
 		for name, f := range map[string]func(*sdk.Run) error{
 			"write before open": func(r *sdk.Run) error { return r.Write(media.AccessUnit{Track: 1, Payload: []byte("x")}) },
 			"no tracks":         func(r *sdk.Run) error { return r.Open(nil, "") },
-			"same ids":          func(r *sdk.Run) error { return r.Open([]media.Track{h264, h264}, "") },
+			"id above 32": func(r *sdk.Run) error {
+				return r.Open([]media.Track{{ID: 33, Codec: media.PCMA, Timescale: 8000}}, "")
+			},
+			"same ids": func(r *sdk.Run) error { return r.Open([]media.Track{h264, h264}, "") },
 			"opened twice": func(r *sdk.Run) error {
 				_ = r.Open([]media.Track{h264}, "")
 				return r.Open([]media.Track{h264}, "")

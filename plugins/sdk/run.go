@@ -12,7 +12,7 @@ const (
 	MaxUnit    = 8 << 20 // bytes of an access unit
 	MaxPiece   = 1 << 20 // bytes of a unit sent as one piece
 	MaxMessage = 4 << 20 // bytes of a message
-	MaxTracks  = 32      // of a run
+	MaxTracks  = 32      // of a run; also the largest track id
 )
 
 // Run is one connection to a device, from the driver's side. Its methods are
@@ -23,7 +23,7 @@ type Run struct {
 }
 
 // Open says what the device delivers and begins the run; once a Capture,
-// before the first Write. Track ids are the driver's choice, from 1.
+// before the first Write. Track ids are the driver's choice, from 1 to 32.
 func (r *Run) Open(tracks []media.Track, device string, leftOut ...LeftOut) error {
 	return r.c.open(r, tracks, device, leftOut)
 }
@@ -56,8 +56,8 @@ func checkTracks(tracks []media.Track) error {
 	seen := map[int]bool{}
 	for _, t := range tracks {
 		switch {
-		case t.ID < 1 || seen[t.ID]:
-			return Fail(pb.Cause_PROTOCOL, "track ids must be unique and above 0", "this is a fault of the driver")
+		case t.ID < 1 || t.ID > MaxTracks || seen[t.ID]:
+			return Fail(pb.Cause_PROTOCOL, "track ids must be unique and from 1 to 32", "this is a fault of the driver")
 		case t.Timescale == 0:
 			return Fail(pb.Cause_PROTOCOL, "a track without a timescale", "this is a fault of the driver")
 		case t.Kind() == media.KindUnknown:

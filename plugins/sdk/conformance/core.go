@@ -162,8 +162,8 @@ func (w *watch) open(o *pb.Opened) error {
 	}
 	w.opened, w.next, w.firsts, w.begun = o, map[uint32]uint64{}, map[uint32]uint64{}, map[uint32]*pb.Unit{}
 	for _, t := range o.Tracks {
-		if t.Id == 0 || t.Timescale == 0 || t.Codec == "" {
-			return fmt.Errorf("track %v lacks id, timescale or codec", t)
+		if t.Id == 0 || t.Id > 32 || t.Timescale == 0 || t.Codec == "" {
+			return fmt.Errorf("track %v lacks an id from 1 to 32, timescale or codec", t)
 		}
 		w.next[t.Id] = 0
 	}
