@@ -2,22 +2,21 @@ package mux
 
 import (
 	"fmt"
-	"time"
 
 	"media-server/core/media"
 )
 
 // FileInfo is what the moov at the head of a file says beyond its tracks.
 type FileInfo struct {
-	Created media.Wall    // first presentation time; 0 = leave out
-	Begin   time.Duration // media time (since the run's zero) at which players should start; 0 = no edit list
+	Created media.Wall // first presentation time; 0 = leave out
 }
 
 // Init makes an init segment (ftyp, moov with mvex) for any subset of a run's
 // tracks. Same tracks, same bytes.
 func Init(tracks []media.Track) ([]byte, error) { return FileInit(tracks, FileInfo{}) }
 
-// FileInit makes the head of a stored file.
+// FileInit makes the head of a stored file. There is no edit list, though
+// decode times count from the run's zero: FORMAT.md, "Players".
 func FileInit(tracks []media.Track, info FileInfo) ([]byte, error) {
 	if len(tracks) == 0 {
 		return nil, fmt.Errorf("init: no tracks")
@@ -40,16 +39,6 @@ func FileInit(tracks []media.Track, info FileInfo) ([]byte, error) {
 		}
 		trak := b.open("trak")
 		b.tkhd(t, created(info.Created), 0)
-		if info.Begin > 0 {
-			edts := b.open("edts")
-			elst := b.full("elst", 1, 0)
-			b.u32(1)
-			b.u64(0) // duration: to the end of what follows
-			b.u64(uint64(media.TicksOf(info.Begin, t.Timescale)))
-			b.u32(1 << 16)
-			b.shut(elst)
-			b.shut(edts)
-		}
 		mdia := b.mdia(t, created(info.Created), 0)
 		stsd := b.full("stsd", 0, 0)
 		b.u32(1)
@@ -155,7 +144,7 @@ func (b *boxes) mdia(t *media.Track, created, duration uint64) mdia {
 	case media.Audio:
 		b.str("soun")
 	default:
-		b.str("meta")
+		b.str("text") // "meta" would be right for metx, but VLC 3 then plays a fragmented file in circles
 	}
 	b.zeros(12)
 	b.str(t.Kind().String() + "\x00")

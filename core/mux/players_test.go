@@ -23,7 +23,6 @@ type sample struct {
 	clips  []clip
 	from   time.Duration // since the run's zero
 	lost   func(track int, at time.Duration) bool
-	edit   bool // the file's moov has an edit list to its first picture
 	change func(b []byte) []byte
 	opaque bool // players cannot show it: encrypted
 }
@@ -56,9 +55,6 @@ func (s sample) file(t *testing.T) (data, initial []byte, units map[int]int) {
 		units[f.Header.Track] += len(f.Samples)
 	}
 	info := FileInfo{Created: zero.Add(s.from)}
-	if s.edit {
-		info.Begin = s.from
-	}
 	data, err := FileInit(tracks, info)
 	if err != nil {
 		t.Fatal(err)
@@ -95,15 +91,12 @@ func samples(t *testing.T) []sample {
 	hole := func(_ int, at time.Duration) bool { return at >= 2*time.Second && at < 4*time.Second }
 	return []sample{
 		{name: "h264-g711-metadata", clips: []clip{h264, alaw, documents(3, seconds)}, from: 10 * time.Second},
-		{name: "h264-g711-metadata-edit", clips: []clip{h264, alaw, documents(3, seconds)}, from: 10 * time.Second, edit: true},
 		{name: "h265-aac", clips: []clip{h265, aac}, from: 10 * time.Second},
 		{name: "bframes-aac", clips: []clip{bframes, aac}, from: 10 * time.Second},
-		{name: "bframes-aac-edit", clips: []clip{bframes, aac}, from: 10 * time.Second, edit: true},
 		{name: "audio-only", clips: []clip{aac}, from: 10 * time.Second},
 		{name: "hole", clips: []clip{bframes, aac}, from: 10 * time.Second, lost: hole},
 		{name: "mjpeg-opus", clips: []clip{mjpeg, opus}, from: 10 * time.Second},
 		{name: "hours", clips: []clip{bframes, aac}, from: 5 * time.Hour},
-		{name: "hours-edit", clips: []clip{bframes, aac}, from: 5 * time.Hour, edit: true},
 		{name: "signed", clips: []clip{h264, aac}, from: 10 * time.Second, change: signed},
 		{name: "groomed", clips: []clip{groom(h264), alaw}, from: 10 * time.Second},
 		{name: "encrypted", clips: []clip{h264, aac}, from: 10 * time.Second, change: encrypted, opaque: true},
@@ -212,11 +205,7 @@ func (s sample) judge(t *testing.T, name string, units map[int]int) {
 	if fmt.Sprint(got) != fmt.Sprint(units) {
 		t.Errorf("%s: ffprobe finds %v, stored %v", s.name, got, units)
 	}
-	want := s.from.Seconds()
-	if s.edit {
-		want = 0
-	}
-	if math.Abs(first-want) > 0.001 {
+	if want := s.from.Seconds(); math.Abs(first-want) > 0.001 {
 		t.Errorf("%s: starts at %v, want %v", s.name, first, want)
 	}
 }
