@@ -1,18 +1,146 @@
 package mp4
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"media-server/core/archive"
 	"media-server/core/media"
+	"media-server/core/mux"
 	"media-server/core/timeline"
 )
 
+// formatVersion is part of every ETag: raise it when the same files give other
+// bytes.
+const formatVersion = 1
+
+// longestBridge is the longest hole over which the last sample is stretched.
+const longestBridge = media.Wall(3600e9)
+
+// movieScale is the timescale of mvhd and edit lists: the common 90 kHz.
+const movieScale = 90000
+
+// Source is what this room needs of the timeline.
+type Source interface {
+	Segments(uid string, s media.Span) ([]archive.Segment, error)
+	Tracks(uid string, id archive.InitID) ([]media.Track, error)
+	Layout(uid string, id archive.FileID) (*archive.Layout, error)
+	NewLazy(uid string) *timeline.Lazy
+}
+
+// Server plans movies. Safe for concurrent use; it keeps nothing.
+type Server struct{ src Source }
+
+// New makes a server over src.
+func New(src Source) *Server { return &Server{src} }
+
+// Movie is a planned MP4.
 type Movie struct {
 	Body  *timeline.Body
 	ETag  string
-	Start media.Wall
+	Start media.Wall // presentation time of the first frame, server clock
+	Span  media.Span // covered
 }
-type Server struct{}
 
-func New(*timeline.Timeline) *Server { return &Server{} }
+// Record plans the MP4 of a span. The error wraps timeline.ErrNoFootage when
+// nothing is there.
 func (s *Server) Record(uid string, span media.Span) (*Movie, error) {
-	return nil, timeline.ErrNoFootage
+	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
+	if err := p.select_(span); err != nil {
+		return nil, err
+	}
+	if err := p.count(); err != nil {
+		return nil, err
+	}
+	return p.build()
+}
+
+// plan is a movie being planned.
+type plan struct {
+	src    Source
+	uid    string
+	lazy   *timeline.Lazy
+	files  []*fileCut
+	tracks []*outTrack
+	start  media.Wall // presentation time zero of the movie
+	end    media.Wall
+}
+
+// outTrack is one track of the movie: the n-th of its kind in every file.
+type outTrack struct {
+	id      int
+	kind    media.Kind
+	scale   uint32 // of the first file that has it
+	entries []media.Track
+	keys    map[entryKey]int // sample entry by init and track
+	total   counts
+	edits   []mux.Edit
+	media   int64 // ticks, all samples
+}
+
+type entryKey struct {
+	init  archive.InitID
+	track int
+}
+
+// build lays out the movie.
+func (p *plan) build() (*Movie, error) {
+	duration := uint64(media.TicksOf(p.end.Sub(p.start), movieScale))
+	var heads [][]byte
+	var traks int64
+	next := 1
+	for _, t := range p.tracks {
+		h, err := mux.AppendTrak(nil, mux.TrackHead{ID: t.id, Entries: t.entries, Created: p.start, MovieDuration: duration,
+			MediaDuration: uint64(t.media), Edits: t.edits}, t.total.tables())
+		if err != nil {
+			return nil, err
+		}
+		heads = append(heads, h)
+		traks += int64(len(h)) + t.total.tables()
+		next = max(next, t.id+1)
+	}
+	head, err := mux.AppendMovieHead(nil, p.start, movieScale, duration, next, traks)
+	if err != nil {
+		return nil, err
+	}
+	var data int64
+	for _, f := range p.files {
+		f.at = data
+		data += f.to - f.from
+	}
+	mdat := int64(len(head)) + traks + 16
+	for _, f := range p.files {
+		f.at += mdat
+	}
+	body := new(timeline.Body)
+	body.Add(head)
+	for i, t := range p.tracks {
+		body.Add(heads[i])
+		p.addTables(body, i, t)
+	}
+	box := binary.BigEndian.AppendUint32(nil, 1) // 64-bit size follows
+	box = append(box, "mdat"...)
+	body.Add(binary.BigEndian.AppendUint64(box, uint64(data)+16))
+	for _, f := range p.files {
+		file := p.lazy.File(f.seg.File)
+		body.Hold(file)
+		body.AddFile(file, f.from, f.to-f.from)
+	}
+	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}}, nil
+}
+
+// etag is a hash of everything the bytes depend on.
+func (p *plan) etag(size int64) string {
+	h := sha256.New()
+	fmt.Fprintln(h, formatVersion, p.uid, size)
+	for _, f := range p.files {
+		fmt.Fprintln(h, f.seg.File, f.from, f.to)
+		for i := range f.tracks {
+			c := &f.tracks[i]
+			fmt.Fprintln(h, c.track, c.first, c.last, c.count)
+		}
+	}
+	return `"` + hex.EncodeToString(h.Sum(nil)[:12]) + `"`
 }

@@ -19,21 +19,37 @@ type File interface {
 	Release()
 }
 
-// Piece is a run of bytes of a response: either Bytes, or Len bytes of File
-// from Off.
+// Piece is a run of bytes of a response: Bytes, or Len bytes of File from Off,
+// or the Len bytes that Make makes (Off then counts from their beginning).
 type Piece struct {
 	Bytes []byte
 	File  File
+	Make  func() ([]byte, error)
 	Off   int64
 	Len   int64
 }
 
 // Size is the piece's length in bytes.
 func (p *Piece) Size() int64 {
-	if p.File == nil {
+	if p.File == nil && p.Make == nil {
 		return int64(len(p.Bytes))
 	}
 	return p.Len
+}
+
+// Load returns the bytes of a piece that is not of a file.
+func (p *Piece) Load() ([]byte, error) {
+	if p.Make == nil {
+		return p.Bytes, nil
+	}
+	b, err := p.Make()
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) < p.Off+p.Len {
+		return nil, fmt.Errorf("a part of the answer has %d bytes where %d were promised", len(b), p.Off+p.Len)
+	}
+	return b[p.Off : p.Off+p.Len], nil
 }
 
 // Body is the plan of a response: pieces in order, none of them read yet. It
@@ -52,6 +68,15 @@ func (b *Body) Add(p []byte) {
 	}
 }
 
+// AddLater appends n bytes that make will make when they are sent: tables of a
+// long recording, which nobody wants to wait for or hold in memory. make gives
+// the same n bytes each time and may be called more than once, or never.
+func (b *Body) AddLater(n int64, make func() ([]byte, error)) {
+	if n > 0 {
+		b.push(Piece{Make: make, Len: n})
+	}
+}
+
 // AddFile appends n bytes of f from off. Adjacent ranges of one file become
 // one piece, so that they leave in one sendfile.
 func (b *Body) AddFile(f File, off, n int64) {
@@ -59,7 +84,7 @@ func (b *Body) AddFile(f File, off, n int64) {
 		return
 	}
 	if k := len(b.pieces); k > 0 {
-		if last := &b.pieces[k-1]; last.File == f && last.Off+last.Len == off {
+		if last := &b.pieces[k-1]; last.File != nil && last.File == f && last.Off+last.Len == off {
 			last.Len += n
 			b.ends[k-1] += n
 			return
@@ -103,7 +128,7 @@ func (b *Body) Pieces(off, n int64) func(yield func(Piece) bool) {
 			p := b.pieces[i]
 			skip := off - (b.ends[i] - p.Size())
 			take := min(p.Size()-skip, n)
-			if p.File == nil {
+			if p.File == nil && p.Make == nil {
 				p.Bytes = p.Bytes[skip : skip+take]
 			} else {
 				p.Off += skip
@@ -139,7 +164,11 @@ func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 	done := 0
 	for piece := range b.Pieces(off, int64(len(p))) {
 		if piece.File == nil {
-			done += copy(p[done:], piece.Bytes)
+			b, err := piece.Load()
+			done += copy(p[done:], b)
+			if err != nil {
+				return done, err
+			}
 			continue
 		}
 		n, err := piece.File.ReadAt(p[done:done+int(piece.Len)], piece.Off)

@@ -83,9 +83,12 @@ func (s *bodyStream) WriteTo(w io.Writer) (int64, error) {
 		var err error
 		switch {
 		case piece.File == nil:
-			var k int
-			k, err = w.Write(piece.Bytes)
-			n = int64(k)
+			var b []byte
+			if b, err = piece.Load(); err == nil {
+				var k int
+				k, err = w.Write(b)
+				n = int64(k)
+			}
 		case bw != nil && tcp != nil && piece.Len >= 16<<10:
 			n, err = s.sendFile(bw, tcp, piece)
 		default:

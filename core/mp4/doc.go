@@ -1,0 +1,23 @@
+// Package mp4 plans record.mp4: one progressive MP4 of any range of a stream,
+// of exactly known length before its first byte is sent.
+//
+//	segments of the range ─▶ per file: which samples (cut.go) ─▶ sizes of all tables (count.go)
+//	   ─▶ ftyp, moov (tables made while they are sent, tables.go), mdat = the stored bytes as they are
+//
+// The mdat is made of ranges of the stored files, verbatim; the headers
+// between fragments are dead bytes in it (about 1 %), and chunk offsets point
+// past them. So media goes from file to socket by sendfile, and no table of a
+// long recording is ever held in memory as a whole.
+//
+// What does not belong here: HTTP, codecs (mux writes sample entries).
+//
+// Invariants:
+//   - The output is a pure function of the range and the files: the same
+//     request gives the same bytes, and Range requests fit together.
+//   - Playback begins at the key frame at or before the asked time; frames are
+//     taken up to the asked end by decode time.
+//   - A hole of at most an hour is bridged by the last sample before it (the
+//     picture stands still); a longer one is an empty edit. Wall-clock time of
+//     any sample = start + its presentation time.
+//   - Parameters that change give further sample entries of the same track.
+package mp4

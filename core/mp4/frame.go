@@ -1,0 +1,112 @@
+package mp4
+
+import (
+	"media-server/core/archive"
+	"media-server/core/media"
+	"media-server/core/timeline"
+)
+
+// Frame plans an MP4 of one picture: the last video key frame at or before at,
+// in the same run, or the first one after it in its segment. It needs no
+// decoder here.
+func (s *Server) Frame(uid string, at media.Wall) (*Movie, error) {
+	segs, err := s.src.Segments(uid, media.Span{From: at.Add(-lookBack), To: at + 1})
+	if err != nil {
+		return nil, err
+	}
+	for i := len(segs) - 1; i >= 0; i-- {
+		m, ok, err := s.frameOf(uid, segs[i], at)
+		if err != nil || ok {
+			return m, err
+		}
+		if segs[i].Span.From <= at && i > 0 && segs[i-1].Run != segs[i].Run {
+			break
+		}
+	}
+	return nil, timeline.ErrNoFootage
+}
+
+// frameOf takes the picture out of one segment, if a key frame is there.
+func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie, bool, error) {
+	l, err := s.src.Layout(uid, seg.File)
+	if err != nil {
+		return nil, false, err
+	}
+	tracks, err := s.src.Tracks(uid, seg.Init)
+	if err != nil {
+		return nil, false, err
+	}
+	var video []media.Track
+	for _, t := range tracks {
+		if t.Kind() == media.Video && len(video) == 0 {
+			video = append(video, t)
+		}
+	}
+	if len(video) == 0 || !hasKey(l, seg, video[0].ID) {
+		return nil, false, nil
+	}
+	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
+	p.start = startTime(l, tracks, seg, at)
+	p.addFile(seg, l, video, p.start, p.start.Add(lookBack))
+	for _, f := range p.files {
+		for i := range f.tracks {
+			f.keepFirst(l, &f.tracks[i], p.tracks[i])
+		}
+	}
+	p.settle()
+	if len(p.files) == 0 || len(p.tracks) == 0 {
+		return nil, false, nil
+	}
+	if err := p.count(); err != nil {
+		return nil, false, err
+	}
+	m, err := p.build()
+	return m, err == nil, err
+}
+
+func hasKey(l *archive.Layout, seg archive.Segment, track int) bool {
+	for i := range l.Segments {
+		if l.Segments[i].Number != seg.Number {
+			continue
+		}
+		for fi := l.Segments[i].First; fi < l.Segments[i].Last; fi++ {
+			if l.Fragments[fi].Track != track {
+				continue
+			}
+			for _, s := range l.Fragments[fi].Samples {
+				if s.Key {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// keepFirst cuts down to the first sample and the bytes of that alone.
+func (f *fileCut) keepFirst(l *archive.Layout, c *trackCut, out *outTrack) {
+	if c.n() == 0 {
+		return
+	}
+	c.last = c.first + 1
+	n := 0
+	for i := range l.Fragments {
+		fr := &l.Fragments[i]
+		if fr.Track != c.track {
+			continue
+		}
+		if n+len(fr.Samples) <= c.first {
+			n += len(fr.Samples)
+			continue
+		}
+		off := fr.DataOffset
+		for _, s := range fr.Samples[:c.first-n] {
+			off += int64(s.Size)
+		}
+		s := fr.Samples[c.first-n]
+		f.from, f.to = off, off+int64(s.Size)
+		c.lastStart = c.base
+		c.end = c.base + max(int64(s.Duration), 1)
+		return
+	}
+}
