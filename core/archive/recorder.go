@@ -186,7 +186,7 @@ func (st *stream) lay(f *file, e *entry, frags []media.Fragment) []*chunk {
 	at := f.size
 	var pieces [][]byte
 	if at == 0 {
-		head, err := mux.FileInit(f.header.Tracks, mux.FileInfo{Created: f.header.Opened, Begin: f.header.Opened.Sub(f.header.Zero)})
+		head, err := mux.FileInit(f.header.Tracks, mux.FileInfo{Created: f.header.Opened})
 		if err != nil { // Begin made an init segment of the same tracks
 			head = nil
 		}

@@ -1,0 +1,143 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"media-server/core/media"
+)
+
+// month fills a catalogue with days of files of 60 s of 50 streams.
+func month(b *testing.B, days int) (*Archive, media.Span) {
+	b.Helper()
+	ctx := context.Background()
+	dir := b.TempDir()
+	o := Options{DataDir: dir, Epoch: 1, Log: slog.New(slog.DiscardHandler), Spaces: []Space{{Name: "main"}}}
+	a, err := newArchive(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if a.cat, err = openCatalogue(ctx, &a.o); err != nil {
+		b.Fatal(err)
+	}
+	if a.state, err = openState(ctx, &a.o); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { a.cat.close(); a.state.close() })
+	tx, err := a.cat.w.Begin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	t0 := media.WallOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	segs := make([]segRow, 30)
+	for i := range segs {
+		from := t0.Add(time.Duration(2*i) * time.Second)
+		segs[i] = segRow{uint64(1000 + i), 0, media.Span{From: from, To: from.Add(2 * time.Second)}, true, true, 500_000}
+	}
+	table := appendSegTable(nil, t0, segs)
+	n := days * 1440
+	if _, err := tx.Exec("INSERT INTO spaces VALUES (1,'main',0)"); err != nil {
+		b.Fatal(err)
+	}
+	ins, err := tx.Prepare("INSERT INTO files VALUES (?,?,1,?,?,15000000,0,0,7,0,?,?,?)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for s := range 50 {
+		if _, err := tx.Exec("INSERT INTO streams (id, uid, longest) VALUES (?,?,?)", s+1, fmt.Sprintf("cam%d", s), int64(time.Minute)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range n {
+		from := t0.Add(time.Duration(i) * time.Minute)
+		for s := range 50 {
+			id := int64(i*50 + s + 1)
+			if _, err := ins.Exec(id, s+1, int64(from), int64(from.Add(time.Minute)), make([]byte, 16), finalName("cam0", FileID(id), from), table); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		b.Fatal(err)
+	}
+	if err := a.cat.load(); err != nil {
+		b.Fatal(err)
+	}
+	return a, media.Span{From: t0, To: t0.Add(time.Duration(n) * time.Minute)}
+}
+
+// BenchmarkCatalogue asks a catalogue of 30 days of 50 streams in files of
+// 60 s (2.16 million rows); -short makes it 3 days.
+func BenchmarkCatalogue(b *testing.B) {
+	days := 30
+	if testing.Short() {
+		days = 3
+	}
+	a, whole := month(b, days)
+	hour := media.Span{From: whole.To.Add(-25 * time.Hour), To: whole.To.Add(-24 * time.Hour)}
+	day := media.Span{From: whole.To.Add(-48 * time.Hour), To: whole.To.Add(-24 * time.Hour)}
+	for name, span := range map[string]media.Span{"hour": hour, "day": day, "whole": whole} {
+		b.Run("ranges-"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r, _, err := a.Ranges("cam7", span)
+				if err != nil || len(r) != 1 {
+					b.Fatal(r, err)
+				}
+			}
+		})
+	}
+	b.Run("segments-hour", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s, err := a.Segments("cam7", hour)
+			if err != nil || len(s) != 1800 {
+				b.Fatal(len(s), err)
+			}
+		}
+	})
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			c, err := openCatalogue(context.Background(), &a.o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, ok := c.bounds("cam7"); !ok {
+				b.Fatal("nothing there")
+			}
+			c.close()
+		}
+	})
+	b.Run("retention-plan", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := a.retainStreams(whole.To); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkIndex encodes and decodes the index of a file of two minutes.
+func BenchmarkIndex(b *testing.B) {
+	x := sampleIndex()
+	box := AppendIndex(nil, x)
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		buf := make([]byte, 0, 2*len(box))
+		for b.Loop() {
+			AppendIndex(buf, x)
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := ParseIndex(box, true); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
