@@ -109,8 +109,11 @@ func (h *PartHeader) append(b []byte, units []unit) []byte {
 	return w
 }
 
-func sealHeader(box []byte) {
-	binary.BigEndian.PutUint32(box[28:], crc32.Checksum(box[32:], castagnoli))
+func sealHeader(box []byte) { binary.BigEndian.PutUint32(box[28:], headerCRC(box)) }
+
+// headerCRC covers version, flags and track id as well as what follows it.
+func headerCRC(box []byte) uint32 {
+	return crc32.Update(crc32.Checksum(box[24:28], castagnoli), castagnoli, box[32:])
 }
 
 func setMoofCRC(box []byte, crc uint32) {
@@ -143,7 +146,7 @@ func ParsePartHeader(b []byte) (PartHeader, error) {
 		return h, fmt.Errorf("%w: part header version %d", ErrUnknownForm, b[24])
 	}
 	h.Size, h.CRC = int(size), binary.BigEndian.Uint32(b[28:])
-	if crc32.Checksum(b[32:], castagnoli) != h.CRC {
+	if headerCRC(b) != h.CRC {
 		return h, ErrChecksum
 	}
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
