@@ -1,13 +1,10 @@
 package node
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -33,11 +30,6 @@ func systemZone() string {
 		}
 	}
 	return "UTC"
-}
-
-func addrOf(ctx *fasthttp.RequestCtx) (netip.Addr, bool) {
-	ip, ok := netip.AddrFromSlice(ctx.RemoteIP())
-	return ip.Unmap(), ok
 }
 
 // firstPending tells whether user admin still has the password the server

@@ -9,13 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"media-server/core/access"
-	"media-server/core/stream"
 	"media-server/core/web"
 	"media-server/core/web/api"
 	"media-server/core/web/cpanel"
+	"media-server/core/web/door"
 	"media-server/core/web/playback"
 )
 
@@ -56,35 +54,28 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 			opt.MinTLS = tls.VersionTLS13
 		}
 	}
-	var handle fasthttp.RequestHandler
-	opt.Handler = func(ctx *fasthttp.RequestCtx) { handle(ctx) }
 	w.main = web.New(opt)
 
 	b := backend{n}
-	guard := &guard{n: n, c: c}
-	a := api.New(b, guard.identify, n.timeline, n.zone, w.main.Done())
+	d := &door.Door{Accounts: n.access, Config: c, Rule: n.ruleOf}
+	a := api.New(b, d.Identify, n.timeline, n.zone, w.main.Done())
 	panel := cpanel.New(cpanel.Options{
 		Access: n.access, Name: func() string { return n.current.Load().Server.Label() }, Version: n.opt.Version,
-		LoginAllowed: guard.loginAllowed, Origin: guard.sameOrigin, Secure: guard.secure, TTL: set.Access.SessionTTL, First: n.firstPending, Event: func(typ, level, msg string, data map[string]any) {
+		LoginAllowed: d.LoginAllowed, Origin: d.SameOrigin, Secure: d.Secure, TTL: set.Access.SessionTTL, First: n.firstPending, Event: func(typ, level, msg string, data map[string]any) {
 			n.emit(event(typ, "", level, msg, data))
 		},
 	})
 	play := playback.New(playback.Options{
-		Timeline: n.timeline, Streams: playable{n}, Gate: guard, Zone: n.zone,
+		Timeline: n.timeline, Streams: playable{n}, Gate: d, Zone: n.zone,
 		Page:   panel.Player,
 		Viewer: n.viewers.seen, Served: n.viewers.served, First: n.timings.add,
 		AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
-	handle = func(ctx *fasthttp.RequestCtx) {
-		switch {
-		case a.Handle(ctx), play.Handle(ctx), panel.Handle(ctx):
-		default:
-			web.Fail(ctx, web.E(404, "no_such_page", "there is nothing at this address", "the control panel is at /cpanel/"))
-		}
-	}
+	w.main.Use(a, play, panel)
 	if c.Admin.Enable {
 		adm := &web.Admin{Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
-		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Handler: adm.Handle, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
+		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
+		w.admin.Use(adm)
 	}
 	return w, nil
 }
@@ -155,128 +146,14 @@ func (n *Node) notReady() []string {
 	return not
 }
 
-// guard decides who asks and what they may.
-type guard struct {
-	n *Node
-	c *web.Config
-}
-
-var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"}
-
-func forwarded(ctx *fasthttp.RequestCtx) bool {
-	for _, h := range forwarding {
-		if len(ctx.Request.Header.Peek(h)) > 0 {
-			return true
-		}
+// ruleOf is who may play a stream; one that is no longer configured keeps the
+// rule it had, one that was never known is private.
+func (n *Node) ruleOf(uid string) access.Rule {
+	if r := n.streams.get(uid); r != nil {
+		return access.Rule(r.set.Config.Access)
 	}
-	return false
-}
-
-// identify finds out who asks the API: the control socket, an API token, a
-// session, or an address that needs no login.
-func (g *guard) identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
-	if web.IsControl(ctx.Conn()) {
-		return api.Identity{Name: "control socket", Role: api.Administrator}, nil
+	if k, ok := n.known.get(uid); ok && k.Access != "" {
+		return access.Rule(k.Access)
 	}
-	if tok := bearer(ctx); tok != "" {
-		id, ok := g.n.access.Identify(tok)
-		if !ok || id.Session != "" {
-			return api.Identity{}, web.E(401, "bad_token", "the token is not valid: it is unknown, expired or revoked", "make one with: media-server token api")
-		}
-		return identity(id), nil
-	}
-	if c := ctx.Request.Header.Cookie(cpanel.Cookie); len(c) > 0 {
-		if id, ok := g.n.access.Identify(string(c)); ok && id.Session != "" {
-			if !ctx.IsGet() && !ctx.IsHead() && !g.sameOrigin(ctx) {
-				return api.Identity{}, web.E(403, "origin", "a change made with a session needs the Origin of this server", "use an API token")
-			}
-			return identity(id), nil
-		}
-	}
-	if ip, ok := addrOf(ctx); ok && g.n.access.OpenTo(ip, forwarded(ctx)) {
-		return api.Identity{Name: ip.String(), Role: api.Administrator}, nil
-	}
-	return api.Identity{}, nil
-}
-
-func identity(id access.Identity) api.Identity {
-	return api.Identity{Name: id.Name, Role: api.Role(id.Role), MustChange: id.MustChange}
-}
-
-// bearer reads an API token: the Authorization header, or ?token= where a
-// player cannot set headers.
-func bearer(ctx *fasthttp.RequestCtx) string {
-	if h := string(ctx.Request.Header.Peek("Authorization")); len(h) > 7 && strings.EqualFold(h[:7], "bearer ") {
-		return strings.TrimSpace(h[7:])
-	}
-	return string(ctx.QueryArgs().Peek("token"))
-}
-
-// Play implements playback.Gate.
-func (g *guard) Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web.Error {
-	rule := access.Rule(g.accessOf(uid))
-	if rule == access.Public {
-		return nil // not even a bad token keeps anyone from a public stream
-	}
-	who, e := g.identify(ctx)
-	if e != nil {
-		return e
-	}
-	ip, _ := addrOf(ctx)
-	d := access.Decide(access.Request{UID: uid, Rule: rule, Address: ip, Presented: who.Role != api.Anybody,
-		Who: access.Identity{Name: who.Name, Role: access.Role(who.Role), MustChange: who.MustChange}})
-	if d.Allow {
-		return nil
-	}
-	return web.E(d.Status, d.Code, d.Message, d.Hint)
-}
-
-// accessOf is the access of a stream; one that is no longer configured keeps
-// the last it had.
-func (g *guard) accessOf(uid string) string {
-	if r := g.n.streams.get(uid); r != nil {
-		return r.set.Config.Access
-	}
-	if k, ok := g.n.known.get(uid); ok {
-		return k.Access
-	}
-	return stream.AccessPrivate
-}
-
-// secure tells whether the request came over TLS, here or at a trusted proxy.
-func (g *guard) secure(ctx *fasthttp.RequestCtx) bool {
-	return ctx.IsTLS() || g.trusted(ctx) && string(ctx.Request.Header.Peek("X-Forwarded-Proto")) == "https"
-}
-
-func (g *guard) trusted(ctx *fasthttp.RequestCtx) bool {
-	ip, ok := addrOf(ctx)
-	if !ok {
-		return false
-	}
-	for _, p := range g.c.HTTP.TrustedProxies {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
-}
-
-// loginAllowed: passwords travel over TLS, from this machine, or where the
-// operator said so.
-func (g *guard) loginAllowed(ctx *fasthttp.RequestCtx) bool {
-	if g.c.HTTP.Login || g.secure(ctx) {
-		return true
-	}
-	ip, ok := addrOf(ctx)
-	return ok && ip.IsLoopback() && !forwarded(ctx)
-}
-
-// sameOrigin: a browser names the page a change comes from; it must be ours.
-func (g *guard) sameOrigin(ctx *fasthttp.RequestCtx) bool {
-	origin := string(ctx.Request.Header.Peek("Origin"))
-	scheme := "http"
-	if g.secure(ctx) {
-		scheme = "https"
-	}
-	return origin == scheme+"://"+string(ctx.Host())
+	return access.Private
 }

@@ -16,8 +16,13 @@ type Admin struct {
 	Ready   func() []string // what is not ready; empty = ready. Never about a camera
 }
 
-// Handle is the admin port's handler.
-func (a *Admin) Handle(ctx *fasthttp.RequestCtx) {
+// Handle implements Room; it answers every path.
+func (a *Admin) Handle(ctx *fasthttp.RequestCtx) bool {
+	a.answer(ctx)
+	return true
+}
+
+func (a *Admin) answer(ctx *fasthttp.RequestCtx) {
 	if !ctx.IsGet() && !ctx.IsHead() {
 		Fail(ctx, E(405, "method", "the admin port is read with GET", ""))
 		return

@@ -31,11 +31,16 @@ func (f osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, 
 func (f osFile) File() (*os.File, int64, bool)           { return f.f, f.size, true }
 func (f osFile) Release()                                { f.released.Done() }
 
+type handler func(ctx *fasthttp.RequestCtx)
+
+func (h handler) Handle(ctx *fasthttp.RequestCtx) bool { h(ctx); return true }
+
 // serve runs a server with one handler until the test ends.
-func serve(t *testing.T, opt Options) (base string) {
+func serve(t *testing.T, opt Options, h handler) (base string) {
 	t.Helper()
 	opt.HTTP = "127.0.0.1:0"
 	s := New(opt)
+	s.Use(h)
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +79,7 @@ func TestOneDescriptorManyViewers(t *testing.T) {
 	}
 	defer f.Close()
 	var held sync.WaitGroup
-	base := serve(t, Options{Handler: func(ctx *fasthttp.RequestCtx) {
+	base := serve(t, Options{}, func(ctx *fasthttp.RequestCtx) {
 		var off, n int64
 		fmt.Sscan(string(ctx.QueryArgs().Peek("off")), &off)
 		fmt.Sscan(string(ctx.QueryArgs().Peek("n")), &n)
@@ -86,7 +91,7 @@ func TestOneDescriptorManyViewers(t *testing.T) {
 		b.AddFile(file, off, n)
 		b.Add([]byte("tail"))
 		SendBody(ctx, b, 0, b.Size(), nil)
-	}})
+	})
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	var wg sync.WaitGroup
@@ -113,12 +118,12 @@ func TestOneDescriptorManyViewers(t *testing.T) {
 // TestClientLeaves: a body is released when its reader goes away.
 func TestClientLeaves(t *testing.T) {
 	released := make(chan struct{})
-	base := serve(t, Options{Handler: func(ctx *fasthttp.RequestCtx) {
+	base := serve(t, Options{}, func(ctx *fasthttp.RequestCtx) {
 		b := new(timeline.Body)
 		b.Hold(closer(func() { close(released) }))
 		b.Add(bytes.Repeat([]byte("x"), 64<<20))
 		SendBody(ctx, b, 0, b.Size(), nil)
-	}})
+	})
 	c, err := net.Dial("tcp", base[len("http://"):])
 	if err != nil {
 		t.Fatal(err)
@@ -141,12 +146,12 @@ func (c closer) Release()                          { c() }
 
 // TestPanicIsContained: 500 with an id, and the server goes on.
 func TestPanicIsContained(t *testing.T) {
-	base := serve(t, Options{Handler: func(ctx *fasthttp.RequestCtx) {
+	base := serve(t, Options{}, func(ctx *fasthttp.RequestCtx) {
 		if string(ctx.Path()) == "/boom" {
 			panic("boom")
 		}
 		JSON(ctx, map[string]string{"ok": "yes"})
-	}})
+	})
 	for _, c := range []struct {
 		path string
 		want int
@@ -166,7 +171,7 @@ func TestPanicIsContained(t *testing.T) {
 
 // TestConnectionsPerAddressAreBounded: the one too many is closed, and counted.
 func TestConnectionsPerAddressAreBounded(t *testing.T) {
-	base := serve(t, Options{MaxConnsPerIP: 2, Handler: func(ctx *fasthttp.RequestCtx) { JSON(ctx, 1) }})
+	base := serve(t, Options{MaxConnsPerIP: 2}, func(ctx *fasthttp.RequestCtx) { JSON(ctx, 1) })
 	var conns []net.Conn
 	for range 3 {
 		c, err := net.Dial("tcp", base[len("http://"):])

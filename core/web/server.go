@@ -29,13 +29,22 @@ type Options struct {
 	MaxConnsPerIP  int // 0 = 512
 	MaxRequestBody int // bytes; 0 = 1 MiB
 
-	Handler fasthttp.RequestHandler
-	Log     *slog.Logger
+	Log *slog.Logger
 }
+
+// Room answers the requests that are its own: Handle returns false, and has
+// done nothing, when the path belongs to another.
+type Room interface {
+	Handle(ctx *fasthttp.RequestCtx) bool
+}
+
+// Use sets the rooms that are asked, in this order. Call it before Run.
+func (s *Server) Use(rooms ...Room) { s.rooms = rooms }
 
 // Server listens and answers. Make it with New, then Listen, then Run.
 type Server struct {
 	opt       Options
+	rooms     []Room
 	srv       *fasthttp.Server
 	listeners []net.Listener
 	inFlight  atomic.Int64
@@ -210,8 +219,17 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 		Fail(ctx, E(400, "bad_path", "the path holds characters that no path here has", ""))
 		return
 	}
-	s.opt.Handler(ctx)
+	s.answer(ctx)
 	if ctx.Response.StatusCode() >= 500 && s.opt.Log != nil {
 		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", ctx.Response.StatusCode())
 	}
+}
+
+func (s *Server) answer(ctx *fasthttp.RequestCtx) {
+	for _, r := range s.rooms {
+		if r.Handle(ctx) {
+			return
+		}
+	}
+	Fail(ctx, E(404, "no_such_page", "there is nothing at this address", "the control panel is at /cpanel/"))
 }

@@ -1,0 +1,15 @@
+// Package door decides at the front door: who asks, over what connection, and
+// whether the request may go on. It joins access (accounts, rules) to HTTP.
+//
+//	request ─▶ Identify (control socket, API token, session, open address) ─▶ api
+//	        ─▶ Play (rule of the stream) ─▶ playback
+//	        ─▶ LoginAllowed, SameOrigin, Secure ─▶ cpanel
+//
+// What does not belong here: passwords and tokens (access), answers (api,
+// playback, cpanel).
+//
+// Invariants:
+//   - A session changes things only with this server's Origin.
+//   - An address lets nobody in when the request came through a proxy.
+//   - Forwarding headers are believed from trusted proxies alone.
+package door

@@ -1,0 +1,141 @@
+package door
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"media-server/core/access"
+	"media-server/core/web"
+	"media-server/core/web/api"
+	"media-server/core/web/cpanel"
+)
+
+// Accounts is what this room needs of access.
+type Accounts interface {
+	Identify(secret string) (who access.Identity, ok bool)
+	OpenTo(address netip.Addr, forwarded bool) bool
+}
+
+// Door decides. Safe for concurrent use.
+type Door struct {
+	Accounts Accounts
+	Config   *web.Config
+	// Rule is the access of a stream, also of one that is no longer
+	// configured.
+	Rule func(uid string) access.Rule
+}
+
+var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"}
+
+func forwarded(ctx *fasthttp.RequestCtx) bool {
+	for _, h := range forwarding {
+		if len(ctx.Request.Header.Peek(h)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Identify finds out who asks the API: the control socket, an API token, a
+// session, or an address that needs no login.
+func (d *Door) Identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
+	if web.IsControl(ctx.Conn()) {
+		return api.Identity{Name: "control socket", Role: api.Administrator}, nil
+	}
+	if tok := bearer(ctx); tok != "" {
+		id, ok := d.Accounts.Identify(tok)
+		if !ok || id.Session != "" {
+			return api.Identity{}, web.E(401, "bad_token", "the token is not valid: it is unknown, expired or revoked", "make one with: media-server token api")
+		}
+		return identity(id), nil
+	}
+	if c := ctx.Request.Header.Cookie(cpanel.Cookie); len(c) > 0 {
+		if id, ok := d.Accounts.Identify(string(c)); ok && id.Session != "" {
+			if !ctx.IsGet() && !ctx.IsHead() && !d.SameOrigin(ctx) {
+				return api.Identity{}, web.E(403, "origin", "a change made with a session needs the Origin of this server", "use an API token")
+			}
+			return identity(id), nil
+		}
+	}
+	if ip, ok := addrOf(ctx); ok && d.Accounts.OpenTo(ip, forwarded(ctx)) {
+		return api.Identity{Name: ip.String(), Role: api.Administrator}, nil
+	}
+	return api.Identity{}, nil
+}
+
+func identity(id access.Identity) api.Identity {
+	return api.Identity{Name: id.Name, Role: api.Role(id.Role), MustChange: id.MustChange}
+}
+
+// bearer reads an API token: the Authorization header, or ?token= where a
+// player cannot set headers.
+func bearer(ctx *fasthttp.RequestCtx) string {
+	if h := string(ctx.Request.Header.Peek("Authorization")); len(h) > 7 && strings.EqualFold(h[:7], "bearer ") {
+		return strings.TrimSpace(h[7:])
+	}
+	return string(ctx.QueryArgs().Peek("token"))
+}
+
+// Play implements playback.Gate.
+func (d *Door) Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web.Error {
+	rule := d.Rule(uid)
+	if rule == access.Public {
+		return nil // not even a bad token keeps anyone from a public stream
+	}
+	who, e := d.Identify(ctx)
+	if e != nil {
+		return e
+	}
+	ip, _ := addrOf(ctx)
+	v := access.Decide(access.Request{UID: uid, Rule: rule, Address: ip, Presented: who.Role != api.Anybody,
+		Who: access.Identity{Name: who.Name, Role: access.Role(who.Role), MustChange: who.MustChange}})
+	if v.Allow {
+		return nil
+	}
+	return web.E(v.Status, v.Code, v.Message, v.Hint)
+}
+
+// Secure tells whether the request came over TLS, here or at a trusted proxy.
+func (d *Door) Secure(ctx *fasthttp.RequestCtx) bool {
+	return ctx.IsTLS() || d.trusted(ctx) && string(ctx.Request.Header.Peek("X-Forwarded-Proto")) == "https"
+}
+
+func (d *Door) trusted(ctx *fasthttp.RequestCtx) bool {
+	ip, ok := addrOf(ctx)
+	if !ok {
+		return false
+	}
+	for _, p := range d.Config.HTTP.TrustedProxies {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// LoginAllowed: passwords travel over TLS, from this machine, or where the
+// operator said so.
+func (d *Door) LoginAllowed(ctx *fasthttp.RequestCtx) bool {
+	if d.Config.HTTP.Login || d.Secure(ctx) {
+		return true
+	}
+	ip, ok := addrOf(ctx)
+	return ok && ip.IsLoopback() && !forwarded(ctx)
+}
+
+// SameOrigin: a browser names the page a change comes from; it must be ours.
+func (d *Door) SameOrigin(ctx *fasthttp.RequestCtx) bool {
+	origin := string(ctx.Request.Header.Peek("Origin"))
+	scheme := "http"
+	if d.Secure(ctx) {
+		scheme = "https"
+	}
+	return origin == scheme+"://"+string(ctx.Host())
+}
+
+func addrOf(ctx *fasthttp.RequestCtx) (netip.Addr, bool) {
+	ip, ok := netip.AddrFromSlice(ctx.RemoteIP())
+	return ip.Unmap(), ok
+}
