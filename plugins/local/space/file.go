@@ -20,6 +20,7 @@ type file struct {
 	counted  int64 // what usage holds for it
 	synced   int64 // bytes that survive a power cut; -1 = not known (opened, not yet written)
 	dirty    bool  // in Space.dirty
+	named    bool  // its name survives a power cut
 	failed   bool  // drop messages past size without a word
 	gone     bool  // sealed, deleted or closed: look it up again
 	last     time.Time
@@ -75,9 +76,9 @@ func (s *Space) load(name string, create bool) (*file, bool, error) {
 		return other, false, nil
 	}
 	s.files[name] = f
-	if made {
-		s.dirs[folder(name)] = struct{}{}
-	}
+	// Also for one that was there: the process before may have died between
+	// making it and the sync of its folder.
+	s.dirs[folder(name)] = struct{}{}
 	s.mu.Unlock()
 	// Sealed or deleted between open and the table: not this name any more.
 	if at, err := s.root.Lstat(name); err != nil || !os.SameFile(at, fi) {

@@ -226,3 +226,46 @@ func TestPowerCutCatchesMutants(t *testing.T) {
 		t.Logf("%s: caught by %d of 6 seeds", name, caught)
 	}
 }
+
+// A file that is sealed before any round has seen it, and one that a process
+// before this one made, keep their names.
+func TestPowerCutKeepsYoungNames(t *testing.T) {
+	for seed := range uint64(8) {
+		f := disk.Fuse(t, seed)
+		dir := filepath.Join(f.Dir(), "space")
+		slow := func(s *Settings) { s.Fsync = time.Hour }
+		r := start(t, dir, 1, slow, nil)
+		d, _ := os.Open(f.Dir())
+		d.Sync()
+		d.Close()
+		c := r.begin()
+		c.Append(Data{Sequence: 1, Name: "open/young", Create: true, Payload: []byte("young")})
+		if err := r.Seal(1, "open/young", "u/young", 5); err != nil {
+			t.Fatal(err)
+		}
+		os.WriteFile(filepath.Join(dir, "open", "old"), []byte("old"), 0o600) // as the process before left it
+		c.Append(Data{Sequence: 2, Name: "open/old", Offset: 3, Payload: []byte("er")})
+		if err := r.Sync(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		c.Append(Data{Sequence: 3, Name: "open/last", Create: true, Payload: []byte("last")})
+		if err := r.Seal(1, "open/last", "u/last", 4); err != nil {
+			t.Fatal(err)
+		}
+		image := t.TempDir()
+		if _, _, err := f.Cut(image); err != nil {
+			t.Fatal(err)
+		}
+		for want, names := range map[string][]string{"young": {"open/young", "u/young"}, "older": {"open/old"}, "last": {"open/last", "u/last"}} {
+			var got []byte
+			for _, n := range names {
+				if b, err := os.ReadFile(filepath.Join(image, "space", n)); err == nil {
+					got = b
+				}
+			}
+			if string(got) != want {
+				t.Errorf("seed %d: %q, want %q", seed, got, want)
+			}
+		}
+	}
+}

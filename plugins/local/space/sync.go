@@ -222,8 +222,13 @@ func (s *Space) settle(snaps []snap) []Failure {
 			if e := s.distrust(f, sn.err); e != nil {
 				failures = append(failures, Failure{Name: f.name, Reason: SyncFailed, Message: e.Error(), Size: f.size})
 			}
-		case !f.failed || sn.size <= f.size:
-			f.synced = max(f.synced, min(sn.size, f.size))
+		default:
+			if !f.failed || sn.size <= f.size {
+				f.synced = max(f.synced, min(sn.size, f.size))
+			}
+			// The folder was in this round, or in an earlier one that worked:
+			// a round that fails puts it back.
+			f.named = true
 		}
 		f.mu.Unlock()
 	}
