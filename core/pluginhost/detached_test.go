@@ -139,7 +139,7 @@ func TestExactlyOnce(t *testing.T) {
 // a core that acknowledges what is not synced, and a storage that lets bytes
 // of a dead core land after a new one has looked.
 func TestExactlyOnceCanFail(t *testing.T) {
-	err := exactlyOnce(t, 10, "early", "")
+	err := exactlyOnce(t, 6, "early", "")
 	if err == nil {
 		t.Error("a core that acknowledges early goes unnoticed")
 	}

@@ -35,7 +35,8 @@ type peerCheck func(unix.Ucred) error
 // says who serves the socket, at every connection anew.
 type peerCreds struct {
 	check peerCheck
-	seen  func(unix.Ucred)
+	seen  func(unix.Ucred)        // may be nil
+	wrap  func(net.Conn) net.Conn // may be nil
 }
 
 func (c peerCreds) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -49,6 +50,9 @@ func (c peerCreds) ClientHandshake(_ context.Context, _ string, conn net.Conn) (
 	}
 	if c.seen != nil {
 		c.seen(cred)
+	}
+	if c.wrap != nil {
+		conn = c.wrap(conn)
 	}
 	return conn, peerInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }

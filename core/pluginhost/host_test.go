@@ -248,6 +248,21 @@ func TestCrashLoopIsToldAndNeverEnds(t *testing.T) {
 	r.serving("toy")
 }
 
+func TestRelativeFolders(t *testing.T) {
+	r := newRig(t)
+	base := filepath.Dir(r.opt.RunDir)
+	t.Chdir(base)
+	r.toy("toy", "driver")
+	r.opt.RunDir, r.opt.Dirs, r.opt.DataDir = "r", []string{"plugins"}, "data"
+	r.up()
+	r.serving("toy")
+	if _, err := os.Stat(filepath.Join(base, "data", "plugins", "toy")); err != nil {
+		t.Error(err)
+	}
+	r.down()
+	r.opt.RunDir = filepath.Join(base, "r") // for the clean-up
+}
+
 func TestStopAll(t *testing.T) {
 	r := newRig(t)
 	r.toy("one", "driver")

@@ -29,6 +29,7 @@ type instance struct {
 	base     pb.BaseClient
 	info     *pb.InfoReply
 	socket   string
+	check    peerCheck // who may serve the socket
 	launch   string
 	attached bool // it ran before this core
 	foreign  bool // endpoint: never ended by us
@@ -207,8 +208,8 @@ func (s *supervisor) note(sp *spec, inst *instance) error {
 // connect dials the socket, checks who serves it, and resyncs: the same for a
 // first start, after a crash, and for a process of an earlier core.
 func (s *supervisor) connect(ctx context.Context, sp *spec, proc *process, socket string) (*instance, error) {
-	inst := &instance{proc: proc, socket: socket, launch: sp.launch(), since: time.Now()}
-	conn, err := dialPlugin(socket, peerCreds{check: onlyProcess(proc.pid)}, s.host.dial...)
+	inst := &instance{proc: proc, socket: socket, check: onlyProcess(proc.pid), launch: sp.launch(), since: time.Now()}
+	conn, err := dialPlugin(socket, peerCreds{check: inst.check}, s.host.dial...)
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +226,9 @@ func (s *supervisor) attachEndpoint(ctx context.Context, sp *spec) (*instance, e
 	if p := refuseWritable(filepath.Dir(sp.endpoint)); p != nil && !strings.Contains(p.What, "belongs to") {
 		return nil, p
 	}
-	inst := &instance{socket: sp.endpoint, launch: sp.launch(), since: time.Now(), attached: true, foreign: true}
+	inst := &instance{socket: sp.endpoint, check: ownerOf(sp.endpoint), launch: sp.launch(), since: time.Now(), attached: true, foreign: true}
 	var cred unix.Ucred
-	conn, err := dialPlugin(sp.endpoint, peerCreds{check: ownerOf(sp.endpoint), seen: func(c unix.Ucred) { cred = c }}, s.host.dial...)
+	conn, err := dialPlugin(sp.endpoint, peerCreds{check: inst.check, seen: func(c unix.Ucred) { cred = c }}, s.host.dial...)
 	if err != nil {
 		return nil, fault.Wrap(err, where, "attach to "+sp.endpoint, "")
 	}

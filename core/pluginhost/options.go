@@ -3,6 +3,8 @@ package pluginhost
 import (
 	"cmp"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -68,17 +70,13 @@ type Event struct {
 	Data   map[string]string
 }
 
-// Options returns what the settings say; folders, node, epoch and callbacks
-// are the node's to add.
-func (c Config) Options() Options {
-	o := Options{Allow: c.Allow, RestartMax: c.RestartMax, Buffer: c.Buffer, BufferMax: c.BufferMax, Linger: c.Linger, Plugins: map[string]Plugin{}}
-	for name, p := range c.Plugins {
-		o.Plugins[name] = Plugin{Disabled: !p.Enable, Exec: p.Exec, Args: p.Args, Env: p.Env, Endpoint: p.Endpoint, SHA256: p.SHA256, Settings: p.Settings}
-	}
-	return o
-}
-
 func (o Options) withDefaults() Options {
+	// Plugins run in their own folders, so relative paths would lead astray.
+	o.RunDir, o.DataDir = absolute(o.RunDir), absolute(o.DataDir)
+	o.Dirs = slices.Clone(o.Dirs)
+	for i, d := range o.Dirs {
+		o.Dirs[i] = absolute(d)
+	}
 	o.Linger = cmp.Or(o.Linger, 30*time.Second)
 	o.Buffer = cmp.Or(o.Buffer, 20*time.Second)
 	o.BufferMax = cmp.Or(o.BufferMax, 1<<30)
@@ -99,4 +97,11 @@ func (o Options) withDefaults() Options {
 		o.Events = func(Event) {}
 	}
 	return o
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); path != "" && err == nil {
+		return abs
+	}
+	return path
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -308,17 +309,34 @@ func (s *spaceStorage) Usage(ctx context.Context) (archive.Usage, error) {
 	return archive.Usage{Total: int64(u.Total), Free: int64(u.Free), Used: int64(u.Used), Reserved: int64(u.Reserved), ReadOnly: u.ReadOnly}, nil
 }
 
-// Append implements archive.Storage.
+// Append implements archive.Storage. It has a connection of its own, for two
+// reasons: to be able to end it while the plugin is stopped and the socket is
+// full, when gRPC would hold on to the payloads until the plugin goes on; and
+// so that reads do not queue behind what is being written.
 func (s *spaceStorage) Append(ctx context.Context) (archive.Appender, error) {
 	wctx, cancelWait := context.WithTimeout(ctx, storageCall)
 	defer cancelWait()
-	c, err := s.client(wctx)
+	inst, err := s.dialer.host.await(wctx, s.dialer.name, pb.InfoReply_STORAGE)
+	if err != nil {
+		return nil, fault.Wrap(err, "space "+s.space, "reach storage "+s.dialer.name, "see plugins")
+	}
+	a := &appender{}
+	a.conn, err = dialPlugin(inst.socket, peerCreds{check: inst.check, wrap: a.wrap}, s.dialer.host.dial...)
 	if err != nil {
 		return nil, err
 	}
-	actx, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(readIdle, cancel)
-	st, err := c.Append(actx, grpc.ForceCodecV2(codec.Codec{}))
+	if a.stream, err = s.beginAppend(ctx, a.conn); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+type appendStream = grpc.BidiStreamingClient[pb.AppendRequest, pb.AppendReply]
+
+func (s *spaceStorage) beginAppend(ctx context.Context, conn *grpc.ClientConn) (appendStream, error) {
+	late := time.AfterFunc(readIdle, func() { conn.Close() })
+	st, err := pb.NewStorageClient(conn).Append(ctx, grpc.ForceCodecV2(codec.Codec{}))
 	if err == nil {
 		err = st.Send(&pb.AppendRequest{Message: &pb.AppendRequest_Begin{Begin: &pb.AppendBegin{Space: s.space, Epoch: s.current()}}})
 	}
@@ -329,22 +347,47 @@ func (s *spaceStorage) Append(ctx context.Context) (archive.Appender, error) {
 		}
 	}
 	if !late.Stop() && err != nil {
-		err = fmt.Errorf("storage does not answer: %w", context.DeadlineExceeded)
+		return nil, fmt.Errorf("storage does not answer: %w", context.DeadlineExceeded)
 	}
-	if err != nil {
-		cancel()
-		return nil, storageError(err)
-	}
-	return &appender{stream: st, cancel: cancel}, nil
+	return st, storageError(err)
 }
 
 // appender is one Append stream.
 type appender struct {
-	stream grpc.BidiStreamingClient[pb.AppendRequest, pb.AppendReply]
-	cancel context.CancelFunc
-	inUse  sync.WaitGroup // messages whose bytes gRPC may still read
-	mu     sync.Mutex
-	closed bool
+	stream  appendStream
+	conn    *grpc.ClientConn
+	sending sync.WaitGroup
+	mu      sync.Mutex
+	closed  bool
+	raw     []*watchedConn // below conn; more than one if gRPC connected again
+}
+
+// watchedConn tells when gRPC has closed it. gRPC does so only when its writer
+// has returned, which is the moment when nobody reads payloads any more; the
+// payloads' own Done calls do not tell, since gRPC forgets what is queued for a
+// connection that breaks.
+type watchedConn struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *watchedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { close(c.closed) })
+	return err
+}
+
+// wrap watches the socket's connection.
+func (a *appender) wrap(c net.Conn) net.Conn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := &watchedConn{Conn: c, closed: make(chan struct{})}
+	a.raw = append(a.raw, w)
+	if a.closed {
+		c.Close()
+	}
+	return w
 }
 
 // Send implements archive.Appender.
@@ -354,10 +397,11 @@ func (a *appender) Send(d archive.AppendData) error {
 		a.mu.Unlock()
 		return os.ErrClosed
 	}
-	a.inUse.Add(1)
+	a.sending.Add(1)
 	a.mu.Unlock()
+	defer a.sending.Done()
 	m := codec.Append{Sequence: d.Sequence, Name: d.Name, Offset: uint64(d.Offset), ReserveTo: uint64(d.ReserveTo),
-		Create: d.Create, Payload: d.Payload, Done: a.inUse.Done}
+		Create: d.Create, Payload: d.Payload}
 	return storageError(codec.SendAppend(a.stream, &m))
 }
 
@@ -385,8 +429,17 @@ func (a *appender) Recv() (archive.AppendResult, error) {
 func (a *appender) Close() error {
 	a.mu.Lock()
 	a.closed = true
+	raw := a.raw
 	a.mu.Unlock()
-	a.cancel()
-	a.inUse.Wait()
+	for _, c := range raw {
+		// Below gRPC first: its writer may be stuck in a write to a plugin that
+		// is stopped, and its own Close would wait for that writer.
+		c.Conn.Close()
+	}
+	a.conn.Close()
+	a.sending.Wait()
+	for _, c := range raw {
+		<-c.closed
+	}
 	return nil
 }

@@ -180,3 +180,53 @@ func TestStorageDeath(t *testing.T) {
 		t.Error("a storage that is not there answers")
 	}
 }
+
+// A storage that is stopped holds up Send, never Close, and Close returns only
+// when gRPC has let go of every payload.
+func TestAppenderCloseWhileStorageIsStopped(t *testing.T) {
+	r := newRig(t)
+	r.opt.HealthEvery = time.Hour
+	r.toy("store", "storage", "TOY_DIR="+shortDir(t))
+	r.up()
+	d, err := r.host.Storage("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	space := d.Space("main", nil)
+	ctx := t.Context()
+	if _, err := space.Open(ctx, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	a, err := space.Append(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := r.status("store").PID
+	unix.Kill(pid, unix.SIGSTOP)
+	defer unix.Kill(pid, unix.SIGCONT)
+	payload := make([]byte, 1<<20)
+	sent := make(chan uint64, 1)
+	go func() {
+		seq := uint64(0)
+		for {
+			if a.Send(archive.AppendData{Sequence: seq + 1, Name: "open/a", Create: true, Payload: [][]byte{payload}}) != nil {
+				sent <- seq
+				return
+			}
+			seq++
+		}
+	}()
+	time.Sleep(200 * time.Millisecond) // long enough to fill windows and buffers
+	closed := make(chan struct{})
+	go func() { a.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for a storage that is stopped")
+	}
+	n := <-sent
+	if n == 0 || n > 64 {
+		t.Errorf("%d MB went into a storage that is stopped", n)
+	}
+	clear(payload) // the race detector speaks up if gRPC still reads it
+}
