@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	joinWithin    = 2 * time.Millisecond
-	maxPartBytes  = 32 << 20 // of one track: a part is cut before
-	noVideoTicket = 10 * time.Second
+	joinWithin   = 2 * time.Millisecond
+	maxPartBytes = 32 << 20 // of one track: a part is cut before
+	noVideoWait  = 10 * time.Second
 )
 
 // Writer turns the access units of a run, in the order in which they came,
@@ -73,6 +73,10 @@ func NewWriter(cfg Config, start Start) *Writer {
 		w.begin()
 		if start.SegmentStart != 0 {
 			w.segStart = int64(start.SegmentStart.Sub(w.zero))
+		}
+		if w.primary == nil { // nothing in the file is usable: begin like a new one
+			w.started = false
+			return w
 		}
 		w.shift = w.primary.ns(int64(w.primary.order.depth) * int64(w.primary.last))
 	}
@@ -214,7 +218,7 @@ func (w *Writer) mayStart(t *track, key bool, wall media.Wall) bool {
 	if video && t.Kind() == media.Video {
 		return t.ready && key
 	}
-	if video && waited < noVideoTicket {
+	if video && waited < noVideoWait {
 		return false
 	}
 	w.videoPassed = video

@@ -482,6 +482,16 @@ func TestBigUnits(t *testing.T) {
 	}
 }
 
+func TestContinueWithoutParameters(t *testing.T) {
+	bare := videoTrack()
+	bare.SPS = nil
+	start := startOf(bare)
+	start.Continue = true
+	if _, ev, err := NewWriter(Config{}, start).Write(steady(1, 25).units[0], zero, nil); err != nil || ev.Dropped != DropWaiting {
+		t.Fatalf("%+v %v", ev, err)
+	}
+}
+
 func TestOneFrameASecond(t *testing.T) {
 	w := NewWriter(Config{}, startOf(videoTrack()))
 	s := &stored{t: t}
