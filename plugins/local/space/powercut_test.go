@@ -251,9 +251,11 @@ func TestPowerCutKeepsYoungNames(t *testing.T) {
 		if err := r.Sync(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
-		c.Append(Data{Sequence: 3, Name: "open/last", Create: true, Payload: []byte("last")})
-		if err := r.Seal(1, "open/last", "u/last", 4); err != nil {
-			t.Fatal(err)
+		if seed%2 == 1 { // its Seal syncs the folder for the others, too
+			c.Append(Data{Sequence: 3, Name: "open/last", Create: true, Payload: []byte("last")})
+			if err := r.Seal(1, "open/last", "u/last", 4); err != nil {
+				t.Fatal(err)
+			}
 		}
 		image := t.TempDir()
 		if _, _, err := f.Cut(image); err != nil {
@@ -266,7 +268,7 @@ func TestPowerCutKeepsYoungNames(t *testing.T) {
 					got = b
 				}
 			}
-			if string(got) != want {
+			if string(got) != want && (want != "last" || seed%2 == 1) {
 				t.Errorf("seed %d: %q, want %q", seed, got, want)
 			}
 		}
