@@ -64,7 +64,10 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	a.dbs = cancel
 	a.dbDone.Go(func() { a.state.run(dbCtx, nil) })
 	a.dbDone.Go(func() { a.cat.run(dbCtx, a.mendCatalogue) })
-	if a.cat.fresh || a.state.fresh {
+	if a.state.fresh {
+		err = a.cat.setIncomplete(ctx, true)
+	}
+	if a.cat.incomplete.Load() {
 		a.wantRebuild("")
 	}
 	var wg sync.WaitGroup
@@ -73,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	}
 	wg.Wait()
 	a.settleRows(ctx)
-	return a, ctx.Err()
+	return a, errors.Join(err, ctx.Err())
 }
 
 func newArchive(o Options) (*Archive, error) {

@@ -140,4 +140,3 @@ func BenchmarkIndex(b *testing.B) {
 		}
 	})
 }
-

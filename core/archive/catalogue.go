@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"media-server/core/media"
 )
@@ -17,6 +18,7 @@ const catVersion = 1
 
 const catSchema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('incomplete', '1');   -- until a rebuild has been through all spaces
 CREATE TABLE streams (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, rules TEXT NOT NULL DEFAULT '', longest INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, gen INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE inits (id INTEGER PRIMARY KEY, tracks BLOB NOT NULL);
@@ -56,6 +58,22 @@ type catalogue struct {
 	gens    map[string]int64
 	inits   map[InitID][]media.Track
 	longest map[int64]int64 // stream: longest file, ns; a query looks back as far
+	ruled   map[int64]bool  // streams known to have rules
+
+	incomplete atomic.Bool // files may be missing: a rebuild is due or under way
+}
+
+// setIncomplete says, also to the next process, whether a rebuild is due.
+func (c *catalogue) setIncomplete(ctx context.Context, on bool) error {
+	c.incomplete.Store(on)
+	return c.now(ctx, func(tx *sql.Tx) (err error) {
+		if on {
+			_, err = tx.Exec("INSERT OR REPLACE INTO meta VALUES ('incomplete', '1')")
+		} else {
+			_, err = tx.Exec("DELETE FROM meta WHERE key = 'incomplete'")
+		}
+		return err
+	})
 }
 
 func openCatalogue(ctx context.Context, o *Options) (*catalogue, error) {
@@ -64,6 +82,11 @@ func openCatalogue(ctx context.Context, o *Options) (*catalogue, error) {
 		return nil, err
 	}
 	c := &catalogue{database: d}
+	d.undone = func() { // numbers remembered from the transaction may not exist
+		if err := c.load(); err != nil {
+			o.Log.Warn("catalogue cannot be read", "err", err)
+		}
+	}
 	return c, c.load()
 }
 
@@ -72,7 +95,13 @@ func (c *catalogue) load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streams, c.spaces, c.gens = map[string]int64{}, map[string]int64{}, map[string]int64{}
-	c.inits, c.longest = map[InitID][]media.Track{}, map[int64]int64{}
+	c.inits, c.longest, c.ruled = map[InitID][]media.Track{}, map[int64]int64{}, map[int64]bool{}
+	// The inits of a rolled back change are written again when it is repeated.
+	var due int
+	if err := c.reader().QueryRow("SELECT count(*) FROM meta WHERE key = 'incomplete'").Scan(&due); err != nil {
+		return err
+	}
+	c.incomplete.Store(due > 0)
 	err := each(c.reader(), "SELECT id, uid, longest FROM streams", func(rows *sql.Rows) error {
 		var id, longest int64
 		var uid string
@@ -180,13 +209,21 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err = tx.Exec("UPDATE streams SET longest = ? WHERE id = ? AND longest < ?", length, stream, length); err != nil {
-		return err
+	c.mu.Lock()
+	longer, unruled := length > c.longest[stream], r.Rules != "" && !c.ruled[stream]
+	c.mu.Unlock()
+	if longer {
+		if _, err = tx.Exec("UPDATE streams SET longest = ? WHERE id = ? AND longest < ?", length, stream, length); err != nil {
+			return err
+		}
 	}
-	if r.Rules != "" {
+	if unruled {
 		if _, err = tx.Exec("UPDATE streams SET rules = ? WHERE id = ? AND rules = ''", r.Rules, stream); err != nil {
 			return err
 		}
+		c.mu.Lock()
+		c.ruled[stream] = true
+		c.mu.Unlock()
 	}
 	c.committed(r.UID, stream, r.Space, space, length)
 	return nil

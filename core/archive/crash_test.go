@@ -59,7 +59,7 @@ func crash(t *testing.T, seed uint64) {
 			}
 		}
 		how := kill(t, dir, rng)
-		t.Log("epoch", epoch, how, "fed", f.next, h.notices)
+		t.Log("epoch", epoch, how, "fed", f.next)
 		rec.Close()
 		h.close()
 		dir.Revive()

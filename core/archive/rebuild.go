@@ -27,6 +27,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	if progress == nil {
 		progress = func(int, int) {}
 	}
+	var failed error
 	for _, s := range a.spaces {
 		if space != "" && s.cfg.Name != space {
 			continue
@@ -34,7 +35,8 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		start := time.Now()
 		n, err := a.scan(ctx, s, progress)
 		if err != nil {
-			return fmt.Errorf("rebuild space %s: %w", s.cfg.Name, err)
+			failed = errors.Join(failed, fmt.Errorf("rebuild space %s: %w", s.cfg.Name, err))
+			continue
 		}
 		a.notify(Notice{Type: "archive.rebuild", Level: "info", Message: fmt.Sprintf("%d files of space %s were read in %s", n, s.cfg.Name, time.Since(start).Round(time.Millisecond)),
 			Data: map[string]any{"space": s.cfg.Name, "files": n}})
@@ -42,7 +44,10 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	a.mu.Lock()
 	clear(a.usage)
 	a.mu.Unlock()
-	return nil
+	if failed == nil && space == "" {
+		failed = a.cat.setIncomplete(ctx, false)
+	}
+	return failed
 }
 
 // scan reads the tail of each sealed file of a space.
@@ -106,30 +111,42 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) error {
 	var batch []*row
 	var failed error
-	flush := func() {
-		if len(batch) == 0 || failed != nil {
-			batch = nil
-			return
+	results := make(chan error, 2) // batches on their way
+	inFlight := 0
+	wait := func() {
+		if err := <-results; failed == nil {
+			failed = err
 		}
+		inFlight--
+		tick()
+	}
+	flush := func() {
 		todo := batch
-		batch = nil
-		failed = a.cat.now(ctx, func(tx *sql.Tx) error {
+		batch = make([]*row, 0, cap(todo))
+		if inFlight == cap(results) {
+			wait()
+		}
+		inFlight++
+		a.cat.later(func(tx *sql.Tx) error {
 			for _, r := range todo {
 				if err := a.cat.put(tx, r, a.nextFile); err != nil {
 					return err
 				}
 			}
 			return nil
-		})
-		tick()
+		}, func(err error) { results <- err })
 	}
 	for r := range rows {
-		batch = append(batch, r)
-		if len(batch) >= 2000 {
+		if batch = append(batch, r); len(batch) >= 1000 && failed == nil {
 			flush()
 		}
 	}
-	flush()
+	if failed == nil {
+		flush()
+	}
+	for inFlight > 0 {
+		wait()
+	}
 	return failed
 }
 
@@ -200,7 +217,10 @@ func (c *catalogue) nextGen(ctx context.Context, space string) (int64, error) {
 		c.mu.Unlock()
 		return nil
 	})
-	return gen, err
+	if err != nil {
+		return 0, err // the change may still be under way: gen is not ours to read
+	}
+	return gen, nil
 }
 
 // sweep removes rows of sealed files that the scan did not see. Rows written
@@ -253,13 +273,13 @@ func (a *Archive) settleRows(ctx context.Context) {
 // is being rebuilt, in the spaces themselves.
 func (a *Archive) lastRow(uid string) (*row, error) {
 	r, err := a.cat.newest(uid)
-	if err == nil && !a.cat.fresh {
+	if err == nil && !a.cat.incomplete.Load() {
 		return r, nil
 	}
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	if !a.cat.fresh {
+	if !a.cat.incomplete.Load() {
 		return nil, nil
 	}
 	var newest *row

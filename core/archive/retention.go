@@ -14,6 +14,7 @@ import (
 const (
 	retainEvery = time.Minute
 	retainBatch = 500             // candidates per stream or space and round
+	roomAgain   = 32 << 20        // a full space is tried again with so much free
 	alarmAfter  = 5 * time.Minute // free space must stay low so long before storage.low
 )
 
@@ -396,5 +397,8 @@ func (a *Archive) checkFree(low map[string]*lowState) {
 func (s *space) setUsage(u Usage) {
 	s.mu.Lock()
 	s.usage = u
+	if u.Free > max(s.cfg.Reserve, roomAgain) {
+		s.full = false
+	}
 	s.mu.Unlock()
 }

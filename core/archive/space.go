@@ -23,6 +23,8 @@ type space struct {
 	opened   bool
 	info     SpaceInfo
 	failing  string // why the space cannot be used at present; "" = it can
+	failedAt time.Time
+	stuck    bool // the session was ended because nothing was taken for long
 	full     bool
 	stale    bool
 	fails    int // failures since the last Synced
@@ -76,7 +78,52 @@ func (s *space) room(n int64) bool {
 func (s *space) usable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.opened && s.failing == "" && !s.stale && !s.full
+	if !s.opened || s.stale || s.full || s.waitingLocked() > stallRoll {
+		return false
+	}
+	// A space that everything was taken away from gets another chance.
+	return s.failing == "" || len(s.q) == 0 && time.Since(s.failedAt) > retryFailed
+}
+
+const (
+	stallRoll   = 10 * time.Second // new files go elsewhere when a space has taken nothing for so long
+	stallMove   = 15 * time.Second // and then what waits for it
+	retryFailed = time.Minute
+)
+
+// waitingLocked is how long the oldest chunk has waited to be written.
+func (s *space) waitingLocked() time.Duration {
+	if s.wr >= len(s.q) {
+		return 0
+	}
+	return time.Since(s.q[s.wr].queued)
+}
+
+// watch ends a session in which nothing moves, if there is another space to go
+// to. Without one, what waits stays where it is: nothing would be won.
+func (s *space) watch(app Appender, done <-chan struct{}) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		var st *stream
+		if s.waitingLocked() > stallMove && s.q[s.wr].f != nil {
+			st = s.q[s.wr].f.st
+		}
+		s.mu.Unlock()
+		if st != nil && s.a.elsewhere(st, s) != nil {
+			s.mu.Lock()
+			s.stuck = true
+			s.mu.Unlock()
+			app.Close()
+			return
+		}
+	}
 }
 
 // run keeps a byte stream to the space open until ctx ends.
@@ -124,6 +171,9 @@ func (s *space) ensureOpen(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.opened, s.info = true, info
+	if first {
+		s.failing = ""
+	}
 	s.mu.Unlock()
 	if first {
 		// A space that was away at start: what it holds growing belongs to the past.
@@ -159,6 +209,11 @@ func (s *space) session(ctx context.Context) error {
 	s.mu.Unlock()
 	broken := make(chan error, 1)
 	go func() { broken <- s.receive(app) }()
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watch(app, done) })
+	defer watch.Wait()
+	defer close(done)
 	err = s.send(ctx, app, broken)
 	if err != nil && ctx.Err() == nil {
 		// Why sending failed is the last answer: let it come.
@@ -326,7 +381,8 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 	s.opened = false
 	s.fails++
 	s.stats.reconnects++
-	fails := s.fails
+	fails, stuck := s.fails, s.stuck
+	s.stuck = false
 	if ae != nil {
 		s.stats.failures++
 	}
@@ -340,12 +396,19 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		s.setFailing("error", "taken over by a newer server process", err)
 		<-ctx.Done()
 		return 0
+	case stuck:
+		s.setFailing("error", "takes no data", fmt.Errorf("nothing was written for %s", stallMove))
+		s.failOver(ctx)
+		return wait
 	case ae == nil:
 		// The backend died or does not answer: parts wait for it.
 		s.a.log.Warn("connection to storage lost", "space", s.cfg.Name, "err", err)
 		if fails >= 3 {
 			s.setFailing("warning", "does not answer", err)
-			if fails >= 20 {
+			s.mu.Lock()
+			long := s.waitingLocked() > stallRoll
+			s.mu.Unlock()
+			if long {
 				s.failOver(ctx)
 			}
 		}
@@ -381,7 +444,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 func (s *space) setFailing(level, what string, err error) {
 	s.mu.Lock()
 	first := s.failing == ""
-	s.failing = what
+	s.failing, s.failedAt = what, time.Now()
 	s.mu.Unlock()
 	if first {
 		s.a.notify(Notice{Type: "storage.failed", Level: level, Message: fmt.Sprintf("space %s: %s: %v", s.cfg.Name, what, err),

@@ -27,6 +27,8 @@ type database struct {
 	ops   []dbOp
 	wake  chan struct{}
 	fresh bool // made now: there was none, or a damaged one
+
+	undone func() // called in the writer after a transaction was rolled back
 }
 
 // dbOp is a change. done, which may be nil, is called after the commit.
@@ -231,11 +233,19 @@ func (d *database) commit(batch []dbOp) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
 	for _, op := range batch {
-		if err := op.do(tx); err != nil {
-			return err
+		if err = op.do(tx); err != nil {
+			break
 		}
 	}
-	return tx.Commit()
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		tx.Rollback()
+		if d.undone != nil {
+			d.undone()
+		}
+	}
+	return err
 }

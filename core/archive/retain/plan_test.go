@@ -1,0 +1,103 @@
+package retain
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"media-server/core/media"
+)
+
+const now = media.Wall(1000 * int64(time.Hour))
+
+// hourly makes files of an hour, ending ages hours before now.
+func hourly(stream, space string, size int64, ages ...int) []File {
+	var out []File
+	for _, a := range ages {
+		to := now.Add(-time.Duration(a) * time.Hour)
+		out = append(out, File{ID: uint64(10000 - a), Stream: stream, Space: space, Size: size, Span: media.Span{From: to.Add(-time.Hour), To: to}})
+	}
+	return out
+}
+
+func ids(ds []Deletion) (out []string) {
+	for _, d := range ds {
+		out = append(out, fmt.Sprintf("%d %s", 10000-d.ID, d.Why))
+	}
+	return out
+}
+
+func TestPlan(t *testing.T) {
+	lock := func(fs []File, i int) []File { fs[i].Locked = true; return fs }
+	for _, c := range []struct {
+		name     string
+		streams  []Stream
+		pressure []Pressure
+		want     []string
+		short    int64
+		broken   []string
+	}{
+		{name: "no rule, nothing goes", streams: []Stream{{UID: "a", Oldest: hourly("a", "s", 1, 500, 3)}}},
+		{name: "age", streams: []Stream{{UID: "a", Duration: 24 * time.Hour, Oldest: hourly("a", "s", 1, 30, 24, 23)}}, want: []string{"30 dvr-duration", "24 dvr-duration"}},
+		{name: "the pool's days are shorter", streams: []Stream{{UID: "a", Duration: 48 * time.Hour, Days: 24 * time.Hour, Oldest: hourly("a", "s", 1, 30, 2)}}, want: []string{"30 days"}},
+		{name: "a file half too old stays", streams: []Stream{{UID: "a", Duration: 30*time.Minute + 24*time.Hour, Oldest: hourly("a", "s", 1, 24)}}},
+		{name: "locked", streams: []Stream{{UID: "a", Duration: time.Hour, Oldest: lock(hourly("a", "s", 1, 30, 29), 0)}}, want: []string{"29 dvr-duration"}},
+		{name: "capacity takes the oldest", streams: []Stream{{UID: "a", Capacity: 25, Bytes: 40, Oldest: hourly("a", "s", 10, 3, 4, 2, 1)}}, want: []string{"4 dvr-capacity", "3 dvr-capacity"}},
+		{name: "what age took counts for capacity", streams: []Stream{{UID: "a", Duration: 4 * time.Hour, Capacity: 30, Bytes: 40, Oldest: hourly("a", "s", 10, 4, 3, 2, 1)}}, want: []string{"4 dvr-duration"}},
+		{name: "pressure", pressure: []Pressure{{Space: "s", Want: 15, Oldest: append(hourly("a", "s", 10, 3, 1), hourly("b", "s", 10, 2)...)}}, want: []string{"3 overwrite-free", "2 overwrite-free"}},
+		{name: "pressure after age", streams: []Stream{{UID: "a", Duration: 3 * time.Hour, Oldest: hourly("a", "s", 10, 3)}},
+			pressure: []Pressure{{Space: "s", Want: 10, Oldest: hourly("a", "s", 10, 3, 2)}}, want: []string{"3 dvr-duration"}},
+		{name: "only locked ones left", pressure: []Pressure{{Space: "s", Want: 15, Oldest: lock(hourly("a", "s", 10, 3, 2), 0)}}, want: []string{"2 overwrite-free"}, short: 5},
+		{name: "promise broken", streams: []Stream{{UID: "a", Keep: 5 * time.Hour}}, pressure: []Pressure{{Space: "s", Want: 15, Oldest: hourly("a", "s", 10, 6, 3)}},
+			want: []string{"6 overwrite-free", "3 overwrite-free"}, broken: []string{"a"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := Plan(now, c.streams, c.pressure)
+			if got := ids(r.Delete); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("deletes %v, want %v", got, c.want)
+			}
+			if r.Short["s"] != c.short || !reflect.DeepEqual(r.Broken, c.broken) {
+				t.Errorf("short %v, broken %v", r.Short, r.Broken)
+			}
+		})
+	}
+}
+
+// TestPlanProperties holds for any input: nothing locked goes, nothing goes
+// twice, no file of a stream outlives a younger one that age or capacity took.
+func TestPlanProperties(t *testing.T) {
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var streams []Stream
+		var all []File
+		for i := range 1 + rng.IntN(4) {
+			s := Stream{UID: fmt.Sprint(i), Duration: time.Duration(rng.IntN(50)) * time.Hour, Capacity: int64(rng.IntN(300))}
+			for j := range rng.IntN(40) {
+				f := hourly(s.UID, "s", int64(1+rng.IntN(20)), j)[0]
+				f.ID = uint64(i*1000 + j)
+				f.Locked = rng.IntN(5) == 0
+				s.Oldest = append(s.Oldest, f)
+				s.Bytes += f.Size
+			}
+			all = append(all, s.Oldest...)
+			streams = append(streams, s)
+		}
+		r := Plan(now, streams, []Pressure{{Space: "s", Want: int64(rng.IntN(500)), Oldest: all}})
+		gone := map[uint64]bool{}
+		for _, d := range r.Delete {
+			if d.Locked || gone[d.ID] {
+				t.Fatalf("seed %d: %+v", seed, d)
+			}
+			gone[d.ID] = true
+		}
+		for _, d := range r.Delete {
+			for _, f := range all {
+				if f.Stream == d.Stream && f.Span.From < d.Span.From && !f.Locked && !gone[f.ID] {
+					t.Fatalf("seed %d: %d goes before the older %d", seed, d.ID, f.ID)
+				}
+			}
+		}
+	}
+}
