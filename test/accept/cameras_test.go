@@ -1,0 +1,160 @@
+package accept
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"media-server/test/accept/harness"
+	"media-server/test/camera"
+)
+
+// simTen is the preset of test/camera.Ten as simulated cameras, with the
+// clocks that the issue names.
+var simTen = []struct{ name, query, hls string }{
+	{"h264-aac", "", "va"},
+	{"hour-wrong", "clock-offset=1h", "va"},
+	{"drifting", "clock-drift=100", "va"},
+	{"no-reports", "sr=off", "va"},
+	{"h265-pcma", "codec=h265&audio=pcma", "v"},
+	{"mjpeg-opus", "codec=mjpeg&audio=opus", "a"},
+	{"audio-only", "codec=none", "a"},
+	{"one-fps", "fps=1&audio=none", "v"},
+	{"gop-30s", "gop=30s", "va"},
+	{"metadata", "audio=pcma&metadata=on", "v"},
+}
+
+// judge accounts for streams through the doors given and keeps a row for each
+// door.
+func judge(t *testing.T, s *harness.Server, name string, seed uint64, cams []harness.Camera, doors ...string) harness.Totals {
+	t.Helper()
+	var all harness.Totals
+	for _, door := range doors {
+		var sum harness.Totals
+		for _, c := range cams {
+			c.Door = door
+			r, err := s.TryAccount(c)
+			if err != nil {
+				t.Errorf("%s through %s: %v", c.UID, door, err)
+				continue
+			}
+			s.Judge(c.UID+" through "+door, r)
+			sum.Add(r)
+		}
+		harness.Row(t, name+", through "+door, seed, "%d streams: %v", len(cams), sum)
+		all = sum
+	}
+	return all
+}
+
+// footage waits until streams have some.
+func footage(s *harness.Server, uids ...string) {
+	for _, uid := range uids {
+		s.Until("footage of "+uid, func() bool { return len(s.Footage(uid).Ranges) > 0 })
+	}
+}
+
+func TestCamerasSim(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{})
+	var cams []harness.Camera
+	var uids []string
+	for _, c := range simTen {
+		sent := s.Sim(c.name, c.query, "dvr-chunk = 10s")
+		cams = append(cams, harness.Camera{UID: c.name, Sent: sent, HLS: c.hls})
+		uids = append(uids, c.name)
+	}
+	s.Start()
+	footage(s, uids...)
+	time.Sleep(harness.Pick(5*time.Minute, 20*time.Second)) // real cameras take real time
+	to := s.Close(uids...)
+	for i := range cams {
+		cams[i].Rules.To, cams[i].Rules.Tail = to, -1
+		if cams[i].UID == "gop-30s" {
+			cams[i].Rules.Head = 31 * time.Second
+		}
+	}
+	judge(t, s, "ten simulated cameras", 0, cams, doors...)
+}
+
+func TestCamerasGStreamer(t *testing.T) {
+	t.Parallel()
+	cameras := append(camera.Ten(),
+		camera.Camera{Name: "hour-wrong", ClockOffset: 3600}, camera.Camera{Name: "drifting", Drift: 100, Transport: "udp"},
+		camera.Camera{Name: "no-reports", NoReports: true})
+	s := harness.New(t, harness.Options{})
+	gst, err := camera.Start(context.Background(), filepath.Join(s.Dir, "cameras"), 0, cameras)
+	if errors.Is(err, camera.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if said, err := gst.Stop(); err != nil || strings.Contains(said, "Traceback") {
+			t.Errorf("cameras: %v: %s", err, said)
+		}
+	})
+	hls := map[string]string{"h265-pcma-tcp": "v", "h265-pcma-udp": "v", "mjpeg-opus-tcp": "a", "mjpeg-opus-udp": "a", "metadata": "v"}
+	var cams []harness.Camera
+	var uids []string
+	for _, c := range cameras {
+		transport := c.Transport
+		if transport == "" {
+			transport = "tcp"
+		}
+		s.Put(c.Name, "stream-url = "+gst.URL(c.Name), "stream-access = public", "dvr-chunk = 10s", "driver-transport = "+transport)
+		cams = append(cams, harness.Camera{UID: c.Name, Sent: gst.Ledger(c.Name), HLS: hls[c.Name]})
+		uids = append(uids, c.Name)
+	}
+	s.Start()
+	footage(s, uids...)
+	time.Sleep(harness.Pick(5*time.Minute, 15*time.Second))
+	drops := udpDrops(s.Plugin("rtsp"))
+	to := s.Close(uids...)
+	var tcp, udp []harness.Camera
+	for i, c := range cameras {
+		cams[i].Rules.To, cams[i].Rules.Tail = to, -1
+		if c.Name == "gop-30s" {
+			cams[i].Rules.Head = 31 * time.Second
+		}
+		if c.Transport == "udp" {
+			udp = append(udp, cams[i])
+		} else {
+			tcp = append(tcp, cams[i])
+		}
+	}
+	judge(t, s, "GStreamer cameras over TCP", 0, tcp, doors...)
+	if drops > 0 {
+		harness.Row(t, "GStreamer cameras over UDP", 0, "not judged: the kernel dropped %d datagrams before the driver", drops)
+		return
+	}
+	judge(t, s, "GStreamer cameras over UDP", 0, udp, doors...)
+}
+
+// udpDrops counts datagrams that the kernel dropped before a process read them.
+func udpDrops(pid int) (drops int) {
+	inodes := map[string]bool{}
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, f := range fds {
+		if l, err := os.Readlink(f); err == nil && strings.HasPrefix(l, "socket:[") {
+			inodes[strings.Trim(l, "socket:[]")] = true
+		}
+	}
+	for _, f := range []string{"udp", "udp6"} {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, f))
+		for line := range strings.SplitSeq(string(b), "\n") {
+			if w := strings.Fields(line); len(w) == 13 && inodes[w[9]] {
+				n := 0
+				_, _ = fmt.Sscan(w[12], &n)
+				drops += n
+			}
+		}
+	}
+	return drops
+}

@@ -1,0 +1,70 @@
+package harness
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Process is a plugin process of a server.
+type Process struct {
+	PID  int
+	Name string // of the plugin
+}
+
+// Processes finds the plugin processes of this server, detached or not, by
+// their environment, which names the run-dir. Zombies do not count.
+func (s *Server) Processes() []Process {
+	var out []Process
+	dirs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range dirs {
+		b, err := os.ReadFile(f)
+		if err != nil || len(b) == 0 {
+			continue
+		}
+		p, ours := Process{}, false
+		for kv := range bytes.SplitSeq(b, []byte{0}) {
+			k, v, _ := strings.Cut(string(kv), "=")
+			switch k {
+			case "MEDIA_SERVER_PLUGIN_NAME":
+				p.Name = v
+			case "PLUGIN_UNIX_SOCKET_DIR":
+				ours = strings.HasPrefix(v, s.Run+"/")
+			}
+		}
+		if p.PID, _ = strconv.Atoi(filepath.Base(filepath.Dir(f))); ours && p.PID > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Plugin is the process of a plugin; 0 = none.
+func (s *Server) Plugin(name string) int {
+	for _, p := range s.Processes() {
+		if p.Name == name {
+			return p.PID
+		}
+	}
+	return 0
+}
+
+// KillPlugin ends a plugin's process as a crash does; false = there was none.
+func (s *Server) KillPlugin(name string) bool {
+	pid := s.Plugin(name)
+	return pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil
+}
+
+// Pause stops a plugin's process until the returned function is called.
+func (s *Server) Pause(name string) (resume func()) {
+	s.T.Helper()
+	pid := s.Plugin(name)
+	if pid == 0 {
+		s.T.Fatalf("plugin %s does not run", name)
+	}
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	return func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+}
