@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -87,15 +88,18 @@ func (f *follower) last() media.Wall {
 	return media.Wall(last)
 }
 
+// Thousands have been run; a few hundred keep the test short under the race detector.
+var seeds = flag.Uint64("seeds", 400, "how many scenes TestAgainstTruth plays")
+
 // TestAgainstTruth: jitter, bursts of up to five seconds, drift, reordering,
 // wrong reports, the camera's clock an hour off and set in between, a restart
 // of the core at any unit, and a reconnect.
 func TestAgainstTruth(t *testing.T) {
-	seeds := uint64(1200)
+	n := *seeds
 	if testing.Short() {
-		seeds = 200
+		n = 100
 	}
-	for seed := range seeds {
+	for seed := range n {
 		s := newScene(seed)
 		f := newFollower(t, seed, Config{})
 		arrivals := s.run(epoch)

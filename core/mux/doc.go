@@ -13,7 +13,7 @@
 //	      └─▶ hls serves the same bytes; Init makes the matching init segment
 //
 //	ParsePartHeader, ParseFragment: stored bytes ─▶ header, samples, extents (recovery, rebuild)
-//	BuildMoov: sample tables ─▶ moov of a progressive MP4 over stored bytes
+//	AppendTrak, AppendMovieHead: what core/mp4 puts its sample tables into
 //
 // What does not belong here: the camera's clock (clock), files and their
 // indexes (archive), playlists (hls).

@@ -16,6 +16,9 @@ func (b *boxes) sampleEntry(t *media.Track) error {
 	}
 	switch t.Codec {
 	case media.H264:
+		if len(t.SPS) < 4 {
+			return fmt.Errorf("track %d: H.264 sequence parameter set of %d bytes is too short", t.ID, len(t.SPS))
+		}
 		at := b.visual("avc1", t)
 		b.avcC(t)
 		b.shut(at)

@@ -482,6 +482,24 @@ func TestBigUnits(t *testing.T) {
 	}
 }
 
+func TestInitRefusesBrokenParameters(t *testing.T) {
+	for _, tr := range []media.Track{
+		{ID: 1, Codec: media.H264, Timescale: 90000, SPS: []byte{0x67, 1}, PPS: []byte{0x68}},
+		{ID: 1, Codec: media.H265, Timescale: 90000, VPS: []byte{0x40}, SPS: []byte{0x42, 1}, PPS: []byte{0x44}},
+		{ID: 1, Codec: media.AAC, Timescale: 48000},
+		{ID: 0, Codec: media.PCMA, Timescale: 8000},
+		{ID: 1, Codec: media.PCMA},
+		{ID: 1, Codec: "vp9", Timescale: 90000},
+	} {
+		if _, err := Init([]media.Track{tr}); err == nil {
+			t.Errorf("%v: an init segment was made", tr)
+		}
+	}
+	if _, err := Init(nil); err == nil {
+		t.Error("an init segment without tracks was made")
+	}
+}
+
 func TestContinueWithoutParameters(t *testing.T) {
 	bare := videoTrack()
 	bare.SPS = nil
