@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +88,9 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.dateByCarried(req.UID, segs); err != nil {
+		return nil, err
+	}
 	es := entries(segs)
 	if req.Live {
 		es = window(es)
@@ -126,6 +130,62 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
 		peak, avg, strings.Join(codecs, ","), size, uri)
 	return b.Bytes(), nil
+}
+
+// dateByCarried moves the beginning of segments whose video HLS does not carry
+// to their first carried sample: a program date time is that of the first
+// media sample (RFC 8216 4.3.2.6), and a picture that nobody sees may come
+// well after the first sound.
+func (s *Server) dateByCarried(uid string, segs []archive.Segment) error {
+	var init archive.InitID
+	var carried map[int]uint32 // timescale by track; nil = the video is carried
+	for i := range segs {
+		seg := &segs[i]
+		if i == 0 || seg.Init != init {
+			init = seg.Init
+			tracks, err := s.src.Tracks(uid, init)
+			if err != nil {
+				return err
+			}
+			carried = withoutVideo(tracks)
+		}
+		if carried == nil {
+			continue
+		}
+		l, err := s.src.Layout(uid, seg.File)
+		if err != nil {
+			return err
+		}
+		for k := range l.Segments {
+			if l.Segments[k].Number != seg.Number {
+				continue
+			}
+			for _, f := range l.Fragments[l.Segments[k].First:l.Segments[k].Last] {
+				if scale, ok := carried[f.Track]; ok && len(f.Samples) > 0 {
+					seg.Span.From = l.Zero.Add(media.DurationOf(f.BaseTime+int64(f.Samples[0].CTO), scale))
+					break
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// withoutVideo gives the timescales of the carried tracks of a stream whose
+// video HLS does not carry, nil for all other streams.
+func withoutVideo(tracks []media.Track) map[int]uint32 {
+	in, _ := Carried(tracks)
+	has := func(ts []media.Track) bool {
+		return slices.ContainsFunc(ts, func(t media.Track) bool { return t.Kind() == media.Video })
+	}
+	if len(in) == 0 || !has(tracks) || has(in) {
+		return nil
+	}
+	m := map[int]uint32{}
+	for _, t := range in {
+		m[t.ID] = t.Timescale
+	}
+	return m
 }
 
 // bandwidth is the highest and the mean bit rate of segments, bits a second,

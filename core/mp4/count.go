@@ -70,6 +70,9 @@ func (p *plan) samples(f *fileCut, ti int) (iter.Seq[sampleAt], error) {
 				}
 				if n >= c.first {
 					tick := c.tick(at, out)
+					if c.scale != out.scale {
+						s.CTO = int32(c.tick(at+int64(s.CTO), out) - tick)
+					}
 					if have {
 						held.ticks = max(tick-heldAt, 1)
 						if !yield(held) {
@@ -157,47 +160,40 @@ func (p *plan) countFile(f *fileCut, ti int) error {
 	return nil
 }
 
-// bridge gives the last sample of each file the time up to the next file, and
-// makes the edit lists: a hole above an hour is cut out of the media and shown
-// as an empty edit.
+// bridge gives the last sample of each file the time up to the next file: the
+// picture stands still where nothing was recorded. An empty edit in the middle
+// of a movie would say it better, but ffmpeg 5.1 takes it for an edit that
+// begins at the first sample and repeats everything before it.
 func (p *plan) bridge() {
 	for ti, t := range p.tracks {
-		var prev *trackCut
-		var editFrom int64 // output tick at which the present edit began
-		shown := int64(0)  // movie time so far, output ticks
-		t.media = 0
-		p.end = max(p.end, p.start)
+		var first, prev *trackCut
 		for _, f := range p.files {
 			c := &f.tracks[ti]
 			if c.n() == 0 {
 				continue
 			}
-			switch {
-			case prev == nil:
-				p.openEdit(t, c, f, ti, &shown)
-				editFrom = c.base
-			default:
-				hole := c.base - prev.end
+			if prev == nil {
+				first = c
+				p.openEdit(t, c, f, ti)
+			} else {
 				prev.lastTicks = max(c.base-prev.lastStart, 1)
-				if media.Wall(media.DurationOf(hole, t.scale)) > longestBridge {
-					prev.lastTicks = max(prev.end-prev.lastStart, 1)
-					t.media += prev.lastStart + prev.lastTicks - editFrom
-					p.longHole(t, prev.lastStart+prev.lastTicks-editFrom, hole, t.media)
-					editFrom = c.base
-				}
 			}
 			prev = c
 		}
 		prev.lastTicks = max(prev.end-prev.lastStart, 1)
-		t.media += prev.lastStart + prev.lastTicks - editFrom
-		p.end = max(p.end, p.start.Add(media.DurationOf(prev.lastStart+prev.lastTicks, t.scale)))
-		p.closeEdits(t, prev.lastStart+prev.lastTicks-editFrom)
+		end := prev.lastStart + prev.lastTicks
+		t.media = end - first.base
+		p.end = max(p.end, p.start.Add(media.DurationOf(end, t.scale)))
+		if n := len(t.edits); n > 0 {
+			t.edits[n-1].Duration = uint64(media.Rescale(t.media, movieScale, int64(t.scale)))
+		}
 	}
 }
 
-// openEdit begins a track's edit list: what lies before its first sample is
-// empty, and the media begins with the composition offset of that sample.
-func (p *plan) openEdit(t *outTrack, c *trackCut, f *fileCut, ti int, shown *int64) {
+// openEdit makes a track's edit list: what lies before its first sample is
+// empty, and the media begins with the composition offset of that sample. A
+// track whose media time is the movie's time needs none.
+func (p *plan) openEdit(t *outTrack, c *trackCut, f *fileCut, ti int) {
 	cto := int64(0)
 	if seq, err := p.samples(f, ti); err == nil {
 		for s := range seq {
@@ -206,27 +202,11 @@ func (p *plan) openEdit(t *outTrack, c *trackCut, f *fileCut, ti int, shown *int
 		}
 	}
 	begin := c.base + cto // presentation of the first sample, from the movie's start
+	if begin == 0 && cto == 0 {
+		return
+	}
 	if begin > 0 {
 		t.edits = append(t.edits, mux.Edit{Duration: uint64(media.Rescale(begin, movieScale, int64(t.scale))), Media: -1})
 	}
 	t.edits = append(t.edits, mux.Edit{Media: max(cto, cto-begin)})
-}
-
-// longHole ends the present edit after length ticks and begins the next behind
-// an empty one. at is where in the media the next begins.
-func (p *plan) longHole(t *outTrack, length, hole, at int64) {
-	open := &t.edits[len(t.edits)-1]
-	open.Duration = uint64(media.Rescale(length, movieScale, int64(t.scale)))
-	cto := open.Media - max(0, at-length)
-	t.edits = append(t.edits,
-		mux.Edit{Duration: uint64(media.Rescale(hole, movieScale, int64(t.scale))), Media: -1},
-		mux.Edit{Media: at + max(cto, 0)})
-}
-
-func (p *plan) closeEdits(t *outTrack, length int64) {
-	open := &t.edits[len(t.edits)-1]
-	open.Duration = uint64(media.Rescale(length, movieScale, int64(t.scale)))
-	if len(t.edits) == 1 && open.Media == 0 {
-		t.edits = nil // the whole media from its beginning: nothing to say
-	}
 }

@@ -34,6 +34,19 @@ type trackCut struct {
 
 func (c *trackCut) n() int { return c.last - c.first }
 
+// chooseScale looks for holes that the tracks' own timescales cannot bridge.
+func (p *plan) chooseScale(segs []archive.Segment) error {
+	for i := 1; i < len(segs); i++ {
+		switch hole := segs[i].Span.From.Sub(segs[i-1].Span.To); {
+		case hole > maxHole:
+			return ErrHole
+		case hole > coarseHole:
+			p.scale = coarseScale
+		}
+	}
+	return nil
+}
+
 // lookBack is how far before the asked time a key frame is looked for.
 const lookBack = 90 * time.Second
 
@@ -46,6 +59,9 @@ func (p *plan) select_(span media.Span) error {
 	segs = segs[firstWanted(segs, span.From):]
 	if len(segs) == 0 {
 		return timeline.ErrNoFootage
+	}
+	if err := p.chooseScale(segs); err != nil {
+		return err
 	}
 	byFile := map[archive.FileID]bool{}
 	var files []archive.Segment
@@ -223,7 +239,11 @@ func (p *plan) outTrack(t media.Track, k int) int {
 			k--
 		}
 	}
-	p.tracks = append(p.tracks, &outTrack{id: len(p.tracks) + 1, kind: t.Kind(), scale: t.Timescale, keys: map[entryKey]int{}})
+	scale := t.Timescale
+	if p.scale != 0 {
+		scale = p.scale
+	}
+	p.tracks = append(p.tracks, &outTrack{id: len(p.tracks) + 1, kind: t.Kind(), scale: scale, keys: map[entryKey]int{}})
 	return len(p.tracks) - 1
 }
 

@@ -16,8 +16,8 @@
 //     request gives the same bytes, and Range requests fit together.
 //   - Playback begins at the key frame at or before the asked time; frames are
 //     taken up to the asked end by decode time.
-//   - A hole of at most an hour is bridged by the last sample before it (the
-//     picture stands still); a longer one is an empty edit. Wall-clock time of
-//     any sample = start + its presentation time.
+//   - A hole is bridged by the last sample before it: the picture stands still
+//     (see bridge for why it is not an empty edit). Wall-clock time of any
+//     sample = start + its presentation time.
 //   - Parameters that change give further sample entries of the same track.
 package mp4

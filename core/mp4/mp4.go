@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"time"
 
 	"media-server/core/archive"
 	"media-server/core/media"
@@ -16,8 +18,16 @@ import (
 // bytes.
 const formatVersion = 1
 
-// longestBridge is the longest hole over which the last sample is stretched.
-const longestBridge = media.Wall(3600e9)
+// A sample's duration is 32 bits of ticks. Holes above coarseHole are bridged
+// at coarseScale, which takes holes up to maxHole; a longer range is refused.
+const (
+	coarseHole  = 12 * time.Hour
+	coarseScale = 1000
+	maxHole     = 49 * 24 * time.Hour
+)
+
+// ErrHole: the range spans a hole too long for one file.
+var ErrHole = errors.New("the range spans a hole of more than 49 days; ask for what lies before and behind it apart")
 
 // movieScale is the timescale of mvhd and edit lists: the common 90 kHz.
 const movieScale = 90000
@@ -66,6 +76,7 @@ type plan struct {
 	tracks []*outTrack
 	start  media.Wall // presentation time zero of the movie
 	end    media.Wall
+	scale  uint32 // of all tracks; 0 = each its own
 }
 
 // outTrack is one track of the movie: the n-th of its kind in every file.
@@ -92,7 +103,7 @@ func (p *plan) build() (*Movie, error) {
 	var traks int64
 	next := 1
 	for _, t := range p.tracks {
-		h, err := mux.AppendTrak(nil, mux.TrackHead{ID: t.id, Entries: t.entries, Created: p.start, MovieDuration: duration,
+		h, err := mux.AppendTrak(nil, mux.TrackHead{ID: t.id, Entries: t.entries, Timescale: t.scale, Created: p.start, MovieDuration: duration,
 			MediaDuration: uint64(t.media), Edits: t.edits}, t.total.tables())
 		if err != nil {
 			return nil, err

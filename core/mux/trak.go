@@ -16,7 +16,8 @@ type Edit struct {
 // TrackHead describes a track of a progressive MP4 up to its sample tables.
 type TrackHead struct {
 	ID            int           // in the movie
-	Entries       []media.Track // one sample entry each; the first gives kind and timescale
+	Entries       []media.Track // one sample entry each; the first gives the kind
+	Timescale     uint32
 	Created       media.Wall
 	MovieDuration uint64 // ticks of the movie's timescale
 	MediaDuration uint64 // ticks of the track
@@ -29,7 +30,7 @@ type TrackHead struct {
 func AppendTrak(dst []byte, h TrackHead, tables int64) ([]byte, error) {
 	b := boxes(dst)
 	t := h.Entries[0]
-	t.ID = h.ID
+	t.ID, t.Timescale = h.ID, h.Timescale
 	for i := range h.Entries {
 		FillParameters(&h.Entries[i])
 		t.Width, t.Height = max(t.Width, h.Entries[i].Width), max(t.Height, h.Entries[i].Height)

@@ -70,3 +70,6 @@ func (l *lazyFile) Release() {
 		l.f = nil
 	}
 }
+
+// NewLazyOf makes the files of a response that pin opens.
+func NewLazyOf(pin func(id archive.FileID) (File, error)) *Lazy { return &Lazy{pin: pin} }
