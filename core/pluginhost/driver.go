@@ -55,7 +55,11 @@ func (c chosenDriver) Subscribe(sub stream.Subscription, sink stream.Sink) (stre
 	c.host.mu.Lock()
 	c.host.sessions[s] = struct{}{}
 	c.host.mu.Unlock()
-	c.host.route()
+	if c.host.assign() {
+		// Told by the host's own goroutine: whoever subscribes holds locks of
+		// its own that the sink's methods take too.
+		poke(c.host.untold)
+	}
 	return s, nil
 }
 
@@ -179,10 +183,31 @@ func (s *session) isClosed() bool {
 	return s.closed
 }
 
-// route gives sessions without a driver to the plugin that fits, and tells
-// those that find none.
+// assign gives sessions without a driver to the plugin that fits; some tells
+// whether there are any that found none.
+func (h *Host) assign() (some bool) { return len(h.lonely()) > 0 }
+
+// route assigns sessions and tells those that find no driver. Never called by
+// who subscribes.
 func (h *Host) route() {
+	for s, why := range h.lonely() {
+		s.mu.Lock()
+		news := !s.told
+		s.told = true
+		s.mu.Unlock()
+		if news {
+			s.deliver(func(k stream.Sink) {
+				k.Closed(stream.Closed{Cause: stream.CauseDriver, What: why.What, Hint: why.Hint, RetryIn: -1, At: media.WallOf(time.Now())})
+			})
+		}
+	}
+}
+
+// lonely assigns sessions and returns those without a driver, with the reason;
+// none before the folders were looked through.
+func (h *Host) lonely() map[*session]*fault.Problem {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	lonely := map[*session]*fault.Problem{}
 	for s := range h.sessions {
 		s.mu.Lock()
@@ -199,22 +224,10 @@ func (h *Host) route() {
 			lonely[s] = why
 		}
 	}
-	known := h.scanned
-	h.mu.Unlock()
-	if !known {
-		return // folders were not looked through yet
+	if !h.scanned {
+		return nil
 	}
-	for s, why := range lonely {
-		s.mu.Lock()
-		news := !s.told
-		s.told = true
-		s.mu.Unlock()
-		if news {
-			s.deliver(func(k stream.Sink) {
-				k.Closed(stream.Closed{Cause: stream.CauseDriver, What: why.What, Hint: why.Hint, RetryIn: -1, At: media.WallOf(time.Now())})
-			})
-		}
-	}
+	return lonely
 }
 
 // findDriver looks for the plugin; those that run or may run come before

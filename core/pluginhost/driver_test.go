@@ -286,6 +286,24 @@ func TestNoDriverIsTold(t *testing.T) {
 	eventually(t, "units of a driver that came later", func() bool { return sink.count() > 0 })
 }
 
+// A stream holds its lock while it subscribes; the sink's methods take it too.
+func TestNoDriverIsToldFromElsewhere(t *testing.T) {
+	r := newRig(t)
+	r.up()
+	eventually(t, "the folders to be looked through", func() bool { r.host.mu.Lock(); defer r.host.mu.Unlock(); return r.host.scanned })
+	sink, done := newTestSink(), make(chan struct{})
+	go func() {
+		defer close(done)
+		sink.with(func() { subscribe(t, r.host, "cam", sink) })
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Subscribe waits for the sink")
+	}
+	eventually(t, "the reason", func() bool { return sink.lastClosed().Cause == stream.CauseDriver })
+}
+
 func TestOpenedIsChecked(t *testing.T) {
 	good := func() *pb.Opened {
 		return &pb.Opened{Run: bytes.Repeat([]byte{1}, 16), Tracks: []*pb.Track{{Id: 1, Codec: "h264", Timescale: 90000}}}

@@ -34,12 +34,13 @@ type Host struct {
 	stopping bool
 
 	rescan chan struct{}
+	untold chan struct{} // a new session has found no driver
 	found  chan struct{} // closed at the end of the first scan
 }
 
 // New makes a host; nothing runs before Run.
 func New(o Options) *Host {
-	h := &Host{sups: map[string]*supervisor{}, sessions: map[*session]struct{}{}, rescan: make(chan struct{}, 1), found: make(chan struct{})}
+	h := &Host{sups: map[string]*supervisor{}, sessions: map[*session]struct{}{}, rescan: make(chan struct{}, 1), untold: make(chan struct{}, 1), found: make(chan struct{})}
 	o = o.withDefaults()
 	o.Plugins = maps.Clone(o.Plugins)
 	h.options.Store(&o)
@@ -94,6 +95,8 @@ func (h *Host) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		case <-h.rescan:
+		case <-h.untold:
+			h.route()
 		}
 	}
 }
