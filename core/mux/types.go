@@ -75,6 +75,11 @@ func (d Drop) String() string {
 type Event struct {
 	// Dropped tells why the unit was not stored.
 	Dropped Drop
+	// Kept: the unit came before the first key frame, but may have been taken
+	// after it; it is stored, or dropped, when that comes.
+	Kept bool
+	// Joined is how many kept units were stored with this one.
+	Joined int
 	// Started is set once, with the tracks of the file in which parts will
 	// come (complete parameters; tracks left out are missing).
 	Started []media.Track

@@ -39,6 +39,8 @@ type Writer struct {
 	adding   *track // the track of the unit that is being added, and its decode time
 	addingAt int64
 
+	early []earlyUnit
+
 	stats Stats
 	out   []*media.Part
 	clock func() []byte
@@ -117,7 +119,12 @@ func (w *Writer) Write(u media.AccessUnit, wall media.Wall, clockState func() []
 	}
 	if !w.started {
 		if !w.mayStart(t, key, wall) {
-			return nil, w.drop(DropWaiting), nil
+			if t.Kind() == media.Video {
+				return nil, w.drop(DropWaiting), nil
+			}
+			w.keepEarly(&u, wall)
+			ev.Kept = true
+			return nil, ev, nil
 		}
 		ev.Started = w.begin()
 	}
@@ -126,6 +133,7 @@ func (w *Writer) Write(u media.AccessUnit, wall media.Wall, clockState func() []
 	}
 	t.nextSeq = u.Seq + 1
 	w.add(t, &u, wall, key)
+	ev.Joined = w.addEarly(wall)
 	return w.out, ev, nil
 }
 

@@ -327,11 +327,61 @@ func TestWaitsForParametersInBand(t *testing.T) {
 			}
 			return
 		}
-		if ev.Dropped == Stored || len(parts) > 0 {
+		if ev.Dropped == Stored && !ev.Kept || len(parts) > 0 {
 			t.Fatalf("unit %d: %+v", i, ev)
 		}
 	}
 	t.Fatal("never started")
+}
+
+// Sound that was taken after the first key frame but came before it is stored;
+// sound taken before it is not.
+func TestSoundAheadOfTheFirstPicture(t *testing.T) {
+	c := steady(4, 50)
+	w, s := NewWriter(Config{}, startOf(videoTrack(), audioTrack())), &stored{t: t}
+	var late []media.AccessUnit // pictures come 120 ms after the sound of their time
+	var lateAt []media.Wall
+	push := func(until media.Wall) {
+		for len(late) > 0 && lateAt[0] <= until-media.Wall(120*time.Millisecond) {
+			parts, _, err := w.Write(late[0], lateAt[0], nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.take(parts)
+			late, lateAt = late[1:], lateAt[1:]
+		}
+	}
+	var first media.Wall
+	for i, u := range c.units {
+		switch u.Track {
+		case 1:
+			if u.Seq < 20 {
+				u.Key = false
+				u.Payload = nalUnits([]byte{1, 9, 9})
+			} else if first == 0 {
+				u.Key, first = true, c.walls[i]
+				u.Payload = nalUnits(testSPS, testPPS, []byte{0x65, 1, 2})
+			}
+			late, lateAt = append(late, u), append(lateAt, c.walls[i])
+		case 2:
+			push(c.walls[i])
+			parts, _, err := w.Write(u, c.walls[i], nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.take(parts)
+		}
+	}
+	s.take(w.Flush())
+	for _, f := range s.fragments() {
+		if f.Header.Track == 2 {
+			if f.Header.WallStart.Sub(first).Abs() > 20*time.Millisecond {
+				t.Fatalf("sound begins at %v, the first key frame is at %v", f.Header.WallStart.Time(), first.Time())
+			}
+			return
+		}
+	}
+	t.Fatal("no sound")
 }
 
 // A video track that never brings its parameters does not stop the sound, and
@@ -446,9 +496,10 @@ func TestOddInput(t *testing.T) {
 				parts, ev, _ = w.Write(u, wall, nil)
 				s.take(parts)
 			}
-			if ev.Dropped == Stored {
+			if ev.Dropped == Stored && !ev.Kept {
 				given++
 			}
+			given += ev.Joined
 		}
 		s.take(w.Flush())
 		n := 0

@@ -1,11 +1,9 @@
 package stream
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
-	"media-server/core/archive"
 	"media-server/core/clock"
 	"media-server/core/media"
 )
@@ -82,7 +80,7 @@ func (k *sink) Units(us []media.AccessUnit) bool {
 	}
 	for i := range us {
 		if err := s.take(&us[i]); err != nil {
-			if errors.Is(err, archive.ErrBehind) {
+			if noRoom(err) {
 				s.fallBehind()
 				return false
 			}
@@ -165,9 +163,20 @@ func (s *Stream) fallBehind() {
 // is recorded or nothing can be yet; else the recorder says so (durable).
 func (s *Stream) acknowledge() {
 	r := s.cur
-	if s.dep.Recorder == nil || r.writer != nil && !r.started {
+	if s.dep.Recorder == nil {
 		if s.session != nil {
 			s.session.Ack(r.position())
+		}
+		return
+	}
+	if r.writer != nil && !r.started {
+		// What is waiting for a key frame is of no use when that comes later
+		// than a second: the writer keeps no more (mux, early.go).
+		if now := media.WallOf(s.dep.Now()); now.Sub(r.waitedAt) > 2*time.Second {
+			if r.waitedAt != 0 && s.session != nil {
+				s.session.Ack(r.waited)
+			}
+			r.waited, r.waitedAt = r.position(), now
 		}
 		return
 	}

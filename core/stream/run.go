@@ -22,6 +22,9 @@ type run struct {
 	pending []media.AccessUnit
 	firstAt media.Wall
 
+	waited   media.RunPosition // what had been received at waitedAt, while no key frame came
+	waitedAt media.Wall
+
 	writer  *mux.Writer
 	started bool          // the writer's file has begun
 	inFile  []media.Track // what it carries
@@ -255,7 +258,7 @@ func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) er
 	if err := s.dep.Recorder.Begin(id, zero, tracks, why); err != nil {
 		return err
 	}
-	s.lost = archive.GapUnknown
+	s.lost = archive.GapNone
 	return nil
 }
 
@@ -273,6 +276,12 @@ func (s *Stream) deliver(parts []*media.Part) error {
 		}
 	}
 	return nil
+}
+
+// noRoom tells whether a part was refused for now: storage is behind, or no
+// space of the pool can be written to. The driver keeps what was refused.
+func noRoom(err error) bool {
+	return errors.Is(err, archive.ErrBehind) || errors.Is(err, archive.ErrNoSpace)
 }
 
 func releaseParts(parts []*media.Part) {
@@ -304,7 +313,7 @@ func (s *Stream) endRun(c Cause) bool {
 		return true
 	}
 	err := s.flush(r)
-	if errors.Is(err, archive.ErrBehind) {
+	if noRoom(err) {
 		s.fallBehind()
 		return false
 	}

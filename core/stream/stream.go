@@ -68,7 +68,7 @@ type Stream struct {
 	session Session
 	cur     *run
 	resume  *archive.Resume
-	lost    archive.GapCause // why there is nothing before the next run
+	lost    archive.GapCause // why there is nothing before the next run; none = as the recorder knows
 	behind  bool
 	status  Status
 	meter   meter
@@ -86,7 +86,7 @@ func New(spec Spec, dep Deps) *Stream {
 	if dep.Notify == nil {
 		dep.Notify = func(Notice) {}
 	}
-	s := &Stream{spec: spec, dep: dep, lost: archive.GapServerDown}
+	s := &Stream{spec: spec, dep: dep}
 	s.status = Status{State: StateConnecting, Since: media.WallOf(dep.Now()), Recording: dep.Recorder != nil}
 	if dep.Recorder == nil {
 		s.ring = newRing(spec.Capture.UID, spec.Capture.UID)
