@@ -1,0 +1,257 @@
+package release
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"media-server/test/accept/harness"
+)
+
+var makeRelease = flag.Int("make", 0, "make testdata/release-N with this server instead of testing")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "release")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = harness.Build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// answers is what the server said when the release was made.
+type answers struct {
+	Token   string // API token, role viewer, without end
+	Streams []streamAnswer
+}
+
+type streamAnswer struct {
+	UID    string
+	Ranges []harness.Span
+	Gaps   []harness.Span
+	Record string // SHA-256 of record.mp4 over everything
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	r, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(r, "testdata")
+}
+
+// TestReleases opens every release: with its catalogue, and without.
+func TestReleases(t *testing.T) {
+	if *makeRelease > 0 {
+		makeIt(t, filepath.Join(root(t), fmt.Sprintf("release-%d", *makeRelease)))
+		return
+	}
+	dirs, err := filepath.Glob(filepath.Join(root(t), "release-*"))
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("there is no release to open: %v", err)
+	}
+	for _, dir := range dirs {
+		for _, rebuilt := range []bool{false, true} {
+			name := filepath.Base(dir)
+			if rebuilt {
+				name += " without its catalogue"
+			}
+			t.Run(name, func(t *testing.T) { open(t, dir, rebuilt) })
+		}
+	}
+}
+
+func open(t *testing.T, dir string, rebuilt bool) {
+	var want answers
+	b, err := os.ReadFile(filepath.Join(dir, "answers.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(data, os.DirFS(filepath.Join(dir, "data"))); err != nil {
+		t.Fatal(err)
+	}
+	if rebuilt {
+		for _, f := range []string{"catalogue.db", "catalogue.db-wal", "catalogue.db-shm"} {
+			os.Remove(filepath.Join(data, f))
+		}
+	}
+	s := harness.New(t, harness.Options{Data: data})
+	for _, st := range want.Streams {
+		text, err := os.ReadFile(filepath.Join(dir, "streams.d", st.UID+".ini"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.PutText(st.UID, string(text))
+	}
+	s.Start()
+	for _, st := range want.Streams {
+		s.Until("the footage of "+st.UID, func() bool { return len(s.Footage(st.UID).Ranges) == len(st.Ranges) })
+		got := s.Footage(st.UID)
+		if fmt.Sprint(got.Ranges) != fmt.Sprint(st.Ranges) || fmt.Sprint(got.Gaps) != fmt.Sprint(st.Gaps) {
+			t.Errorf("%s: ranges %v, gaps %v\nwant %v, %v", st.UID, got.Ranges, got.Gaps, st.Ranges, st.Gaps)
+		}
+		if sum := record(t, s, st.UID, st.Ranges, want.Token); sum != st.Record {
+			t.Errorf("%s: record.mp4 has other bytes than when it was made", st.UID)
+		}
+	}
+	tokenWorks(t, s, want.Token)
+	for _, p := range s.Problems() {
+		t.Errorf("problem: %s", p)
+	}
+}
+
+// tokenWorks: an API token of that release still opens the API.
+func tokenWorks(t *testing.T, s *harness.Server, token string) {
+	t.Helper()
+	for tok, want := range map[string]int{token: 200, token + "x": 401} {
+		req, err := http.NewRequest("GET", s.HTTP+"/api/v1/streams", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+tok)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("the API answers %s, want %d", resp.Status, want)
+		}
+	}
+}
+
+// record is the hash of record.mp4 over all ranges, asked for with the token.
+func record(t *testing.T, s *harness.Server, uid string, ranges []harness.Span, token string) string {
+	t.Helper()
+	url := fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, ranges[0].From, ranges[len(ranges)-1].To)
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	h := sha256.New()
+	if n, err := io.Copy(h, resp.Body); err != nil || resp.StatusCode != 200 || n != resp.ContentLength {
+		t.Fatalf("record.mp4: %s, %d of %d bytes, %v", resp.Status, n, resp.ContentLength, err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// makeIt records a few seconds of two streams, with a gap, and keeps
+// everything the server wrote.
+func makeIt(t *testing.T, dir string) {
+	if _, err := os.Stat(dir); err == nil {
+		t.Fatalf("%s is there; a release is made once", dir)
+	}
+	s := harness.New(t, harness.Options{Linger: "1s"})
+	s.Start()
+	streams := map[string][]string{
+		"gate": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0"},
+		"yard": {"stream-url = sim://?codec=h265&audio=pcma&metadata=on&bitrate=300k", "stream-access = public", "dvr-duration = 0"},
+	}
+	for uid, lines := range streams {
+		s.Put(uid, lines...)
+	}
+	s.Active("gate", "yard")
+	length := func(uid string, n int, ms int64) bool {
+		r := s.Footage(uid).Ranges
+		return len(r) == n && r[n-1].To-r[n-1].From > ms
+	}
+	s.Until("four seconds", func() bool { return length("gate", 1, 4000) && length("yard", 1, 4000) })
+	s.Close("gate", "yard")
+	for uid, lines := range streams {
+		s.Put(uid, lines...)
+	}
+	s.Until("another run", func() bool { return length("gate", 2, 4000) && length("yard", 2, 4000) })
+	for uid, lines := range streams {
+		s.Put(uid, append(lines, "stream-enable = false")...)
+	}
+	s.Until("the end", func() bool { return s.Stream("gate").State == "off" && s.Stream("yard").State == "off" })
+	s.Until("sealed files", func() bool {
+		files := harness.Files(filepath.Join(s.Data, "media"))
+		for _, f := range files {
+			if strings.Contains(f, "/open/") {
+				return false
+			}
+		}
+		return len(files) == 4
+	})
+	var a answers
+	a.Token = token(t, s)
+	for _, uid := range []string{"gate", "yard"} {
+		f := s.Footage(uid)
+		a.Streams = append(a.Streams, streamAnswer{UID: uid, Ranges: f.Ranges, Gaps: f.Gaps, Record: record(t, s, uid, f.Ranges, a.Token)})
+	}
+	s.Stop()
+	b, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, s.Data, filepath.Join(dir, "data"))
+	keep(t, s.Streams, filepath.Join(dir, "streams.d"))
+	if err := os.WriteFile(filepath.Join(dir, "answers.json"), append(b, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func token(t *testing.T, s *harness.Server) string {
+	t.Helper()
+	return s.Verb("token", "api", "--role", "viewer", "--ttl", "0", "--name", "release")
+}
+
+// keep copies what a release keeps: not sockets, not locks, not shared memory.
+func keep(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if !d.Type().IsRegular() || strings.HasSuffix(rel, "-shm") || rel == "lock" || strings.HasPrefix(rel, "run/") || strings.HasPrefix(rel, "plugins/") {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil || strings.HasSuffix(rel, "-wal") && len(bytes.TrimSpace(b)) == 0 {
+			return err
+		}
+		dst := filepath.Join(to, rel)
+		if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(dst, b, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
