@@ -208,9 +208,7 @@ func (a *Archive) Close() {
 
 // releaseAll lets go of parts that storage never took.
 func (a *Archive) releaseAll() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, st := range a.streams {
+	for _, st := range a.allStreams() {
 		st.mu.Lock()
 		for _, e := range st.ahead {
 			e.part.Release()
@@ -218,6 +216,18 @@ func (a *Archive) releaseAll() {
 		st.ahead = nil
 		st.mu.Unlock()
 	}
+}
+
+// allStreams lists the streams in memory. st.mu comes before a.mu, so nobody
+// walks the map with a.mu held and locks its streams.
+func (a *Archive) allStreams() []*stream {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]*stream, 0, len(a.streams))
+	for _, st := range a.streams {
+		out = append(out, st)
+	}
+	return out
 }
 
 func (a *Archive) notify(n Notice) {

@@ -336,6 +336,36 @@ func TestRebuildGivesTheSame(t *testing.T) {
 	audit(t, h.a, cam, 0, 25*8)
 }
 
+func TestDeleteFootage(t *testing.T) {
+	dir, cam := newDir(t), newCamera("gate", 1)
+	data := t.TempDir()
+	h := open(t, options(data, 1, dir))
+	rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 3 * time.Second})
+	f := start(t, cam, rec, archive.GapNone)
+	f.feed(25 * 20)
+	f.flush()
+	if err := h.a.DeleteFootage(context.Background(), "gate"); err == nil {
+		t.Fatal("footage that is being recorded was deleted")
+	}
+	rec.Close()
+	if err := h.a.DeleteFootage(context.Background(), "gate"); err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := h.a.Bounds("gate"); ok {
+		t.Fatalf("%v is left", s)
+	}
+	h.close()
+	h = open(t, options(data, 2, dir))
+	rec, err := h.a.Recorder("gate", archive.Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := rec.NextSegment(); n < 9 {
+		t.Fatalf("segment numbers begin again at %d", n)
+	}
+	rec.Close()
+}
+
 // picture is everything the archive says of gate and yard, as text.
 func picture(t testing.TB, a *archive.Archive) string {
 	t.Helper()

@@ -14,12 +14,13 @@ import (
 
 // catVersion is the schema of catalogue.db. A catalogue is a cache: an older
 // one is made anew from the files rather than migrated.
-const catVersion = 1
+const catVersion = 2
 
 const catSchema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('incomplete', '1');   -- until a rebuild has been through all spaces
-CREATE TABLE streams (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, rules TEXT NOT NULL DEFAULT '', longest INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE streams (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, rules TEXT NOT NULL DEFAULT '', longest INTEGER NOT NULL DEFAULT 0,
+  last INTEGER NOT NULL DEFAULT -1, disc INTEGER NOT NULL DEFAULT 0);   -- numbers of the last segment, also when its file is gone
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, gen INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE inits (id INTEGER PRIMARY KEY, tracks BLOB NOT NULL);
 CREATE TABLE files (
@@ -181,6 +182,8 @@ type row struct {
 	Name  string
 	Segs  []byte
 	Rules string // when not "": of a stream that has none yet
+	Last  uint64 // number of the last segment, and its discontinuity counter
+	Disc  uint64
 }
 
 // put inserts or replaces a row, in the writer. A row of another file with the
@@ -208,6 +211,11 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs)
 	if err != nil {
 		return err
+	}
+	if r.Flags&rowOpen == 0 {
+		if _, err = tx.Exec("UPDATE streams SET last = ?, disc = max(disc, ?) WHERE id = ? AND last < ?", int64(r.Last), int64(r.Disc), stream, int64(r.Last)); err != nil {
+			return err
+		}
 	}
 	c.mu.Lock()
 	longer, unruled := length > c.longest[stream], r.Rules != "" && !c.ruled[stream]
@@ -370,6 +378,14 @@ func (c *catalogue) newest(uid string) (*row, error) {
 		return nil, sql.ErrNoRows
 	}
 	return scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.flags & 3 = 0 ORDER BY f.t0 DESC LIMIT 1", id))
+}
+
+// lastNumbers is what the last segment of a stream was called; ok is false
+// when it never had one.
+func (c *catalogue) lastNumbers(uid string) (last, disc uint64, ok bool) {
+	var l, d int64
+	err := c.reader().QueryRow("SELECT last, disc FROM streams WHERE uid = ?", uid).Scan(&l, &d)
+	return uint64(l), uint64(d), err == nil && l >= 0
 }
 
 // bounds is the first and the last time of the sealed files of a stream.

@@ -19,9 +19,12 @@ type chunk struct {
 	ent     *entry // the part it belongs to; nil for header-only and index chunks
 	queued  time.Time
 
+	// The space's lock guards these.
 	seq     uint64 // on the present Appender
 	sentAt  time.Time
 	written bool
+
+	synced bool // the file's lock guards it
 }
 
 func (c *chunk) end() int64 { return c.off + c.size }

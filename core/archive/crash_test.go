@@ -16,7 +16,7 @@ import (
 // A driver that holds what was not acknowledged as durable must always be able
 // to go on so that nothing is lost or doubled.
 func TestCrashes(t *testing.T) {
-	rounds := 6
+	rounds := 5
 	if testing.Short() {
 		rounds = 4
 	}
@@ -111,7 +111,7 @@ func kill(t *testing.T, dir *storagetest.Dir, rng *rand.Rand) string {
 // TestPowerCut loses any subset of the pages that were not synced. What was
 // acknowledged is there; what is there is right; what is missing shows as a gap.
 func TestPowerCut(t *testing.T) {
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 5
 	}

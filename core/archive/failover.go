@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"media-server/core/media"
 	"media-server/core/mux"
@@ -29,8 +30,9 @@ func (s *space) failOver(ctx context.Context) {
 }
 
 // abandon gives up one file of a space that works: what waits for it goes into
-// a new file, in the same space.
-func (s *space) abandon(name string) {
+// a new file, in the same space. It returns false when the file is not gone but
+// being sealed: its old name was found no more by a message sent again.
+func (s *space) abandon(name string) bool {
 	s.mu.Lock()
 	var f *file
 	for _, c := range s.q {
@@ -41,8 +43,19 @@ func (s *space) abandon(name string) {
 	}
 	s.mu.Unlock()
 	if f != nil {
+		f.mu.Lock()
+		whole := f.state == sealed || f.state == sealing && f.written == f.size
+		f.mu.Unlock()
+		if whole {
+			s.settled(f)
+			s.sealSoon(f) // it looks under both names
+			return false
+		}
 		s.moveFile(f, s)
-		return
+		return true
+	}
+	if !strings.HasSuffix(name, ledgerSuffix) {
+		return false
 	}
 	// A ledger: begin another one and write again what waits.
 	s.mu.Lock()
@@ -56,7 +69,8 @@ func (s *space) abandon(name string) {
 			s.bytes -= c.size // state.db has it
 		}
 	}
-	s.q = q
+	s.q, s.sent, s.wr = q, 0, 0
+	return true
 }
 
 // elsewhere is the next usable space of a stream's pool.
@@ -89,6 +103,10 @@ func (s *space) moveFile(f *file, to *space) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	f.mu.Lock()
+	if f.busy || f.state == sealed || f.state == abandoned {
+		f.mu.Unlock()
+		return // sealing decides; what fails then comes here again
+	}
 	cut := f.cutLocked()
 	wasCurrent := st.cur == f
 	f.state = abandoned

@@ -50,6 +50,7 @@ type file struct {
 	indexAt  int64 // offset of the index box; 0 = none yet
 	rowOpen  chan struct{}
 	tail     tailInfo
+	busy     bool      // being sealed at this moment
 	cut      bool      // what followed was written elsewhere: it does not go on
 	since    time.Time // when it was recovered, for the grace time; zero once its run goes on
 }

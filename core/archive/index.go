@@ -377,7 +377,11 @@ func parseSamples(c *cursor, x *Index, want bool) error {
 	}
 	known := 0
 	for i := range x.Tracks {
-		n := total[x.Tracks[i].ID]
+		n, ok := total[x.Tracks[i].ID]
+		if !ok {
+			return fmt.Errorf("track %d twice, or without a fragment", x.Tracks[i].ID)
+		}
+		delete(total, x.Tracks[i].ID)
 		known += n
 		if n > len(c.b) || known > sum {
 			return errShort

@@ -194,10 +194,7 @@ func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) 
 	for i := range segs {
 		r.Span.To = max(r.Span.To, segs[i].Span.To)
 	}
-	if hasHoles(segs) {
-		r.Flags |= rowHoles
-	}
-	r.Segs = appendSegTable(nil, r.Span.From, segs)
+	r.describe(segs)
 	return r, nil
 }
 
@@ -274,7 +271,7 @@ func (a *Archive) settleRows(ctx context.Context) {
 func (a *Archive) lastRow(uid string) (*row, error) {
 	r, err := a.cat.newest(uid)
 	if err == nil && !a.cat.incomplete.Load() {
-		return r, nil
+		return r, nil // complete: what lies in the spaces says nothing else
 	}
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err

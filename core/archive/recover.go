@@ -565,8 +565,17 @@ func (a *Archive) recallLast(st *stream) error {
 		return nil
 	}
 	r, err := a.lastRow(st.uid)
-	if err != nil || r == nil {
+	if err != nil {
 		return err
+	}
+	last, disc, counted := a.cat.lastNumbers(st.uid)
+	if r == nil { // nothing left of it, but its numbers go on
+		st.mu.Lock()
+		if counted && !st.last.known {
+			st.last.known, st.last.segment, st.last.discontinuity = true, last, disc
+		}
+		st.mu.Unlock()
+		return nil
 	}
 	x, err := a.indexOfRow(r)
 	if err != nil {

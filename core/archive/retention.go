@@ -43,14 +43,8 @@ func (a *Archive) retention(ctx context.Context) {
 
 // endGrace seals recovered files whose run did not go on.
 func (a *Archive) endGrace() {
-	a.mu.Lock()
-	streams := make([]*stream, 0, len(a.streams))
-	for _, st := range a.streams {
-		streams = append(streams, st)
-	}
-	a.mu.Unlock()
 	now := time.Now()
-	for _, st := range streams {
+	for _, st := range a.allStreams() {
 		st.mu.Lock()
 		if f := st.cur; f != nil && !st.begun {
 			f.mu.Lock()
@@ -320,6 +314,46 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID) (n int, bytes int
 		a.counters.deletedBytes.Add(sum)
 	}
 	return n, bytes, err
+}
+
+// DeleteFootage deletes all footage of a stream that is not being recorded, as
+// an operator asked. Nothing but this does so at once; rules take their time.
+func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
+	st := a.stream(uid)
+	st.mu.Lock()
+	if st.begun {
+		st.mu.Unlock()
+		return fmt.Errorf("stream %s is being recorded: stop it first", uid)
+	}
+	if st.cur != nil {
+		st.sealLocked(true)
+	}
+	st.last.resumable = false
+	st.mu.Unlock()
+	for len(a.inMemory(uid)) > 0 { // until they are sealed and listed
+		if !sleep(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	id, _, ok := a.cat.id(uid)
+	if !ok {
+		return nil
+	}
+	a.planMu.Lock()
+	defer a.planMu.Unlock()
+	for {
+		files, err := a.candidates("f.stream = ? AND f.flags & 3 = 0 ORDER BY f.t0", id)
+		if err != nil || len(files) == 0 {
+			return err
+		}
+		dels := make([]retain.Deletion, len(files))
+		for i, f := range files {
+			dels[i] = retain.Deletion{File: f, Why: "asked for"}
+		}
+		if err := a.carryOut(ctx, dels, true); err != nil {
+			return err
+		}
+	}
 }
 
 // usageOf is how many bytes a stream takes: summed once, then kept up to date.

@@ -59,11 +59,18 @@ func (s *space) sealLoop(ctx context.Context) {
 // holds nothing up for longer than a few seconds.
 func (s *space) seal(ctx context.Context, f *file) error {
 	f.mu.Lock()
-	state, final, size := f.state, f.final, f.size
-	f.mu.Unlock()
-	if state != sealing {
+	final, size := f.final, f.size
+	if f.state != sealing || f.busy {
+		f.mu.Unlock()
 		return nil
 	}
+	f.busy = true
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.busy = false
+		f.mu.Unlock()
+	}()
 	select {
 	case <-f.rowOpen:
 	case <-time.After(5 * time.Second):
@@ -83,9 +90,15 @@ func (s *space) seal(ctx context.Context, f *file) error {
 			return err
 		}
 	}
+	s.settled(f)
 	f.mu.Lock()
 	f.state = sealed
+	rest := append([]*chunk(nil), f.pending...)
 	f.mu.Unlock()
+	for _, c := range rest { // sealing made them durable
+		c.onSynced()
+	}
+	f.st.advance()
 	s.a.sealedRow(f)
 	s.a.notify(Notice{Type: "record.file", UID: f.header.UID, Level: "info", Message: "file " + final + " is complete",
 		Data: map[string]any{"file": f.id.String(), "space": s.cfg.Name, "size": size}})
@@ -111,10 +124,7 @@ func (f *file) row() *row {
 	defer f.mu.Unlock()
 	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Size: f.size,
 		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final}
-	if hasHoles(segs) {
-		r.Flags |= rowHoles
-	}
-	r.Segs = appendSegTable(nil, r.Span.From, segs)
+	r.describe(segs)
 	return r
 }
 

@@ -79,11 +79,19 @@ func rowsOf(l *Layout) []segRow {
 	return out
 }
 
+// describe puts the segments of a file into its row.
+func (r *row) describe(segs []segRow) {
+	if hasHoles(segs) {
+		r.Flags |= rowHoles
+	}
+	last := segs[len(segs)-1]
+	r.Last, r.Disc = last.Number, last.Discontinuity
+	r.Segs = appendSegTable(nil, r.Span.From, segs)
+}
+
 // holeTolerance is the longest time between two segments that does not count
 // as missing: the stretch of a frame or two at 25 a second.
-const holeTolerance = media100ms
-
-const media100ms = 100 * 1000 * 1000 // ns
+const holeTolerance = 100 * 1000 * 1000 // ns
 
 // hasHoles tells whether something is missing between the segments of a file.
 func hasHoles(segs []segRow) bool {

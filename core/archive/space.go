@@ -238,8 +238,12 @@ func (s *space) send(ctx context.Context, app Appender, broken chan error) error
 	for {
 		s.mu.Lock()
 		var c *chunk
+		again := false
 		if s.sent < len(s.q) {
 			c = s.q[s.sent]
+			// What was written once must not make a file anew: it may have
+			// got its final name meanwhile.
+			again = c.written
 			seq++
 			c.seq, c.sentAt = seq, time.Now()
 			s.sent++
@@ -256,7 +260,7 @@ func (s *space) send(ctx context.Context, app Appender, broken chan error) error
 			}
 			continue
 		}
-		err := app.Send(AppendData{Sequence: seq, Name: c.name(), Offset: c.off, ReserveTo: c.reserve, Create: c.create, Payload: c.data})
+		err := app.Send(AppendData{Sequence: seq, Name: c.name(), Offset: c.off, ReserveTo: c.reserve, Create: c.create && !again, Payload: c.data})
 		if err != nil {
 			return err
 		}
@@ -298,11 +302,37 @@ func (s *space) onWritten(seq uint64) {
 	}
 }
 
+// settled takes the chunks of a file out of the queue: all of it is written,
+// and sealing makes it durable.
+func (s *space) settled(f *file) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := make([]*chunk, 0, len(s.q))
+	sent, wr := s.sent, s.wr
+	for i, c := range s.q {
+		if c.f != f {
+			q = append(q, c)
+			continue
+		}
+		s.bytes -= c.size
+		if i < s.sent {
+			sent--
+		}
+		if i < s.wr {
+			wr--
+		}
+	}
+	s.q, s.sent, s.wr = q, sent, wr
+}
+
 func (c *chunk) onWritten(s *space) {
-	if c.f == nil || c.written {
+	s.mu.Lock()
+	known := c.written
+	c.written = true
+	s.mu.Unlock()
+	if c.f == nil || known {
 		return
 	}
-	c.written = true
 	c.f.mu.Lock()
 	c.f.written = max(c.f.written, c.end())
 	ready := c.f.state == sealing && c.f.written == c.f.size
@@ -358,6 +388,11 @@ func (c *chunk) onSynced() *stream {
 	}
 	f := c.f
 	f.mu.Lock()
+	if c.synced { // by a sync and by sealing
+		f.mu.Unlock()
+		return nil
+	}
+	c.synced = true
 	f.synced = max(f.synced, c.end())
 	for len(f.pending) > 0 && f.pending[0].end() <= f.synced {
 		f.pending[0] = nil
@@ -429,8 +464,9 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		}
 		return min(wait, time.Second)
 	case ae.Reason == FailNotFound || ae.Reason == FailBadOffset:
-		s.setFailing("error", "a growing file was removed or cut by somebody else", err)
-		s.abandon(ae.Name)
+		if s.abandon(ae.Name) {
+			s.setFailing("error", "a growing file was removed or cut by somebody else", err)
+		}
 		return 0
 	default:
 		s.setFailing("error", "cannot be written to", err)

@@ -103,6 +103,11 @@ func (d *database) connect(ctx context.Context, version int) error {
 	if have > version {
 		return fmt.Errorf("%s %w (schema %d, this one knows %d)", d.path, errNewSchema, have, version)
 	}
+	if have != 0 && have < version {
+		// A cache is made anew. Whoever brings version 2 of another database
+		// brings its migration with it, here.
+		return fmt.Errorf("%s has schema %d, this one needs %d", d.path, have, version)
+	}
 	d.fresh = have == 0
 	if d.fresh {
 		tx, err := w.BeginTx(ctx, nil)

@@ -48,7 +48,9 @@ type Options struct {
 	ResumeGrace    time.Duration // how long a recovered file waits for its run to go on; 0 = 60 s
 	LayoutCache    int64         // bytes of sample tables kept; 0 = 32 MiB
 
-	Notify func(Notice) // must not block; may be nil
+	// Notify may be nil. It is called with locks held: it must not block, and
+	// not call the archive.
+	Notify func(Notice)
 	Log    *slog.Logger // nil = slog.Default()
 }
 
