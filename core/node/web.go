@@ -73,7 +73,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	})
 	w.main.Use(a, play, panel)
 	if c.Admin.Enable {
-		adm := &web.Admin{Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
+		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
 		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
 		w.admin.Use(adm)
 	}

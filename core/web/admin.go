@@ -6,14 +6,17 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/pprofhandler"
 )
 
 // Admin answers on the admin port: /healthz and /readyz to anybody, /metrics
-// to the addresses allowed.
+// to the addresses allowed, /debug/pprof/ to administrators (a profile shows
+// what passes through memory).
 type Admin struct {
-	Allow   []netip.Prefix
-	Metrics func(w io.Writer)
-	Ready   func() []string // what is not ready; empty = ready. Never about a camera
+	Administrator func(ctx *fasthttp.RequestCtx) bool // by API token
+	Allow         []netip.Prefix
+	Metrics       func(w io.Writer)
+	Ready         func() []string // what is not ready; empty = ready. Never about a camera
 }
 
 // Handle implements Room; it answers every path.
@@ -48,8 +51,20 @@ func (a *Admin) answer(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 		a.Metrics(ctx)
 	default:
-		Fail(ctx, E(404, "no_such_page", "the admin port has /healthz, /readyz and /metrics", ""))
+		if strings.HasPrefix(string(ctx.Path()), "/debug/pprof/") {
+			a.profile(ctx)
+			return
+		}
+		Fail(ctx, E(404, "no_such_page", "the admin port has /healthz, /readyz, /metrics and /debug/pprof/", ""))
 	}
+}
+
+func (a *Admin) profile(ctx *fasthttp.RequestCtx) {
+	if a.Administrator == nil || !a.Administrator(ctx) {
+		Fail(ctx, E(401, "login", "profiles need an administrator's API token", "make one with: media-server token api; send it as Authorization: Bearer"))
+		return
+	}
+	pprofhandler.PprofHandler(ctx)
 }
 
 // allowed: a request that came through a proxy is never let in by address.

@@ -65,6 +65,13 @@ func (d *Door) Identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
 	return api.Identity{}, nil
 }
 
+// Administrator tells whether an API token of an administrator came with the
+// request.
+func (d *Door) Administrator(ctx *fasthttp.RequestCtx) bool {
+	who, e := d.Identify(ctx)
+	return e == nil && who.Role == api.Administrator && !who.MustChange
+}
+
 func identity(id access.Identity) api.Identity {
 	return api.Identity{Name: id.Name, Role: api.Role(id.Role), MustChange: id.MustChange}
 }
