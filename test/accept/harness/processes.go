@@ -68,3 +68,25 @@ func (s *Server) Pause(name string) (resume func()) {
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	return func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 }
+
+// Serving waits until every plugin found serves and every space takes data.
+func (s *Server) Serving() {
+	s.T.Helper()
+	s.Until("all plugins and spaces", func() bool {
+		var v struct{ Plugins, Spaces []struct{ State string } }
+		if _, err := s.Call("GET", "server", &v); err != nil || len(v.Plugins) == 0 || len(v.Spaces) == 0 {
+			return false
+		}
+		for _, p := range v.Plugins {
+			if p.State != "serving" {
+				return false
+			}
+		}
+		for _, p := range v.Spaces {
+			if p.State != "ok" {
+				return false
+			}
+		}
+		return true
+	})
+}

@@ -23,6 +23,7 @@ type Options struct {
 	Data    string   // data-dir; "" = in the test's folder
 	Ini     string   // further sections of media-server.ini
 	Linger  string   // [plugins] linger; "" = 20s
+	Restart string   // [plugins] restart-max; "" = 30s
 	Plugins []string // folders of plugins beside those built
 }
 
@@ -59,11 +60,14 @@ func New(t testing.TB, o Options) *Server {
 	if o.Linger == "" {
 		o.Linger = "20s"
 	}
+	if o.Restart == "" {
+		o.Restart = "30s"
+	}
 	http, admin := freePort(t), freePort(t)
 	s.HTTP, s.Admin = "http://"+http, "http://"+admin
 	text := fmt.Sprintf("[server]\nname = accept\ndata-dir = %s\nstreams-dir = %s\nplugins-dir = %s\nrun-dir = %s\n"+
-		"[http]\nlisten = %s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\n%s\n",
-		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, admin, o.Linger, o.Ini)
+		"[http]\nlisten = %s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\n%s\n",
+		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, admin, o.Linger, o.Restart, o.Ini)
 	if err := errors.Join(os.MkdirAll(s.Streams, 0o755), os.WriteFile(s.Conf, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
@@ -198,9 +202,20 @@ func (s *Server) cleanup() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	for _, f := range []string{s.Run} {
-		if err := os.RemoveAll(f); err != nil {
-			s.T.Error(err)
-		}
+	if keep := os.Getenv("MEDIA_SERVER_ACCEPT_KEEP"); keep != "" && s.T.Failed() {
+		to := filepath.Join(keep, strings.ReplaceAll(s.T.Name(), "/", "-"))
+		s.T.Logf("kept in %s: %v", to, errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(s.Dir))))
 	}
+	if err := os.RemoveAll(s.Run); err != nil {
+		s.T.Error(err)
+	}
+}
+
+// AddPlugins adds a folder of plugins before the start.
+func (s *Server) AddPlugins(dir string) error {
+	b, err := os.ReadFile(s.Conf)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.Conf, []byte(strings.Replace(string(b), "plugins-dir = ", "plugins-dir = "+dir+", ", 1)), 0o644)
 }

@@ -1,0 +1,249 @@
+package accept
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"media-server/test/accept/harness"
+	"media-server/test/ledger"
+)
+
+// kills is a server under attack.
+type kills struct {
+	*harness.Server
+	rng   *rand.Rand
+	watch *harness.Watch
+	uids  []string
+	cams  []harness.Camera
+	hit   map[string]int // "core: seal" → times
+	slow  []time.Duration
+}
+
+const retained = 20 * time.Second // what the first stream keeps
+
+// underAttack starts a server with n simulated cameras whose files are short,
+// one of them with a short memory so that retention deletes all the time.
+func underAttack(t *testing.T, rng *rand.Rand, n int, more func(*harness.Server) []harness.Camera) *kills {
+	t.Helper()
+	k := &kills{Server: harness.New(t, harness.Options{Linger: "60s", Restart: "1s", Ini: "[log]\nlevel = warn"}), rng: rng, hit: map[string]int{}}
+	for i := range n {
+		uid := fmt.Sprintf("cam-%02d", i)
+		lines := []string{fmt.Sprintf("dvr-chunk = %ds", 2+i%4)}
+		if i == 0 {
+			lines = append(lines, fmt.Sprintf("dvr-duration = %v", retained))
+		}
+		query := []string{"", "codec=h265", "codec=none", "fps=1&audio=none", "gop=30s", "audio=pcma&metadata=on"}[i%6]
+		k.cams = append(k.cams, harness.Camera{UID: uid, Sent: k.Sim(uid, query, lines...)})
+	}
+	if more != nil {
+		k.cams = append(k.cams, more(k.Server)...)
+	}
+	for _, c := range k.cams {
+		k.uids = append(k.uids, c.UID)
+	}
+	k.Start()
+	k.Active(k.uids...)
+	footage(k.Server, k.uids...)
+	k.watch = k.Watch(filepath.Join(k.Data, "media"))
+	t.Cleanup(k.watch.Close)
+	return k
+}
+
+// recover waits until every stream records again, and notes how long it took.
+func (k *kills) recover(since time.Time) {
+	k.T.Helper()
+	k.Ready()
+	k.Serving()
+	k.Active(k.uids...)
+	k.Past(since.UnixMilli(), k.uids...)
+	k.slow = append(k.slow, time.Since(since))
+}
+
+// victims ends a process at a moment; the core is started again by the caller.
+func (k *kills) kill(victim string, m harness.Moment) (hit bool) {
+	switch m {
+	case harness.AnyMoment:
+		time.Sleep(time.Duration(k.rng.IntN(1000)) * time.Millisecond)
+		hit = true
+	case harness.Reload:
+		answered := make(chan struct{})
+		k.Put("cam-01x", "stream-url = sim://", "stream-enable = false", fmt.Sprintf("stream-name = %d", k.rng.Int()))
+		go func() { _, _ = k.Call("POST", "reload", nil); close(answered) }()
+		time.Sleep(time.Duration(k.rng.IntN(1500)) * time.Microsecond)
+		select {
+		case <-answered:
+		default:
+			hit = true
+		}
+	default:
+		hit = k.watch.Await(m, 75*time.Second) // retention looks once a minute
+		if m != harness.Sync {
+			time.Sleep(time.Duration(k.rng.IntN(800)) * time.Microsecond)
+		}
+	}
+	if victim == "core" {
+		k.Kill()
+	} else {
+		hit = k.KillPlugin(victim) && hit
+	}
+	if hit {
+		k.hit[victim+": "+string(m)]++
+	}
+	return hit
+}
+
+// killCoreAtStart launches a core and kills it at a moment of its start.
+func (k *kills) killCoreAtStart(m harness.Moment) {
+	k.Launch()
+	hit := true
+	if m == harness.Reattach {
+		hit = k.watch.Await(m, 75*time.Second) // retention looks once a minute
+	} else {
+		time.Sleep(time.Duration(k.rng.IntN(80)) * time.Millisecond)
+	}
+	if status, _ := k.Get(k.Admin + "/readyz"); m == harness.StartUp && status == 200 {
+		hit = false
+	}
+	k.Kill()
+	if hit {
+		k.hit["core: "+string(m)]++
+	}
+}
+
+func (k *kills) account(t *testing.T, seed uint64, name string, gaps map[string][]ledger.Gap, slack time.Duration) harness.Totals {
+	t.Helper()
+	to := k.Close(k.uids...)
+	for i := range k.cams {
+		r := &k.cams[i].Rules
+		r.To, r.Tail, r.Gaps, r.GapSlack = to, -1, gaps, slack
+		if i == 0 { // the rest has been deleted by rule
+			if f := k.Footage(k.cams[0].UID); len(f.Ranges) > 0 {
+				r.From = f.Ranges[0].From*1e6 + int64(time.Second)
+			}
+		}
+	}
+	return judge(t, k.Server, name, seed, k.cams, "mp4")
+}
+
+func (k *kills) moments() string {
+	var out []string
+	for _, m := range slices.Sorted(maps.Keys(k.hit)) {
+		out = append(out, fmt.Sprintf("%s %d", m, k.hit[m]))
+	}
+	slices.Sort(k.slow)
+	if n := len(k.slow); n > 0 {
+		out = append(out, fmt.Sprintf("all streams record again after %v (median), %v (worst)", k.slow[n/2].Round(10*time.Millisecond), k.slow[n-1].Round(10*time.Millisecond)))
+	}
+	return strings.Join(out, ", ")
+}
+
+// fileMoments are those that hit core and storage alike. Retention looks once a
+// minute, too seldom for the shortened run.
+func fileMoments() []harness.Moment {
+	m := []harness.Moment{harness.PartWrite, harness.RollOver, harness.Sync, harness.Seal, harness.AnyMoment}
+	if harness.Full() {
+		m = append(m, harness.Retention)
+	}
+	return m
+}
+
+// TestKillsOfCoreAndStorage: not one frame may be missing, and no gap reported.
+func TestKillsOfCoreAndStorage(t *testing.T) {
+	t.Parallel()
+	seed, rng := harness.Seed(t)
+	k := underAttack(t, rng, harness.Pick(50, 8), pythonCamera)
+	moments := fileMoments()
+	coreMoments := append([]harness.Moment{harness.Reload}, moments...)
+	for i := range harness.Pick(60, len(moments)) {
+		since := time.Now()
+		k.kill("local", moments[i%len(moments)])
+		k.recover(since)
+	}
+	for i := range harness.Pick(60, len(coreMoments)) {
+		since := time.Now()
+		k.kill("core", coreMoments[i%len(coreMoments)])
+		k.Launch()
+		k.recover(since)
+	}
+	for i := range harness.Pick(60, 6) { // core twice within 200 ms, and at its start
+		since := time.Now()
+		k.kill("core", harness.AnyMoment)
+		k.killCoreAtStart([]harness.Moment{harness.StartUp, harness.Reattach}[i%2])
+		k.Launch()
+		k.recover(since)
+	}
+	for _, m := range moments {
+		for _, v := range []string{"core", "local"} {
+			if k.hit[v+": "+string(m)] == 0 {
+				t.Errorf("no kill of %s has hit %s", v, m)
+			}
+		}
+	}
+	for _, m := range []harness.Moment{harness.Reload, harness.StartUp, harness.Reattach} {
+		if m == harness.Reload && !harness.Full() {
+			continue // over in about a millisecond: one try may miss it
+		}
+		if k.hit["core: "+string(m)] == 0 {
+			t.Errorf("no kill of core has hit %s", m)
+		}
+	}
+	k.account(t, seed, "kills of core and storage", map[string][]ledger.Gap{}, 0)
+	harness.Row(t, "kills of core and storage, moments hit", seed, "%s", k.moments())
+}
+
+// TestKillsOfDriver: only the time to reconnect and the next key frame.
+func TestKillsOfDriver(t *testing.T) {
+	t.Parallel()
+	seed, rng := harness.Seed(t)
+	k := underAttack(t, rng, harness.Pick(50, 8), nil)
+	for range harness.Pick(60, 5) {
+		since := time.Now()
+		k.kill("sim", harness.AnyMoment)
+		k.recover(since)
+	}
+	// A gap is a stream's, and its tracks end and begin at instants of their own:
+	// pictures come later than they were taken where they are reordered.
+	k.account(t, seed, "kills of the driver", nil, 250*time.Millisecond)
+	var gaps []time.Duration
+	for _, uid := range k.uids {
+		for _, g := range k.Footage(uid).Gaps {
+			gaps = append(gaps, time.Duration(g.To-g.From)*time.Millisecond)
+			if g.Why != "driver" {
+				t.Errorf("%s: a gap because of %q, not driver", uid, g.Why)
+			}
+		}
+	}
+	slices.Sort(gaps)
+	if n := len(gaps); n > 0 {
+		harness.Row(t, "gaps after kills of the driver", seed, "%s; %d gaps, median %v, longest %v", k.moments(), n, gaps[n/2], gaps[n-1])
+	}
+}
+
+// pythonCamera adds the driver written in Python, where it can run.
+func pythonCamera(s *harness.Server) []harness.Camera {
+	if err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run(); err != nil {
+		s.T.Log("without the Python driver: it needs the Debian packages python3-grpcio and python3-protobuf")
+		return nil
+	}
+	root, err := harness.Root()
+	if err == nil {
+		err = os.CopyFS(filepath.Join(s.Dir, "plugins", "python-clock"), os.DirFS(filepath.Join(root, "plugins/examples/python-clock")))
+	}
+	if err == nil {
+		err = s.AddPlugins(filepath.Join(s.Dir, "plugins"))
+	}
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	sent := filepath.Join(s.Dir, "python.csv")
+	s.Put("python", "stream-url = clock://python", "stream-access = public", "dvr-chunk = 3s", "driver-ledger = "+sent)
+	return []harness.Camera{{UID: "python", Sent: sent}}
+}
