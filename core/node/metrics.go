@@ -6,13 +6,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	"media-server/core/stream"
 )
 
 // writeMetrics writes all metrics in the Prometheus text format. They are read
-// from the rooms at the moment of the scrape: no room keeps a registry.
+// from the rooms at the moment of the scrape: no room keeps a registry, and so
+// no library for one is needed (the one tried printed a line at each start of
+// every verb).
 func (n *Node) writeMetrics(w io.Writer) {
 	m := metricWriter{w: w, node: n.current.Load().Server.Label()}
 	for _, r := range n.streams.list() {
@@ -28,7 +28,7 @@ func (n *Node) writeMetrics(w io.Writer) {
 	m.counter("mediaserver_events_dropped_total", float64(n.journal.Dropped()))
 	n.timings.write(&m)
 	m.gauge("mediaserver_epoch", float64(n.home.epoch))
-	metrics.WriteProcessMetrics(w)
+	processMetrics(&m)
 }
 
 func (n *Node) streamMetrics(m *metricWriter, r *running) {
@@ -115,10 +115,14 @@ func (m *metricWriter) name(name string, labels []string) string {
 	return b.String()
 }
 
+func (m *metricWriter) sample(name string, v float64, labels []string) {
+	fmt.Fprintf(m.w, "%s %s\n", m.name(name, labels), strconv.FormatFloat(v, 'g', -1, 64))
+}
+
 func (m *metricWriter) gauge(name string, v float64, labels ...string) {
-	metrics.WriteGaugeFloat64(m.w, m.name(name, labels), v)
+	m.sample(name, v, labels)
 }
 
 func (m *metricWriter) counter(name string, v float64, labels ...string) {
-	metrics.WriteCounterFloat64(m.w, m.name(name, labels), v)
+	m.sample(name, v, labels)
 }
