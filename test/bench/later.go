@@ -2,5 +2,4 @@ package main
 
 import "context"
 
-func profile(ctx context.Context, b *bench, p *Page) error { return nil }
-func read(ctx context.Context, b *bench, p *Page) error    { return nil }
+func read(ctx context.Context, b *bench, p *Page) error { return nil }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -100,7 +98,7 @@ func (b *bench) mostTry(ctx context.Context, t *Table, n int) (good bool, err er
 		return false, err
 	}
 	if verdict == "" {
-		verdict, err = s.account(ctx, load, dir, sent, n, every)
+		verdict, err = s.account(ctx, load, sent, n, every)
 		if err != nil {
 			return false, err
 		}
@@ -148,7 +146,7 @@ func (s *server) judge(n int, dropped int64) (string, error) {
 }
 
 // account asks the ledger about the cameras that keep one.
-func (s *server) account(ctx context.Context, load *child, dir, sent string, n, every int) (string, error) {
+func (s *server) account(ctx context.Context, load *child, sent string, n, every int) (string, error) {
 	to := time.Now()
 	if err := sleep(ctx, 3*time.Second); err != nil { // until that is stored
 		return "", err
@@ -178,8 +176,7 @@ func (s *server) account(ctx context.Context, load *child, dir, sent string, n, 
 		if err != nil {
 			return "", err
 		}
-		src := ledger.Source{Temp: dir, Client: http.DefaultClient,
-			URL: fmt.Sprintf("http://%s/dvr/%s/record.mp4?from=%d&to=%d", s.http, name, to.Add(-10*time.Minute).UnixMilli(), to.Add(time.Minute).UnixMilli())}
+		src := ledger.Source{URL: fmt.Sprintf("http://%s/dvr/%s/record.mp4?from=%d&to=%d", s.http, name, to.Add(-10*time.Minute).UnixMilli(), to.Add(time.Minute).UnixMilli())}
 		m, err := ledger.Read(ctx, src)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
@@ -191,18 +188,4 @@ func (s *server) account(ctx context.Context, load *child, dir, sent string, n, 
 		}
 	}
 	return "", nil
-}
-
-// fetch reads a URL and throws the answer away.
-func fetch(url string) (int64, error) {
-	resp, err := http.Get(url)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	n, err := io.Copy(io.Discard, resp.Body)
-	if err == nil && resp.StatusCode != 200 {
-		err = fmt.Errorf("%s: %s", url, resp.Status)
-	}
-	return n, err
 }

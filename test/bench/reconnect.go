@@ -33,13 +33,15 @@ func reconnect(ctx context.Context, b *bench, p *Page) error {
 		}
 		all, key, missed = append(all, a...), append(key, k...), missed+m
 	}
-	for name, v := range map[string][]float64{"of the camera's return": all, "of the first key frame it then had": key} {
-		t.Add("s after "+name, "median", median(v))
-		t.Add("s after "+name, "p95", percentile(v, 0.95))
-		t.Add("s after "+name, "worst", percentile(v, 1))
+	for _, x := range []struct {
+		name string
+		v    []float64
+	}{{"begins, s after the camera's return", all}, {"begins, s after the first key frame sent", key}} {
+		t.Add(x.name, "median", median(x.v))
+		t.Add(x.name, "p95", percentile(x.v, 0.95))
+		t.Add(x.name, "worst", percentile(x.v, 1))
 	}
-	t.Add("outages", "median", float64(len(all)))
-	t.Add("outages that missed a key frame the camera had", "median", float64(missed))
+	p.Note("Of %d outages %d missed a key frame that the camera had after its return.", len(all), missed)
 	p.Note("%d cameras with a GOP of 2 s at phases spread evenly, away for 3 s (process killed: connections reset, then refused). "+
 		"A camera whose key frame falls between its return and the next try of the driver is recorded from the key frame after: a GOP later.", n)
 	return nil

@@ -25,12 +25,12 @@ func Name(i int) string { return fmt.Sprintf("cam-%05d", i) }
 
 // Picture is the time of picture n of camera i: phases are spread evenly.
 func (s *Server) picture(i int, n int64) int64 {
-	phase := int64(i) * 7919 % 2000 // ms within a GOP: key frames of cameras do not coincide
+	phase := int64(i) * 1237 % 2000 // ms within a GOP: key frames of cameras do not coincide
 	return s.start + phase*int64(time.Millisecond) + n*int64(time.Second)/Rate
 }
 
 func (s *Server) frame(i int, n int64) int64 {
-	phase := int64(i)*104729%1000 + 3
+	phase := int64(i)*617%1000 + 3
 	return s.start + phase*int64(time.Millisecond) + n*AUSamples*int64(time.Second)/SampleRate
 }
 
