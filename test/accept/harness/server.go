@@ -24,6 +24,7 @@ type Options struct {
 	Ini     string   // further sections of media-server.ini
 	Linger  string   // [plugins] linger; "" = 20s
 	Restart string   // [plugins] restart-max; "" = 30s
+	Buffer  string   // [plugins] buffer; "" = 20s
 	Plugins []string // folders of plugins beside those built
 }
 
@@ -63,11 +64,14 @@ func New(t testing.TB, o Options) *Server {
 	if o.Restart == "" {
 		o.Restart = "30s"
 	}
+	if o.Buffer == "" {
+		o.Buffer = "20s"
+	}
 	http, admin := freePort(t), freePort(t)
 	s.HTTP, s.Admin = "http://"+http, "http://"+admin
 	text := fmt.Sprintf("[server]\nname = accept\ndata-dir = %s\nstreams-dir = %s\nplugins-dir = %s\nrun-dir = %s\n"+
-		"[http]\nlisten = %s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\n%s\n",
-		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, admin, o.Linger, o.Restart, o.Ini)
+		"[http]\nlisten = %s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\nbuffer = %s\n%s\n",
+		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, admin, o.Linger, o.Restart, o.Buffer, o.Ini)
 	if err := errors.Join(os.MkdirAll(s.Streams, 0o755), os.WriteFile(s.Conf, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
