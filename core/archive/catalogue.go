@@ -14,7 +14,7 @@ import (
 
 // catVersion is the schema of catalogue.db. A catalogue is a cache: an older
 // one is made anew from the files rather than migrated.
-const catVersion = 2
+const catVersion = 3
 
 const catSchema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -36,7 +36,8 @@ CREATE TABLE files (
   zero   INTEGER NOT NULL,
   run    BLOB NOT NULL,
   name   TEXT NOT NULL,
-  segs   BLOB NOT NULL
+  segs   BLOB NOT NULL,
+  shape  BLOB NOT NULL            -- sizes of sample tables; empty = not known
 );
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size);
 CREATE INDEX files_space ON files (space, t0, flags, size);
@@ -181,6 +182,7 @@ type row struct {
 	Run   media.RunID
 	Name  string
 	Segs  []byte
+	Shape []byte
 	Rules string // when not "": of a stream that has none yet
 	Last  uint64 // number of the last segment, and its discontinuity counter
 	Disc  uint64
@@ -203,12 +205,12 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 		}
 	}
 	length := int64(r.Span.To - r.Span.From)
-	_, err = tx.Exec(`INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
+	_, err = tx.Exec(`INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
 		stream=excluded.stream, space=excluded.space, t0=excluded.t0, t1=excluded.t1, size=excluded.size,
 		flags=excluded.flags, gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
-		run=excluded.run, name=excluded.name, segs=excluded.segs`,
+		run=excluded.run, name=excluded.name, segs=excluded.segs, shape=excluded.shape`,
 		int64(r.ID), stream, space, int64(r.Span.From), int64(r.Span.To), r.Size, r.Flags, gen,
-		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs)
+		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs, notNil(r.Shape))
 	if err != nil {
 		return err
 	}
@@ -235,6 +237,14 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 	}
 	c.committed(r.UID, stream, r.Space, space, length)
 	return nil
+}
+
+// notNil: a nil slice would be NULL.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // number keeps the number a file has under its name, and gives it a new one

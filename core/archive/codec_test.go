@@ -79,6 +79,8 @@ func sampleIndex() *Index {
 	for track := 1; track <= 2; track++ {
 		x.Tracks = append(x.Tracks, IndexTrack{ID: track, Timescale: 90000, Samples: 18, Bytes: 200, Base: int64(track), End: base[track], FirstSeq: uint64(10 * track), LastSeq: seq[track] - 1})
 	}
+	sh := ShapeOf(&x.Layout)
+	x.Shape = &sh
 	return x
 }
 

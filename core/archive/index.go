@@ -21,6 +21,7 @@ const (
 	idxRecRun   = 2
 	idxRecInit  = 3
 	idxRecRules = 4
+	idxRecShape = 5
 
 	segIndependent = 1
 	segComplete    = 2
@@ -57,6 +58,7 @@ type Index struct {
 	Marks  []FragmentMark // one a fragment
 	Tracks []IndexTrack
 	Rules  Rules
+	Shape  *Shape // nil = not stored; AppendIndex counts the layout itself
 }
 
 // AppendIndex appends the box with its trailer.
@@ -87,6 +89,8 @@ func AppendIndex(b []byte, x *Index) []byte {
 	b = appendRecord(b, idxRecRun, l.Run[:])
 	b = appendRecord(b, idxRecInit, be.AppendUint64(nil, uint64(l.Init)))
 	b = appendRecord(b, idxRecRules, []byte(x.Rules.text()))
+	sh := ShapeOf(l)
+	b = appendRecord(b, idxRecShape, appendShape(nil, &sh))
 
 	b = append(b, trailerMark...)
 	b = be.AppendUint64(b, uint64(len(b)-at+12))
@@ -264,6 +268,8 @@ func ParseIndex(b []byte, samples bool) (*Index, error) {
 			x.Layout.Init = InitID(binary.BigEndian.Uint64(p))
 		case tag == idxRecRules:
 			x.Rules = parseRules(string(p))
+		case tag == idxRecShape:
+			x.Shape, _ = parseShape(p) // of a later version: not known
 		}
 	})
 	if err != nil {

@@ -195,6 +195,9 @@ func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) 
 		r.Span.To = max(r.Span.To, segs[i].Span.To)
 	}
 	r.describe(segs)
+	if x.Shape != nil {
+		r.Shape = appendShape(nil, x.Shape)
+	}
 	return r, nil
 }
 

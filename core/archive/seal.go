@@ -125,6 +125,8 @@ func (f *file) row() *row {
 	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Size: f.size,
 		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final}
 	r.describe(segs)
+	sh := ShapeOf(l)
+	r.Shape = appendShape(nil, &sh)
 	return r
 }
 

@@ -41,7 +41,7 @@ type sampleAt struct {
 // samples walks the samples of a track's cut.
 func (p *plan) samples(f *fileCut, ti int) (iter.Seq[sampleAt], error) {
 	c, out := &f.tracks[ti], p.tracks[ti]
-	l, err := p.src.Layout(p.uid, f.seg.File)
+	l, err := p.src.Layout(p.uid, f.file)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +104,10 @@ func (p *plan) count() error {
 			if c.n() == 0 {
 				continue
 			}
-			if err := p.countFile(f, ti); err != nil {
-				return err
+			if !f.whole {
+				if err := p.countFile(f, ti); err != nil {
+					return err
+				}
 			}
 			t.total.add(&c.count)
 		}
@@ -194,8 +196,9 @@ func (p *plan) bridge() {
 // empty, and the media begins with the composition offset of that sample. A
 // track whose media time is the movie's time needs none.
 func (p *plan) openEdit(t *outTrack, c *trackCut, f *fileCut, ti int) {
-	cto := int64(0)
-	if seq, err := p.samples(f, ti); err == nil {
+	cto := int64(c.cto)
+	if f.whole {
+	} else if seq, err := p.samples(f, ti); err == nil {
 		for s := range seq {
 			cto = int64(s.CTO)
 			break

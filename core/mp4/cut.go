@@ -12,10 +12,11 @@ import (
 // fileCut is what the movie takes of one file: whole fragments of bytes, and
 // of each track a run of samples in them.
 type fileCut struct {
-	seg      archive.Segment // any of the file's: names it
-	from, to int64           // bytes of the file that go into mdat
-	tracks   []trackCut      // one for each plan.tracks; empty ones have n = 0
-	at       int64           // offset of from in the movie
+	file     archive.FileID
+	whole    bool       // all of it: the counts come from its shape
+	from, to int64      // bytes of the file that go into mdat
+	tracks   []trackCut // one for each plan.tracks; empty ones have n = 0
+	at       int64      // offset of from in the movie
 }
 
 // trackCut is a run of samples of one track in one file: positions count the
@@ -30,14 +31,83 @@ type trackCut struct {
 	lastStart   int64 // decode time of the last sample
 	count       counts
 	lastTicks   int64 // duration of the last sample, reaching to the next file
+	cto         int32 // composition offset of the first sample, of whole files
 }
 
 func (c *trackCut) n() int { return c.last - c.first }
 
+// select_ finds the files of the span and the samples to take of each. Of a
+// long range only the first and the last file are read; the others lie inside
+// as a whole and the catalogue knows their shape.
+func (p *plan) select_(span media.Span) error {
+	exts, err := p.src.Extents(p.uid, media.Span{From: span.From.Add(-lookBack), To: span.To})
+	if err != nil {
+		return err
+	}
+	if exts, err = p.begin(exts, span.From); err != nil {
+		return err
+	}
+	if err := p.chooseScale(exts); err != nil {
+		return err
+	}
+	for i := range exts {
+		e := &exts[i]
+		tracks, err := p.src.Tracks(p.uid, e.Init)
+		if err != nil {
+			return err
+		}
+		if i > 0 && e.Shape != nil && e.Span.To <= span.To && p.scale == 0 && p.addWhole(e, tracks) {
+			continue
+		}
+		l, err := p.src.Layout(p.uid, e.File)
+		if err != nil {
+			return err
+		}
+		p.addFile(e, l, tracks, span.To)
+	}
+	p.settle()
+	if len(p.files) == 0 || len(p.tracks) == 0 {
+		return timeline.ErrNoFootage
+	}
+	return nil
+}
+
+// begin finds where the movie starts, and cuts what lies before off: the last
+// video key frame at or before from, also in an earlier file of the same run
+// when a segment was continued in another space; else the first one after it.
+func (p *plan) begin(exts []archive.Extent, from media.Wall) ([]archive.Extent, error) {
+	i := sort.Search(len(exts), func(i int) bool { return exts[i].Span.To > from })
+	if i == len(exts) {
+		return nil, timeline.ErrNoFootage
+	}
+	for k := i; k >= 0 && exts[k].Run == exts[i].Run; k-- {
+		tracks, err := p.src.Tracks(p.uid, exts[k].Init)
+		if err != nil {
+			return nil, err
+		}
+		l, err := p.src.Layout(p.uid, exts[k].File)
+		if err != nil {
+			return nil, err
+		}
+		at, before, ok := startTime(l, tracks, from)
+		if k == i {
+			p.start = exts[i].Span.From
+			if ok {
+				p.start = at
+			}
+		}
+		if ok && (before || exts[i].Span.From > from) {
+			p.start = at
+			return exts[k:], nil
+		}
+	}
+	return exts[i:], nil
+}
+
 // chooseScale looks for holes that the tracks' own timescales cannot bridge.
-func (p *plan) chooseScale(segs []archive.Segment) error {
-	for i := 1; i < len(segs); i++ {
-		switch hole := segs[i].Span.From.Sub(segs[i-1].Span.To); {
+func (p *plan) chooseScale(exts []archive.Extent) error {
+	for i := 1; i < len(exts); i++ {
+		switch hole := exts[i].Span.From.Sub(exts[i-1].Span.To); {
 		case hole > maxHole:
 			return ErrHole
 		case hole > coarseHole:
@@ -50,70 +120,10 @@ func (p *plan) chooseScale(segs []archive.Segment) error {
 // lookBack is how far before the asked time a key frame is looked for.
 const lookBack = 90 * time.Second
 
-// select_ finds the files of the span and the samples to take of each.
-func (p *plan) select_(span media.Span) error {
-	segs, err := p.src.Segments(p.uid, media.Span{From: span.From.Add(-lookBack), To: span.To})
-	if err != nil {
-		return err
-	}
-	segs = segs[firstWanted(segs, span.From):]
-	if len(segs) == 0 {
-		return timeline.ErrNoFootage
-	}
-	if err := p.chooseScale(segs); err != nil {
-		return err
-	}
-	byFile := map[archive.FileID]bool{}
-	var files []archive.Segment
-	for _, s := range segs {
-		if !byFile[s.File] {
-			byFile[s.File] = true
-			files = append(files, s)
-		}
-	}
-	first := segs[0]
-	for i, s := range files {
-		l, err := p.src.Layout(p.uid, s.File)
-		if err != nil {
-			return err
-		}
-		tracks, err := p.src.Tracks(p.uid, s.Init)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			p.start = startTime(l, tracks, first, span.From)
-		}
-		p.addFile(s, l, tracks, p.start, span.To)
-	}
-	p.settle()
-	if len(p.files) == 0 || len(p.tracks) == 0 {
-		return timeline.ErrNoFootage
-	}
-	return nil
-}
-
-// firstWanted is the index of the segment to begin with: the one that holds
-// from, or the last key frame segment before it in the same run, or the first
-// after it.
-func firstWanted(segs []archive.Segment, from media.Wall) int {
-	i := sort.Search(len(segs), func(i int) bool { return segs[i].Span.To > from })
-	for k := i; k < len(segs) && k >= 0 && segs[k].Span.From <= from; k-- {
-		if segs[k].Independent {
-			return k
-		}
-		if k == 0 || segs[k-1].Run != segs[k].Run || segs[k-1].Discontinuity != segs[k].Discontinuity {
-			break
-		}
-	}
-	return i
-}
-
-// startTime is the presentation time of the last video key frame of the first
-// segment at or before from; without video, or when from is earlier, the time
-// of the segment's first sample.
-func startTime(l *archive.Layout, tracks []media.Track, seg archive.Segment, from media.Wall) media.Wall {
-	best := media.Wall(0)
+// startTime is the presentation time of the last video key frame of a file at
+// or before from, else of its first one (before is false then); of a file
+// without video, of its samples likewise.
+func startTime(l *archive.Layout, tracks []media.Track, from media.Wall) (at media.Wall, before, ok bool) {
 	video := 0
 	scale := map[int]uint32{}
 	for _, t := range tracks {
@@ -122,38 +132,63 @@ func startTime(l *archive.Layout, tracks []media.Track, seg archive.Segment, fro
 			video = t.ID
 		}
 	}
-	for i := range l.Segments {
-		if l.Segments[i].Number != seg.Number {
+	for i := range l.Fragments {
+		f := &l.Fragments[i]
+		if video != 0 && f.Track != video {
 			continue
 		}
-		for fi := l.Segments[i].First; fi < l.Segments[i].Last; fi++ {
-			f := &l.Fragments[fi]
-			if video != 0 && f.Track != video {
+		dts := f.BaseTime
+		for _, s := range f.Samples {
+			w := l.Zero.Add(media.DurationOf(dts+int64(s.CTO), scale[f.Track]))
+			dts += int64(s.Duration)
+			if video != 0 && !s.Key {
 				continue
 			}
-			at := f.BaseTime
-			for _, s := range f.Samples {
-				w := l.Zero.Add(media.DurationOf(at+int64(s.CTO), scale[f.Track]))
-				at += int64(s.Duration)
-				if video != 0 && !s.Key {
-					continue
-				}
-				if best == 0 || w <= from && w > best {
-					best = w
-				}
+			if !ok || w <= from && w > at {
+				at, before, ok = w, w <= from, true
 			}
 		}
 	}
-	if best == 0 {
-		best = seg.Span.From
+	return at, before, ok
+}
+
+// addWhole adds a file of which everything is taken, from its shape. false: the
+// shape does not fit the tracks.
+func (p *plan) addWhole(e *archive.Extent, tracks []media.Track) bool {
+	f := &fileCut{file: e.File, whole: true, from: e.Shape.First, to: e.Shape.End}
+	ordinal := map[media.Kind]int{}
+	for _, t := range tracks {
+		ti := p.outTrack(t, ordinal[t.Kind()])
+		ordinal[t.Kind()]++
+		for len(f.tracks) <= ti {
+			f.tracks = append(f.tracks, trackCut{})
+		}
+		out := p.tracks[ti]
+		if out.scale != t.Timescale {
+			return false // composition offsets would be rescaled, and runs change
+		}
+		c := &f.tracks[ti]
+		*c = trackCut{track: t.ID, scale: t.Timescale, entry: out.entry(e.Init, t), origin: media.TicksOf(e.Zero.Sub(p.start), out.scale)}
+		for i := range e.Shape.Tracks {
+			sh := &e.Shape.Tracks[i]
+			if sh.Track != t.ID {
+				continue
+			}
+			c.last, c.cto = sh.Samples, sh.FirstCTO
+			c.base, c.end, c.lastStart = c.tick(sh.Base, out), c.tick(sh.End, out), c.tick(sh.LastStart, out)
+			c.count = counts{samples: sh.Samples, times: sh.Times, offsets: sh.Offsets, keys: sh.Keys, chunks: sh.Chunks, groups: sh.Groups,
+				shifted: sh.Shifted, partial: sh.Partial}
+		}
 	}
-	return best
+	p.files = append(p.files, f)
+	return true
 }
 
 // addFile adds the samples of a file whose decode times lie before to, from
 // the movie's start on.
-func (p *plan) addFile(seg archive.Segment, l *archive.Layout, tracks []media.Track, start, to media.Wall) {
-	f := &fileCut{seg: seg, from: -1}
+func (p *plan) addFile(e *archive.Extent, l *archive.Layout, tracks []media.Track, to media.Wall) {
+	start := p.start
+	f := &fileCut{file: e.File, from: -1}
 	ordinal := map[media.Kind]int{}
 	for _, t := range tracks {
 		k := ordinal[t.Kind()]
@@ -164,7 +199,7 @@ func (p *plan) addFile(seg archive.Segment, l *archive.Layout, tracks []media.Tr
 		}
 		out := p.tracks[ti]
 		c := &f.tracks[ti]
-		*c = trackCut{track: t.ID, scale: t.Timescale, entry: out.entry(seg.Init, t)}
+		*c = trackCut{track: t.ID, scale: t.Timescale, entry: out.entry(e.Init, t)}
 		c.origin = media.TicksOf(l.Zero.Sub(start), out.scale)
 		p.cutTrack(l, t, c, out, start, to, f)
 	}

@@ -46,8 +46,12 @@ func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie
 		return nil, false, nil
 	}
 	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
-	p.start = startTime(l, tracks, seg, at)
-	p.addFile(seg, l, video, p.start, p.start.Add(lookBack))
+	var before bool
+	p.start, before, _ = startTime(l, video, at)
+	if !before && seg.Span.From <= at {
+		return nil, false, nil // the picture before lies in an earlier file
+	}
+	p.addFile(&archive.Extent{File: seg.File, Init: seg.Init, Zero: seg.Zero, Run: seg.Run}, l, video, p.start.Add(lookBack))
 	for _, f := range p.files {
 		for i := range f.tracks {
 			f.keepFirst(l, &f.tracks[i], p.tracks[i])

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"time"
 
 	"media-server/core/archive"
@@ -35,6 +34,7 @@ const movieScale = 90000
 // Source is what this room needs of the timeline.
 type Source interface {
 	Segments(uid string, s media.Span) ([]archive.Segment, error)
+	Extents(uid string, s media.Span) ([]archive.Extent, error)
 	Tracks(uid string, id archive.InitID) ([]media.Track, error)
 	Layout(uid string, id archive.FileID) (*archive.Layout, error)
 	NewLazy(uid string) *timeline.Lazy
@@ -135,7 +135,7 @@ func (p *plan) build() (*Movie, error) {
 	box = append(box, "mdat"...)
 	body.Add(binary.BigEndian.AppendUint64(box, uint64(data)+16))
 	for _, f := range p.files {
-		file := p.lazy.File(f.seg.File)
+		file := p.lazy.File(f.file)
 		body.Hold(file)
 		body.AddFile(file, f.from, f.to-f.from)
 	}
@@ -145,13 +145,20 @@ func (p *plan) build() (*Movie, error) {
 // etag is a hash of everything the bytes depend on.
 func (p *plan) etag(size int64) string {
 	h := sha256.New()
-	fmt.Fprintln(h, formatVersion, p.uid, size)
-	for _, f := range p.files {
-		fmt.Fprintln(h, f.seg.File, f.from, f.to)
-		for i := range f.tracks {
-			c := &f.tracks[i]
-			fmt.Fprintln(h, c.track, c.first, c.last, c.count)
+	b := []byte(p.uid)
+	put := func(vs ...int64) {
+		for _, v := range vs {
+			b = be.AppendUint64(b, uint64(v))
 		}
 	}
+	put(formatVersion, size)
+	for _, f := range p.files {
+		put(int64(f.file), f.from, f.to)
+		for i := range f.tracks {
+			c := &f.tracks[i]
+			put(int64(c.track), int64(c.first), int64(c.last), c.base, c.lastTicks)
+		}
+	}
+	h.Write(b)
 	return `"` + hex.EncodeToString(h.Sum(nil)[:12]) + `"`
 }

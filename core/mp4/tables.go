@@ -57,19 +57,41 @@ func (p *plan) addTables(body *timeline.Body, ti int, t *outTrack) {
 			b = be.AppendUint32(be.AppendUint32(b[:12], 0), uint32(n))
 		}
 		body.Add(b)
-		var st state
-		for _, f := range p.files {
+		p.addEntries(body, ti, tab)
+	}
+}
+
+// block is how many files' entries are made at a time.
+const block = 32
+
+// addEntries plans the entries of one table, a block of files at a time.
+func (p *plan) addEntries(body *timeline.Body, ti int, tab table) {
+	var st state
+	for lo := 0; lo < len(p.files); lo += block {
+		files := p.files[lo:min(lo+block, len(p.files))]
+		from, size := st, 0
+		for _, f := range files {
 			c := &f.tracks[ti]
-			if c.n() == 0 {
-				continue
-			}
-			at, size := st, tab.width*tab.entries(&c.count)
-			body.AddLater(int64(size), func() ([]byte, error) {
-				return tab.write(make([]byte, 0, size), p, f, ti, at)
-			})
+			size += tab.width * tab.entries(&c.count)
 			st.sample += c.count.samples
 			st.chunk += c.count.chunks
 		}
+		body.AddLater(int64(size), func() ([]byte, error) {
+			b, at := make([]byte, 0, size), from
+			for _, f := range files {
+				c := &f.tracks[ti]
+				if c.n() == 0 {
+					continue
+				}
+				var err error
+				if b, err = tab.write(b, p, f, ti, at); err != nil {
+					return nil, err
+				}
+				at.sample += c.count.samples
+				at.chunk += c.count.chunks
+			}
+			return b, nil
+		})
 	}
 }
 

@@ -184,9 +184,7 @@ func (s *Stream) restore(o Opened) bool {
 		PartIndex: res.PartIndex, Continue: true,
 	}
 	start.Expect = res.Expect
-	// Where the segment began is not stored; its parts are of one length, near
-	// enough to know when the next key frame may begin another.
-	start.SegmentStart = res.LastEnd - media.Wall(res.PartIndex)*media.Wall(mux.Default().PartDuration)
+	start.SegmentStart, start.Fragments = res.SegmentStart, res.Fragments
 	if err := s.begin(r.id, res.Zero, res.Tracks); err != nil {
 		s.dep.Log.Warn("a recording cannot be continued; a new run begins", "stream", s.spec.Capture.UID, "err", err)
 		return false

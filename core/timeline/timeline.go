@@ -26,6 +26,7 @@ type Archive interface {
 	Store
 	Pin(id archive.FileID) (*archive.Pin, error)
 	Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error)
+	Extents(uid string, s media.Span) ([]archive.Extent, error)
 }
 
 // Ring is the store of a stream that is not recorded: its last seconds, in
@@ -69,6 +70,32 @@ func (t *Timeline) Segments(uid string, s media.Span) ([]archive.Segment, error)
 		segs = append(segs[:len(segs):len(segs)], live...)
 	}
 	return segs, nil
+}
+
+// Extents lists the files that overlap s in order of time, without reading any
+// of them; a memory ring's runs count as files.
+func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
+	out, err := t.arch.Extents(uid, s)
+	r := t.ring(uid)
+	if err != nil || r == nil {
+		return out, err
+	}
+	live, err := r.Segments(uid, s)
+	if err != nil {
+		return nil, err
+	}
+	recorded := len(out)
+	for _, g := range live {
+		if recorded > 0 && g.Span.From < out[recorded-1].Span.To {
+			continue
+		}
+		if n := len(out); n > recorded && out[n-1].File == g.File {
+			out[n-1].Span.To = max(out[n-1].Span.To, g.Span.To)
+			continue
+		}
+		out = append(out, archive.Extent{File: g.File, Span: g.Span, Run: g.Run, Zero: g.Zero, Init: g.Init})
+	}
+	return out, nil
 }
 
 // Last lists the last n complete segments, and the one that is growing.
