@@ -142,17 +142,23 @@ func (s *server) stop() {
 			_ = s.cmd.Process.Kill()
 			<-s.done
 		}
-		for _, pid := range s.plugins() {
-			_ = syscall.Kill(pid, syscall.SIGTERM)
-		}
-		for end := time.Now().Add(10 * time.Second); len(s.plugins()) > 0; time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				for _, pid := range s.plugins() {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
+		s.endPlugins()
+	})
+}
+
+// endPlugins ends the processes that a core leaves behind on purpose, and waits
+// until they have let go of the space.
+func (s *server) endPlugins() {
+	for _, pid := range s.plugins() {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+	}
+	for end := time.Now().Add(10 * time.Second); len(s.plugins()) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			for _, pid := range s.plugins() {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
-	})
+	}
 }
 
 // plugins finds the plugin processes by their environment, which names run-dir.
