@@ -63,13 +63,26 @@ func trackOf(t *pb.Track) media.Track {
 
 func closedOf(m *pb.Closed) stream.Closed {
 	c := stream.Closed{
-		Cause: causeOf(m.Cause), What: m.Problem.GetWhat(), Hint: m.Problem.GetHint(),
+		Cause: causeOf(m.Cause), What: whatOf(m.Problem), Hint: m.Problem.GetHint(),
 		RetryIn: time.Duration(m.RetryInMs) * time.Millisecond, At: media.Wall(m.ClosedAt),
 	}
 	if len(m.Run) == len(c.Run) {
 		c.Run = media.RunID(m.Run)
 	}
 	return c
+}
+
+// whatOf names the key a problem is about as it stands in the stream's file:
+// the driver's own words, such as "unknown key", do not repeat it.
+func whatOf(p *pb.Problem) string {
+	switch key := p.GetKey(); key {
+	case "":
+		return p.GetWhat()
+	case "url":
+		return "stream-url: " + p.GetWhat()
+	default:
+		return "driver-" + key + ": " + p.GetWhat()
+	}
 }
 
 // causeOf names a cause as stream does. One of a newer protocol is kept by
