@@ -9,6 +9,7 @@ import (
 	"media-server/core/hls"
 	"media-server/core/journal"
 	"media-server/core/media"
+	"media-server/core/mux"
 	"media-server/core/stream"
 	"media-server/core/web/api"
 	"media-server/core/web/playback"
@@ -252,6 +253,7 @@ func tracksOf(st stream.Status) []api.Track {
 	out := []api.Track{}
 	for _, t := range st.Tracks {
 		carried := slices.ContainsFunc(in, func(x media.Track) bool { return x.ID == t.ID })
+		mux.FillParameters(&t) // of a run taken up after a restart they are not told again
 		out = append(out, api.Track{ID: t.ID, Kind: t.Kind().String(), Codec: string(t.Codec), Width: t.Width, Height: t.Height,
 			SampleRate: t.SampleRate, Channels: t.Channels, InHLS: carried})
 	}

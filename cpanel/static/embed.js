@@ -1,7 +1,7 @@
 // The page for frames of other sites: a player and nothing else.
 import { Player } from "./player.js";
+import { $ } from "./dom.js";
 
-const video = /** @type {HTMLVideoElement} */ (document.getElementById("video"));
-const veil = /** @type {HTMLElement} */ (document.getElementById("veil"));
+const uid = document.body.dataset.uid ?? "";
 const from = Number(new URLSearchParams(location.search).get("from")) || undefined;
-new Player(video, veil).play(/** @type {string} */ (document.body.dataset.uid), from);
+new Player($("video"), $("veil")).play({ uid, from });

@@ -1,209 +1,367 @@
-// The first page: streams with their state, one player, ranges of today,
-// problems, events.
-import { Player } from "./player.js";
+// The first page: streams with their state, one player, its timeline,
+// problems, events. What is chosen stands in the address: #uid, or #uid@ms for
+// a moment of the past.
+import { get, onReach, poll } from "./api.js";
+import { $, attr, el, put } from "./dom.js";
+import { Events, codecName, showProblems, showServer, showStream } from "./facts.js";
+import { Footage } from "./footage.js";
+import { List } from "./list.js";
+import { Player, sentence } from "./player.js";
 import { Timeline } from "./timeline.js";
+import { HOUR, Zone, span } from "./zone.js";
 
-/** @template {HTMLElement} T @param {string} id @returns {T} */
-const $ = (id) => /** @type {T} */ (document.getElementById(id));
-/** @param {string} tag @param {Record<string,string>} [attrs] @param {...(Node|string)} kids */
-const el = (tag, attrs = {}, ...kids) => {
-  const e = document.createElement(tag);
-  for (const [k, v] of Object.entries(attrs)) e.setAttribute(k, v);
-  e.append(...kids);
-  return e;
-};
+/** @typedef {import("./api.js").Stream} Stream */
 
-/** @param {string} path @param {RequestInit} [init] */
-async function api(path, init) {
-  const r = await fetch(path, init);
-  if (r.status === 401) location.assign("/cpanel/");
-  if (!r.ok) throw new Error((await r.json().catch(() => null))?.error?.message ?? `status ${r.status}`);
-  return r.json();
-}
-
-const words = { active: "live", connecting: "connecting", silent: "silent", lost: "unreachable", refused: "refused", off: "off" };
-/** @type {any[]} */ let streams = [];
-let chosen = decodeURIComponent(location.hash.slice(1));
-let zone = "UTC", skew = 0, live = true, span = /** @type {number|"day"} */ (3600), spanChosen = false;
-
+const first = /** @type {import("./api.js").Server} */ (await get("/api/v1/server"));
+let zone = new Zone(first.time_zone), skew = first.now_ms - Date.now();
 const now = () => Date.now() + skew;
-const clock = (/** @type {number} */ ms, seconds = false) =>
-  new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}) }).format(ms);
-/** start of the server's day that holds ms */
-function midnight(/** @type {number} */ ms) {
-  const [h, m, s] = clock(ms, true).split(":").map(Number);
-  const guess = ms - ((h * 60 + m) * 60 + s) * 1000 - ms % 1000;
-  const off = Number(clock(guess).slice(0, 2)); // a change of summer time since midnight
-  return guess - (off > 12 ? off - 24 : off) * 3600e3;
+
+/** @type {Stream[]} */ let streams = [];
+let chosen = "", live = true, loaded = false;
+let shown = /** @type {{uid:string, live:boolean}|null} */ (null); // what the player was asked for
+let footage = new Footage("");
+let width = HOUR, widthChosen = false, day = ""; // of the timeline; day = a whole day, 2026-03-29
+
+const video = /** @type {HTMLVideoElement} */ ($("video"));
+const player = new Player(video, $("veil"), {
+  ended: () => go((player.show?.to ?? now()) + 1),
+  nearest: (n) => go(n.from),
+});
+const list = new List(), events = new Events();
+const timeline = new Timeline($("timeline"), zone, (ms) => go(ms));
+
+// --- what is chosen
+
+function place() {
+  const [uid, at] = decodeURIComponent(location.hash.slice(1)).split("@");
+  return { uid, at: Number(at) || 0 };
 }
 
-const player = new Player($("video"), $("veil"));
-const timeline = new Timeline($("timeline"), (ms) => seek(ms), (t) => { $("hover").textContent = t; }, clock);
+/** @param {number} [at] 0 or none = live */
+function remember(at) {
+  const hash = "#" + encodeURIComponent(chosen) + (at ? "@" + Math.round(at) : "");
+  if (location.hash !== hash) history.replaceState(null, "", hash);
+}
 
-function seek(/** @type {number} */ ms) {
-  if (ms > now() - 8000) return goLive();
-  live = false;
-  player.play(chosen, ms);
-  timeline.cursor = ms;
+/** @param {string} uid @param {number} at */
+function choose(uid, at) {
+  if (uid !== chosen) {
+    chosen = uid;
+    footage = new Footage(uid);
+    shown = null;
+    day = "";
+    player.close();
+    notice("");
+    $("events").scrollTop = 0;
+    timeline.cursor = 0;
+  }
+  events.filter(uid);
+  if (at) go(at); else goLive();
+  refresh();
+  ranges();
+}
+
+window.addEventListener("hashchange", () => {
+  const p = place();
+  if (p.uid && (p.uid !== chosen || !p.at !== live || p.at)) choose(p.uid, p.at);
+  const card = document.querySelector("#streams [aria-current]");
+  if (card && matchMedia("(max-width: 860px)").matches) card.scrollIntoView({ inline: "center", block: "nearest" });
+});
+
+/** the stream to begin with: one that has a picture to show */
+function best() {
+  const picture = (/** @type {Stream} */ s) => s.tracks.some((t) => t.kind === "video" && t.in_hls && t.codec === "h264");
+  return streams.find((s) => s.state === "active" && picture(s)) ?? streams.find((s) => s.state === "active") ?? streams.find((s) => !s.removed) ?? streams[0];
+}
+
+const current = () => streams.find((s) => s.uid === chosen);
+
+// --- playing
+
+function goLive() {
+  live = true;
+  shown = null;
+  day = "";
+  remember();
+  show();
   mark();
 }
-function goLive() { live = true; player.play(chosen); mark(); }
-function mark() {
-  $("live").setAttribute("aria-pressed", String(live));
-  $("state").className = "badge" + (live ? " on" : "");
-  $("state").textContent = live ? "LIVE" : "REPLAY";
-}
-function step(/** @type {number} */ by) { seek((player.at() || now()) + by * 1000); }
 
-function choose(/** @type {string} */ uid, /** @type {boolean} */ force = false) {
-  if (uid === chosen && !force) return;
-  chosen = uid;
-  history.replaceState(null, "", "#" + encodeURIComponent(uid));
-  timeline.ranges = []; timeline.gaps = [];
-  goLive(); showList(); showFacts(); loadRanges();
-}
-
-const rate = (/** @type {number} */ b) => b > 1e6 ? (b / 1e6).toFixed(1) + " Mbit/s" : Math.round(b / 1e3) + " kbit/s";
-const size = (/** @type {number} */ b) => b > 1e9 ? (b / 1e9).toFixed(1) + " GB" : Math.round(b / 1e6) + " MB";
-
-function showList() {
-  const ul = $("streams");
-  for (const s of streams) {
-    let li = /** @type {HTMLElement|null} */ (ul.querySelector(`[data-uid="${CSS.escape(s.uid)}"]`));
-    if (!li) {
-      const thumb = el("video", { class: "thumb", muted: "", playsinline: "", preload: "auto", tabindex: "-1", "aria-hidden": "true" });
-      const b = el("button", { class: "stream" }, thumb, el("span", {}, el("b"), el("small", {}, el("span", { class: "dot" }), el("span"))));
-      b.addEventListener("click", () => choose(s.uid));
-      li = el("li", { "data-uid": s.uid }, b);
-      ul.append(li);
-    }
-    const b = /** @type {HTMLElement} */ (li.firstElementChild);
-    b.setAttribute("aria-current", String(s.uid === chosen));
-    /** @type {HTMLElement} */ (b.querySelector("b")).textContent = s.name || s.uid;
-    const [dot, text] = /** @type {any} */ (b.querySelector("small")).children;
-    dot.className = "dot " + s.state;
-    const state = words[/** @type {keyof typeof words} */ (s.state)] ?? s.state;
-    text.textContent = s.removed ? "removed, footage kept" : s.state === "active" ? `${state} · ${rate(s.bitrate_in)}${s.recording ? " · recording" : ""}` : state;
-    b.title = s.reason || "";
-    const v = /** @type {HTMLVideoElement} */ (b.querySelector("video"));
-    if (s.state === "active" && (!v.dataset.at || now() - Number(v.dataset.at) > 30e3)) {
-      v.dataset.at = String(now());
-      v.src = `/live/${encodeURIComponent(s.uid)}/preview.mp4?t=${Math.floor(now() / 30e3)}`;
-    }
+/** Plays from a moment, or from the next footage behind it. @param {number} ms */
+async function go(ms) {
+  if (ms > now() - 8000) return goLive();
+  const uid = chosen;
+  live = false;
+  mark();
+  try {
+    if (footage.from > ms - HOUR) await footage.reach(zone.midnight(ms - HOUR), now());
+  } catch { return; }
+  if (uid !== chosen || live) return;
+  timeline.ranges = footage.ranges;
+  timeline.gaps = footage.gaps;
+  const next = footage.stretches().find((r) => r.to > ms + 500 && r.to - r.from > 500);
+  if (!next || next.from > now() - 4000) {
+    notice(`Nothing is recorded from ${zone.short(ms, now())} on: this is live`);
+    return goLive();
   }
-  for (const li of [...ul.children]) if (!streams.some((s) => s.uid === /** @type {HTMLElement} */ (li).dataset.uid)) li.remove();
-  $("count").textContent = `${streams.filter((s) => s.state === "active").length} of ${streams.filter((s) => !s.removed).length} live`;
-}
-
-function showFacts() {
-  const s = streams.find((x) => x.uid === chosen);
-  $("title").textContent = s ? s.name || s.uid : "No stream";
-  const dl = $("facts");
-  dl.replaceChildren();
-  if (!s) return;
-  const row = (/** @type {string} */ k, /** @type {string} */ v) => { if (v) dl.append(el("dt", {}, k), el("dd", {}, v)); };
-  row("State", words[/** @type {keyof typeof words} */ (s.state)] + (s.since ? ` since ${clock(s.since, true)}` : ""));
-  row("Reason", [s.reason, s.hint].filter(Boolean).join(" – "));
-  row("Source", s.settings?.["stream-url"] ?? "");
-  row("Device", s.device ?? "");
-  row("Tracks", (s.tracks ?? []).map((/** @type {any} */ t) => [t.codec.toUpperCase(), t.width ? `${t.width}×${t.height}` : "", t.sample_rate ? `${t.sample_rate / 1000} kHz` : "", t.left_out ? `left out: ${t.left_out}` : t.in_hls ? "" : "(not in the browser)"].filter(Boolean).join(" ")).join(", "));
-  row("Bit rate", s.state === "active" ? rate(s.bitrate_in) : "");
-  row("Recording", s.recording ? "yes" + (s.settings?.["dvr-duration"] ? `, kept ${s.settings["dvr-duration"]}` : "") : "no");
-  row("Footage", s.first_ms ? `since ${new Intl.DateTimeFormat("en-GB", { timeZone: zone, dateStyle: "medium", timeStyle: "short" }).format(s.first_ms)}, ${size(s.bytes ?? 0)}` : "");
-  row("Camera clock", s.camera_clock_offset_ms === undefined ? "" : Math.abs(s.camera_clock_offset_ms) < 500 ? "agrees" : `${(s.camera_clock_offset_ms / 1000).toFixed(1)} s off`);
-  row("Viewers", String(s.viewers));
-}
-
-async function loadStreams() {
-  streams = (await api("/api/v1/streams")).items;
-  if (!streams.some((s) => s.uid === chosen) && streams.length) choose(streams[0].uid, true);
-  showList(); showFacts();
-}
-
-async function loadRanges() {
-  if (!chosen) return;
-  const uid = chosen, from = midnight(now());
-  const r = await api(`/dvr/${encodeURIComponent(uid)}/ranges.json?from=${from}&to=${Math.round(now()) + 60e3}`).catch(() => null);
-  if (!r || uid !== chosen) return;
-  timeline.ranges = r.ranges; timeline.gaps = r.gaps;
-  if (!spanChosen) span = r.start && now() - r.start < 20 * 60e3 ? 600 : 3600;
+  if (next.from > ms + 1500) notice(`Skipped ${span(next.from - ms)} without footage`); else notice("");
+  ms = Math.max(ms, next.from);
+  timeline.cursor = ms;
+  remember(ms);
   view();
+  const s = current();
+  if (shown?.uid === uid && !shown.live && player.seek(ms)) { video.play().catch(() => {}); return; }
+  const end = Math.min(next.to, ms + HOUR);
+  shown = { uid, live: false };
+  player.play({ uid, from: ms, to: end > now() - 15e3 ? undefined : end, only: s && silentPicture(s) });
 }
+
+/** @param {number} s seconds */
+function step(s) { go((player.at() || timeline.cursor || now()) + s * 1000); }
+
+/** what is said when sound is all a browser gets @param {Stream} s */
+function silentPicture(s) {
+  const v = s.tracks.find((t) => t.kind === "video");
+  return v && !v.in_hls ? `Sound only: ${codecName(v.codec)} pictures do not travel in HLS. They are recorded; VLC and mpv show them.` : "Sound only";
+}
+
+/** why there is no live picture, null when there should be one @param {Stream} s @returns {import("./player.js").Words|null} */
+function hindrance(s) {
+  const hint = sentence(s.hint ?? ""), reason = sentence(s.reason);
+  const acts = s.first_ms ? [back()] : [];
+  if (s.removed) return { title: "This stream was removed", hint: "Its footage is kept and can be watched.", acts };
+  switch (s.state) {
+    case "active": {
+      const picked = s.tracks.filter((t) => !t.left_out && t.kind !== "data");
+      if (picked.length && !picked.some((t) => t.in_hls)) {
+        const save = el("a", { class: "button", href: `/dvr/${encodeURIComponent(s.uid)}/record.mp4?from=-60s&download=${encodeURIComponent(s.uid)}`, download: "" }, "Save the last minute");
+        return { title: `Browsers cannot play ${picked.map((t) => codecName(t.codec)).join(" and ")}`, hint: "It is recorded as it is; VLC, mpv and ffmpeg play it.", acts: s.first_ms ? [save] : [] };
+      }
+      return now() - s.since < 3500 && !(s.first_ms && now() - s.first_ms < 1e4 && now() - s.first_ms > 3500) ? { title: "Connected", hint: "The first picture is on its way." } : null;
+    }
+    case "off": return { title: "Switched off", hint: "stream-enable = true in its stream file switches it on.", acts };
+    case "connecting": return { title: "Connecting…", hint: reason ? `${reason}${hint ? ". " + hint : ""}` : "" };
+    case "standby": return { title: "On standby", hint: reason, acts };
+  }
+  const title = { lost: "The camera cannot be reached", silent: "The camera is silent", refused: "The camera cannot be captured" }[s.state] ?? sentence(s.state);
+  return { title: reason || title, hint, acts };
+}
+
+function back() {
+  const b = el("button", { type: "button" }, "Watch the last recording");
+  b.addEventListener("click", async () => {
+    await footage.reach(Math.min(now() - HOUR, (current()?.first_ms ?? now()) - 1), now()).catch(() => {});
+    const last = footage.stretches().pop();
+    if (last) go(Math.max(last.from, Math.min(last.to, now() - 9000) - 30e3));
+  });
+  return b;
+}
+
+/** Makes the player show what is chosen; called often, acts on change. */
+function show() {
+  if (!loaded) return;
+  const s = current();
+  if (!s) {
+    player.hold(streams.length ? { title: `There is no stream ${chosen}`, hint: "Choose one from the list." }
+      : { title: "No streams yet", hint: "Put a file into the folder of streams, for instance gate.ini with the lines [gate] and stream-url = rtsp://…; it is taken up within a second." }, true);
+    return;
+  }
+  if (!live) return;
+  const no = hindrance(s);
+  if (no) {
+    if (shown?.uid !== s.uid || !shown.live || !player.held) player.hold(no, shown?.uid !== s.uid || !shown.live || s.state === "active");
+    else player.hold(no);
+    shown = { uid: s.uid, live: true };
+  } else if (shown?.uid !== s.uid || !shown.live || player.held) {
+    shown = { uid: s.uid, live: true };
+    player.play({ uid: s.uid, only: silentPicture(s) });
+  }
+}
+
+// --- what the page shows
+
+function mark() {
+  attr($("live"), "aria-pressed", String(live));
+  const showing = live && !player.held;
+  attr($("badge"), "class", "badge" + (showing ? " on" : ""));
+  put($("badge"), live ? showing ? "Live" : "No picture" : "Replay");
+}
+
+let said = 0;
+/** @param {string} text */
+function notice(text) {
+  clearTimeout(said);
+  put($("notice"), text);
+  $("notice").hidden = !text;
+  if (text) said = window.setTimeout(() => { $("notice").hidden = true; }, 6000);
+}
+
+/** Lays out the timeline around what plays. */
 function view() {
-  const t = now();
-  timeline.view = span === "day" ? { from: midnight(t), to: midnight(t) + 86400e3 } : { from: t - span * 1000 * .97, to: t + span * 1000 * .03 };
-  for (const b of document.querySelectorAll(".zoom button")) b.classList.toggle("on", /** @type {HTMLElement} */ (b).dataset.span === String(span));
+  const t = now(), v = timeline.view;
+  if (day) {
+    timeline.view = { from: zone.startOf(day), to: zone.tomorrow(zone.startOf(day)) };
+  } else if (live) {
+    timeline.view = { from: t - width * .97, to: t + width * .03 };
+  } else {
+    const at = player.at() || timeline.cursor || t, inside = at > v.from + width * .04 && at < v.to - width * .04;
+    if (!inside || Math.abs(v.to - v.from - width) > 1000) timeline.view = { from: at - width / 2, to: at + width / 2 };
+  }
+  timeline.edge = t;
+  const now_ = day ? "day" : String(width);
+  for (const b of document.querySelectorAll(".zoom button")) attr(b, "aria-pressed", String(/** @type {HTMLElement} */ (b).dataset.width === now_));
+  const shownDay = day || zone.date(timeline.view.to > t ? t : timeline.view.to);
+  const pick = /** @type {HTMLInputElement} */ ($("day"));
+  if (document.activeElement !== pick && pick.value !== shownDay) pick.value = shownDay;
+  attr(pick, "max", zone.date(t));
+  const oldest = current()?.first_ms;
+  attr(pick, "min", zone.date(oldest ?? t));
   timeline.draw();
 }
 
-async function loadServer() {
-  const s = await api("/api/v1/server");
-  zone = s.time_zone || "UTC"; skew = s.now_ms - Date.now();
-  $("server").textContent = s.name;
-  document.title = s.name;
-  const p = (await api("/api/v1/problems")).items;
-  const b = $("problems-button");
-  b.hidden = !p.length;
-  b.textContent = p.length === 1 ? "1 problem" : `${p.length} problems`;
-  b.classList.toggle("error", p.some((/** @type {any} */ x) => x.level === "error"));
-  const box = $("problems");
-  if (!p.length) box.hidden = true;
-  box.replaceChildren(...p.map((/** @type {any} */ x) => el("div", { class: x.level + "level" },
-    el("p", {}, el("b", {}, x.what)), ...(x.hint ? [el("p", {}, x.hint)] : []), el("p", { class: "where" }, x.where))));
+/** @param {number} ms @param {boolean} [whole] */
+function zoom(ms, whole = false) {
+  widthChosen = true;
+  if (whole) day = zone.date(live ? now() : player.at() || timeline.cursor || now());
+  else { day = ""; width = ms; }
+  view();
+  ranges();
 }
 
-/** @param {any} ev @param {boolean} first */
-function addEvent(ev, first) {
-  const li = el("li", {}, el("time", {}, clock(ev.time_ms, true)), el("span", { class: ev.level }, (ev.uid ? ev.uid + ": " : "") + ev.message));
-  const ol = $("events");
-  if (first) ol.prepend(li); else ol.append(li);
-  while (ol.children.length > 60) ol.lastElementChild?.remove();
+async function ranges() {
+  if (!chosen || !loaded) return;
+  const f = footage;
+  await f.reach(Math.min(zone.midnight(now()), timeline.view.from), now());
+  await f.refresh(now());
+  if (f !== footage) return;
+  timeline.ranges = f.ranges;
+  timeline.gaps = f.gaps;
+  if (!widthChosen) width = f.ranges.length && now() - f.ranges[0].from > 20 * 60e3 ? HOUR : 600e3;
+  const seen = f.gaps.filter((g) => g.to > timeline.view.from && g.from < timeline.view.to);
+  put($("summary"), seen.length ? `${seen.length} ${seen.length === 1 ? "gap" : "gaps"} here, ${span(seen.reduce((n, g) => n + Math.min(g.to, timeline.view.to) - Math.max(g.from, timeline.view.from), 0))} in all` : "");
+  view();
 }
+
+function refresh() {
+  list.update(streams, chosen);
+  showStream(current(), zone, now());
+  show();
+  mark();
+}
+
+async function loadStreams() {
+  streams = (await get("/api/v1/streams")).items;
+  const was = loaded;
+  loaded = true;
+  if (!was || !chosen) {
+    const p = place(), b = best();
+    if (p.uid || b) return choose(p.uid || b.uid, p.uid ? p.at : 0);
+  }
+  refresh();
+}
+
+async function loadServer() {
+  const s = /** @type {import("./api.js").Server} */ (await get("/api/v1/server"));
+  skew = s.now_ms - Date.now();
+  if (s.time_zone !== zone.name && new Zone(s.time_zone).name !== zone.name) timeline.zone = zone = new Zone(s.time_zone);
+  showServer(s, now());
+  showProblems((await get("/api/v1/problems")).items, zone, now());
+}
+
+// --- events
+
+let lastEvent = 0, source = /** @type {EventSource|null} */ (null);
 
 async function follow() {
-  const old = await api("/api/v1/events?limit=30");
-  for (const ev of old.items) addEvent(ev, false);
-  const last = old.items[0]?.id ?? 0;
-  const src = new EventSource(`/api/v1/events/stream?last_event_id=${last}`);
-  const seen = (/** @type {MessageEvent} */ m) => { addEvent(JSON.parse(m.data), true); soon(); };
-  src.addEventListener("message", seen);
+  source?.close();
+  const fresh = (await get("/api/v1/events?limit=100")).items.filter((/** @type {{id:number}} */ e) => e.id > lastEvent);
+  if (fresh.length) lastEvent = fresh[0].id;
+  events.add(fresh, zone, now());
+  const src = source = new EventSource(`/api/v1/events/stream?last_event_id=${lastEvent}`);
+  src.onmessage = (m) => {
+    const ev = JSON.parse(m.data);
+    if (ev.id <= lastEvent) return;
+    lastEvent = ev.id;
+    events.add([ev], zone, now());
+    soon();
+  };
+  src.onerror = () => { if (src.readyState === EventSource.CLOSED && src === source) setTimeout(() => follow().catch(() => {}), 3000); };
 }
-let timer = 0;
-function soon() { clearTimeout(timer); timer = window.setTimeout(() => { loadStreams().catch(() => {}); loadServer().catch(() => {}); loadRanges(); }, 300); }
 
-$("live").addEventListener("click", goLive);
-$("back").addEventListener("click", () => step(-10));
-$("forward").addEventListener("click", () => step(10));
-const video = /** @type {HTMLVideoElement} */ ($("video"));
-const pause = () => { if (video.paused) video.play(); else video.pause(); };
-$("pause").addEventListener("click", pause);
-video.addEventListener("pause", () => { $("pause").textContent = "Play"; });
-video.addEventListener("play", () => { $("pause").textContent = "Pause"; });
-const sound = () => { video.muted = !video.muted; $("sound").setAttribute("aria-pressed", String(!video.muted)); $("sound").textContent = video.muted ? "Sound off" : "Sound on"; };
-$("sound").addEventListener("click", sound);
-for (const b of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".zoom button"))) b.addEventListener("click", () => { spanChosen = true; span = b.dataset.span === "day" ? "day" : Number(b.dataset.span); view(); });
-$("problems-button").addEventListener("click", () => { const p = $("problems"); p.hidden = !p.hidden; $("problems-button").setAttribute("aria-expanded", String(!p.hidden)); });
-$("logout").addEventListener("click", async () => { await fetch("/cpanel/logout", { method: "POST" }); location.assign("/cpanel/"); });
+let timer = 0;
+function soon() {
+  clearTimeout(timer);
+  timer = window.setTimeout(() => { pollStreams(); pollServer(); pollRanges(); }, 250);
+}
+
+// --- hands
+
+/** @type {Record<string, () => void>} */
+const acts = {
+  live: goLive,
+  back: () => step(-10),
+  forward: () => step(10),
+  pause: () => { if (video.paused) resume(); else { video.pause(); pausedAt = now(); } },
+  sound: () => { video.muted = !video.muted; },
+  full: () => { if (document.fullscreenElement) document.exitFullscreen(); else $("screen").requestFullscreen?.().catch(() => {}); },
+};
+let pausedAt = 0;
+/** live that stood still for long goes on where it stood, as a replay */
+function resume() {
+  const at = player.at();
+  if (live && at && now() - pausedAt > 15e3) go(at); else video.play().catch(() => {});
+}
+for (const [id, f] of Object.entries(acts)) $(id).addEventListener("click", f);
+for (const e of ["pause", "play"]) video.addEventListener(e, () => {
+  attr($("pause"), "aria-label", video.paused ? "Play" : "Pause");
+  attr($("pause"), "title", (video.paused ? "Play" : "Pause") + " (space)");
+  attr(/** @type {Element} */ ($("pause").querySelector("use")), "href", video.paused ? "#i-play" : "#i-pause");
+});
+video.addEventListener("volumechange", () => {
+  attr($("sound"), "aria-pressed", String(!video.muted));
+  attr($("sound"), "title", (video.muted ? "Turn sound on" : "Turn sound off") + " (m)");
+  attr(/** @type {Element} */ ($("sound").querySelector("use")), "href", video.muted ? "#i-mute" : "#i-sound");
+});
+for (const b of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".zoom button"))) b.addEventListener("click", () => zoom(Number(b.dataset.width), b.dataset.width === "day"));
+$("day").addEventListener("change", () => {
+  const d = /** @type {HTMLInputElement} */ ($("day")).value;
+  if (!/^\d{4}-\d\d-\d\d$/.test(d)) return;
+  day = d;
+  widthChosen = true;
+  view();
+  ranges();
+});
+$("logout").addEventListener("click", async () => {
+  await fetch("/cpanel/logout", { method: "POST" }).catch(() => {});
+  location.assign("/cpanel/");
+  location.reload();
+});
+$("problems-list").addEventListener("click", (e) => { if (/** @type {Element} */ (e.target).closest("a")) $("problems").hidePopover?.(); });
 document.addEventListener("keydown", (e) => {
-  if (/** @type {HTMLElement} */ (e.target).closest("button,input") && e.key === " ") return;
-  const keys = { ArrowLeft: () => step(e.shiftKey ? -60 : -10), ArrowRight: () => step(e.shiftKey ? 60 : 10), " ": pause, m: sound, End: goLive, l: goLive };
-  const f = keys[/** @type {keyof typeof keys} */ (e.key)];
-  if (f && !e.ctrlKey && !e.metaKey && !e.altKey) { e.preventDefault(); f(); }
+  const on = /** @type {HTMLElement} */ (e.target);
+  if (e.ctrlKey || e.metaKey || e.altKey || on.closest("input") || e.key === " " && on.closest("button, a, summary")) return;
+  /** @type {Record<string, () => void>} */
+  const keys = { ArrowLeft: () => step(e.shiftKey ? -60 : -10), ArrowRight: () => step(e.shiftKey ? 60 : 10), " ": acts.pause, m: acts.sound, f: acts.full, l: goLive };
+  if (on.id === "timeline") Object.assign(keys, { PageUp: () => step(600), PageDown: () => step(-600), ArrowUp: () => step(60), ArrowDown: () => step(-60), Home: () => go(timeline.view.from), End: goLive });
+  if (keys[e.key]) { e.preventDefault(); keys[e.key](); }
 });
 
-setInterval(() => {
-  $("clock").textContent = clock(now(), true) + (zone ? " " + zone : "");
-  const t = player.at();
-  $("playing").textContent = t ? clock(t, true) : "";
-  if (t) timeline.cursor = t;
-  $("timeline").setAttribute("aria-valuetext", live ? "live" : t ? clock(t, true) : "");
-  if (span !== "day") view(); else timeline.draw();
-}, 500);
-setInterval(() => { loadStreams().catch(() => {}); }, 3000);
-setInterval(() => { loadServer().catch(() => {}); loadRanges(); }, 5000);
+$("skip").addEventListener("click", () => $("live").focus());
+onReach((ok) => { $("away").hidden = ok; });
 
-mark();
-await loadServer();
-await loadStreams();
-if (chosen) choose(chosen, true);
-follow().catch(() => {});
+setInterval(() => {
+  const t = player.at(), line = $("timeline");
+  put($("clock"), zone.second(now()));
+  put($("zone"), zone.name.replaceAll("_", " "));
+  put($("playing"), t && !player.held ? `${zone.date(t) === zone.date(now()) ? "" : zone.day(t) + ", "}${zone.second(t)}` : "");
+  if (t && !player.held) timeline.cursor = t; else if (live) timeline.cursor = 0;
+  attr(line, "aria-valuemin", String(Math.round(timeline.view.from / 1000)));
+  attr(line, "aria-valuemax", String(Math.round(timeline.view.to / 1000)));
+  attr(line, "aria-valuenow", String(Math.round((timeline.cursor || now()) / 1000)));
+  attr(line, "aria-valuetext", live ? "live" : t ? zone.short(t, now()) : "no picture");
+  view();
+  mark();
+}, 500);
+
+const pollStreams = poll(loadStreams, 3000), pollServer = poll(loadServer, 5000), pollRanges = poll(ranges, 3000);
+follow().catch(() => setTimeout(() => follow().catch(() => {}), 3000));

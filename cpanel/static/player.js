@@ -1,93 +1,246 @@
 // One player for live and for any time: hls.js where the browser has Media
-// Source Extensions, the browser's own HLS elsewhere.
-import Hls from "/cpanel/static/vendor/hls.light.min.mjs";
+// Source Extensions, the browser's own HLS elsewhere. Whatever hinders the
+// picture is said over it, in words.
+import Hls from "./vendor/hls.light.min.mjs";
+import { ask, Refusal } from "./api.js";
+import { el } from "./dom.js";
+
+/** @typedef {{uid:string, from?:number, to?:number, only?:string, sound?:string}} Show from and to in Unix ms; none = live. only: said when there is sound but no picture */
+/** @typedef {{title:string, hint?:string, soft?:boolean, acts?:HTMLElement[]}} Words */
+
+/** Loads that fail are tried on: a server that restarts is back within seconds. */
+const patient = { default: {
+  maxTimeToFirstByteMs: 10e3, maxLoadTimeMs: 60e3,
+  timeoutRetry: { maxNumRetry: 10, retryDelayMs: 0, maxRetryDelayMs: 0 },
+  errorRetry: { maxNumRetry: 60, retryDelayMs: 500, maxRetryDelayMs: 1500, backoff: "linear",
+    shouldRetry: (/** @type {any} */ c, /** @type {number} */ n, /** @type {boolean} */ _late, /** @type {any} */ r) => n < c.maxNumRetry && !(r?.code >= 400 && r.code < 500) },
+} };
+
+/** @type {Record<string, string>} */
+const codecs = { hvc1: "H.265", hev1: "H.265", avc1: "H.264", mp4a: "AAC", opus: "Opus", Opus: "Opus", av01: "AV1" };
+/** a codec in people's words @param {string} c RFC 6381 */
+const codecName = (c) => codecs[c.split(".")[0]] ?? c;
+
+/** whether this browser decodes it @param {string} c RFC 6381 */
+export function decodes(c) {
+  const MS = /** @type {any} */ (window).ManagedMediaSource ?? window.MediaSource;
+  const kind = /^(mp4a|opus|Opus|fLaC|ac-3|ec-3)/.test(c) ? "audio" : "video";
+  return MS ? MS.isTypeSupported(`${kind}/mp4; codecs="${c}"`) : document.createElement("video").canPlayType(`${kind}/mp4; codecs="${c}"`) !== "";
+}
 
 export class Player {
   /**
    * @param {HTMLVideoElement} video
-   * @param {HTMLElement} veil shown over the picture when there is none
+   * @param {HTMLElement} veil lies over the picture when there is something to say
+   * @param {{ended?: () => void, nearest?: (n:{from:number,to:number}) => void}} [on] the end of a show; where footage is when there is none
    */
-  constructor(video, veil) {
+  constructor(video, veil, on = {}) {
     this.video = video;
     this.veil = veil;
+    this.on = on;
     /** @type {Hls|null} */ this.hls = null;
-    this.url = "";
+    /** @type {Show|null} */ this.show = null;
+    this.held = "";
     this.retry = 0;
-    video.addEventListener("playing", () => { this.say(""); this.tries = 0; });
-    this.tries = 0;
+    this.turn = 0; // counts openings, so that answers to an older one are dropped
+    this.stuck = 0;
+    this.last = -1;
+    this.mended = 0;
+    video.addEventListener("playing", () => this.clear());
+    video.addEventListener("ended", () => { if (this.show?.to) this.on.ended?.(); });
+    setInterval(() => this.watch(), 1000);
   }
 
-  /** live picture, or from a time in Unix milliseconds @param {string} uid @param {number} [from] */
-  play(uid, from) {
-    this.uid = uid;
-    this.from = from;
-    const q = new URLSearchParams(location.search).get("token");
-    const t = q ? "token=" + encodeURIComponent(q) : "";
-    this.url = from
-      ? `/dvr/${uid}/playlist.m3u8?from=${Math.round(from)}${t ? "&" + t : ""}`
-      : `/live/${uid}/playlist.m3u8${t ? "?" + t : ""}`;
+  /** @param {Show} show */
+  play(show) {
+    this.show = show;
+    this.held = "";
     this.open();
   }
 
-  open() {
+  /** Says why there is no picture and stops asking for one; the last picture stays. @param {Words} w @param {boolean} [wipe] */
+  hold(w, wipe = false) {
+    const key = w.title + w.hint;
+    if (this.held === key) return;
+    const fresh = !this.held;
+    this.held = key;
+    if (fresh) {
+      clearTimeout(this.retry);
+      this.turn++;
+      this.hls?.stopLoad();
+    }
+    if (wipe) this.close();
+    this.say({ ...w, soft: !wipe && this.video.readyState >= 2 && this.video.videoWidth > 0 });
+  }
+
+  /** the playlist of a show @param {Show} s */
+  address(s) {
+    const token = new URLSearchParams(location.search).get("token");
+    const q = new URLSearchParams();
+    if (s.from) q.set("from", String(Math.round(s.from)));
+    if (s.to) q.set("to", String(Math.round(s.to)));
+    if (token) q.set("token", token);
+    const query = q.toString();
+    return `/${s.from ? "dvr" : "live"}/${encodeURIComponent(s.uid)}/playlist.m3u8${query ? "?" + query : ""}`;
+  }
+
+  async open() {
+    const turn = ++this.turn, show = this.show;
+    if (!show) return;
     clearTimeout(this.retry);
+    this.stuck = 0;
+    if (!this.hls) this.say({ title: "Connecting…", soft: true });
+    try {
+      const url = this.address(show);
+      const main = await ask(url);
+      const text = await main.text();
+      if (turn !== this.turn) return;
+      const has = /CODECS="([^"]*)"/.exec(text)?.[1].split(",") ?? [];
+      const cannot = has.filter((c) => !decodes(c));
+      if (cannot.length) return this.cannot(cannot);
+      this.only = has.some((c) => !/^(mp4a|opus|Opus)/.test(c)) ? "" : show.only || "Sound only";
+      const lag = show.from ? 0 : await this.lag(new URL(text.trim().split("\n").pop() ?? "", new URL(url, location.href)).href);
+      if (turn === this.turn) this.start(url, show, lag);
+    } catch (e) {
+      if (turn === this.turn) this.failed(e, show);
+    }
+  }
+
+  /** how far behind the edge of a live playlist is safe, by its longest segment @param {string} url */
+  async lag(url) {
+    const text = await (await ask(url)).text();
+    const longest = Math.max(2, ...[...text.matchAll(/#EXTINF:([\d.]+)(?!.*\n#EXT-X-GAP)/g)].slice(-6).map((m) => Math.min(12, Number(m[1]))));
+    return longest * 1.5 + 1.5;
+  }
+
+  /** @param {string} url @param {Show} show @param {number} lag seconds */
+  start(url, show, lag) {
     this.hls?.destroy();
     this.hls = null;
     if (!Hls.isSupported()) {
-      this.video.src = this.url;
+      this.video.src = url;
+      this.video.play().catch(() => {});
       return;
     }
-    const hls = new Hls({ enableWorker: false, liveSyncDurationCount: 2, maxBufferLength: 20, backBufferLength: 60, startPosition: this.from ? 0 : -1 });
-    this.hls = hls;
-    hls.on(Hls.Events.ERROR, (_, d) => {
-      if (!d.fatal) return;
-      if (d.type === Hls.ErrorTypes.MEDIA_ERROR && d.details === Hls.ErrorDetails.BUFFER_ADD_CODEC_ERROR ||
-          d.details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) {
-        return this.say("This browser cannot decode this stream", "H.265 needs a browser with hardware support. record.mp4 and other players show it.");
-      }
-      if (d.type === Hls.ErrorTypes.MEDIA_ERROR && this.tries++ < 3) return hls.recoverMediaError();
-      this.explain(d.response?.code);
-      this.retry = window.setTimeout(() => this.open(), 2000);
+    const hls = this.hls = new Hls({
+      enableWorker: false, maxBufferLength: 20, backBufferLength: 30, startPosition: show.from ? 0 : -1,
+      ...(show.from ? {} : { liveSyncDuration: lag, liveMaxLatencyDuration: lag + 20, maxLiveSyncPlaybackRate: 1.1 }),
+      manifestLoadPolicy: patient, playlistLoadPolicy: patient, fragLoadPolicy: patient,
     });
-    hls.loadSource(this.url);
-    hls.attachMedia(this.video);
+    hls.on(Hls.Events.ERROR, (_, d) => {
+      if (!d.fatal || this.hls !== hls || this.held) return;
+      if (d.type === Hls.ErrorTypes.MEDIA_ERROR && this.mended++ < 3) return hls.recoverMediaError();
+      this.again(1000);
+    });
     hls.on(Hls.Events.MANIFEST_PARSED, () => { this.video.play().catch(() => {}); });
+    hls.loadSource(url);
+    hls.attachMedia(this.video);
   }
 
-  /** @param {number} [code] */
-  async explain(code) {
-    if (code === 401 || code === 403) return this.say("You may not see this stream");
-    try {
-      const r = await fetch(this.url);
-      if (r.ok) return this.say("Connecting…");
-      const e = (await r.json()).error;
-      this.say(e.message, e.hint);
-    } catch {
-      this.say("The server does not answer", "Trying again…");
+  /** @param {number} ms */
+  again(ms) {
+    clearTimeout(this.retry);
+    this.retry = window.setTimeout(() => {
+      const at = this.at();
+      if (this.show?.from && at > this.show.from) this.show = { ...this.show, from: at };
+      this.open();
+    }, ms);
+  }
+
+  /** @param {unknown} e @param {Show} show */
+  failed(e, show) {
+    if (!(e instanceof Refusal)) {
+      this.say({ title: "The server does not answer", hint: "Trying again…", soft: true });
+      return this.again(1500);
     }
+    if (e.nearest && show.from && this.on.nearest) return this.on.nearest(e.nearest);
+    this.close();
+    if (e.status === 401) {
+      return this.say({ title: "This stream is not public", hint: "Log in to this server, or ask its owner for a link.", acts: [el("a", { class: "button", href: "/cpanel/", target: "_top" }, "Log in")] });
+    }
+    if (e.status === 403) return this.say({ title: "You may not watch this stream", hint: e.hint });
+    if (e.code === "codec_not_in_hls") return this.cannot([], e.message);
+    this.say({ title: sentence(e.message), hint: sentence(e.hint) });
+    this.again(e.status === 404 ? 3000 : 5000);
   }
 
-  /** @param {string} text @param {string} [hint] */
-  say(text, hint) {
-    this.veil.hidden = !text;
+  /** @param {string[]} which @param {string} [message] */
+  cannot(which, message) {
+    this.close();
+    const names = [...new Set(which.map(codecName))].join(" and ");
+    const mp4 = this.show ? `/dvr/${encodeURIComponent(this.show.uid)}/record.mp4?from=-60s&download=${encodeURIComponent(this.show.uid)}` : "";
+    this.say({
+      title: names ? `This browser cannot decode ${names}` : "Browsers cannot play this stream",
+      hint: names === "H.265" ? "It is recorded as it is. Safari shows it, and Chrome and Edge on machines with an H.265 decoder; so do VLC and mpv."
+        : `It is recorded as it is; VLC, mpv and ffmpeg play it.${message ? " " + sentence(message) : ""}`,
+      acts: mp4 ? [el("a", { class: "button", href: mp4, download: "" }, "Save the last minute")] : [],
+    });
+  }
+
+  /** Takes up a picture that stands still. */
+  watch() {
+    const v = this.video;
+    if (!this.hls || this.held || v.paused || v.ended) { this.stuck = 0; return; }
+    if (v.currentTime !== this.last) {
+      this.last = v.currentTime;
+      if (this.stuck > 3) this.clear();
+      this.stuck = 0;
+      this.mended = 0;
+      return;
+    }
+    this.stuck++;
+    if (this.stuck >= 2) {
+      for (let i = 0; i < v.buffered.length; i++) {
+        if (v.buffered.start(i) > v.currentTime) { v.currentTime = v.buffered.start(i) + .05; return; }
+      }
+    }
+    const edge = this.hls.liveSyncPosition;
+    if (this.stuck >= 4 && this.show && !this.show.from && edge && edge > v.currentTime + 5) { v.currentTime = edge; return; }
+    if (this.stuck === 6) this.say({ title: "Waiting for the next picture…", soft: true });
+    if (this.stuck >= 30) this.again(0);
+  }
+
+  /** Goes to a time within what is loaded already. @param {number} ms @returns {boolean} false = it is not */
+  seek(ms) {
+    const list = this.hls?.latestLevelDetails?.fragments;
+    if (!list || !this.show?.from || this.held) return false;
+    const f = list.find((f) => f.programDateTime !== null && !f.gap && f.programDateTime <= ms && ms < f.programDateTime + f.duration * 1000);
+    if (!f || f.programDateTime === null) return false;
+    this.video.currentTime = f.start + (ms - f.programDateTime) / 1000;
+    return true;
+  }
+
+  clear() {
+    if (!this.held) this.say(this.only ? { title: this.only, soft: true } : { title: "" });
+  }
+
+  /** @param {Words} w */
+  say(w) {
+    this.veil.hidden = !w.title;
+    this.veil.classList.toggle("soft", !!w.soft);
     this.veil.replaceChildren();
-    if (!text) return;
-    const b = document.createElement("b");
-    b.textContent = text;
-    const s = document.createElement("small");
-    s.textContent = hint ?? "";
-    this.veil.append(b, s);
+    if (!w.title) return;
+    this.veil.append(el("b", {}, w.title));
+    if (w.hint) this.veil.append(el("p", {}, w.hint));
+    if (w.acts?.length) this.veil.append(el("div", { class: "acts" }, ...w.acts));
   }
 
   /** wall-clock time of the picture, Unix milliseconds, or 0 */
   at() {
     const d = this.hls?.playingDate;
-    return d ? d.getTime() : 0;
+    if (d) return d.getTime();
+    const start = /** @type {any} */ (this.video).getStartDate?.()?.getTime();
+    return !this.hls && start ? start + this.video.currentTime * 1000 : 0;
   }
 
   close() {
     clearTimeout(this.retry);
+    this.turn++;
     this.hls?.destroy();
     this.hls = null;
+    if (this.video.src) { this.video.removeAttribute("src"); this.video.load(); }
   }
 }
+
+/** the server's words as a sentence @param {string} s */
+export const sentence = (s) => s ? s[0].toUpperCase() + s.slice(1) : "";

@@ -183,6 +183,9 @@ func (p *Panel) front(ctx *fasthttp.RequestCtx) {
 			data["Refused"] = "Passwords do not travel over plain HTTP from another machine. Open this page over https://, or set login = true in [http]."
 		} else {
 			file, pending := p.opt.First()
+			if !ctx.RemoteIP().IsLoopback() {
+				file = "" // strangers need not know the server's folders
+			}
 			data["First"], data["FirstFile"] = pending, file
 		}
 		p.page(ctx, "login.html", "'none'", data)
