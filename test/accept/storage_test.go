@@ -153,13 +153,13 @@ func TestDiskFull(t *testing.T) {
 		s := harness.New(t, harness.Options{Buffer: "2s",
 			Ini: "[space.main]\npath = " + filepath.Join(dir, "space") + "\nreserve = 2M\n[pool.default]\noverwrite = false\n[limits]\nwrite-buffer = 2s\n"})
 		ballast := filepath.Join(dir, "ballast")
-		if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o600); err != nil {
+		if err := os.WriteFile(ballast, make([]byte, 16<<20), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Mkdir(filepath.Join(dir, "space"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		c := harness.Camera{UID: "big", Sent: s.Sim("big", "bitrate=12M", "dvr-chunk = 1s")}
+		c := harness.Camera{UID: "big", Sent: s.Sim("big", "bitrate=6M", "dvr-chunk = 1s")}
 		s.Start()
 		footage(s, "big")
 		s.Until("the alarm", func() bool { return strings.Contains(fmt.Sprint(s.Problems()), "full") })
