@@ -17,6 +17,7 @@ func (k *sink) Positions() []media.RunPosition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case s.over:
 	case s.cur != nil:
 		return []media.RunPosition{s.cur.position()}
 	case s.resume != nil:
@@ -30,6 +31,9 @@ func (k *sink) Opened(o Opened) {
 	s := (*Stream)(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
 	if s.behind {
 		return // taken up again by Tick, from where the archive ends
 	}
@@ -75,7 +79,7 @@ func (k *sink) Units(us []media.AccessUnit) bool {
 	if s.behind {
 		return false
 	}
-	if s.cur == nil {
+	if s.cur == nil || s.over {
 		return true
 	}
 	for i := range us {
@@ -84,7 +88,7 @@ func (k *sink) Units(us []media.AccessUnit) bool {
 				s.fallBehind()
 				return false
 			}
-			s.dep.Log.Error("a unit could not be taken", "stream", s.spec.Capture.UID, "err", err)
+			s.complain(err)
 		}
 	}
 	s.acknowledge()
@@ -105,6 +109,7 @@ func (s *Stream) take(u *media.AccessUnit) error {
 		return nil
 	case u.Seq > t.next && t.seen:
 		s.status.Lost += u.Seq - t.next
+		t.jumped = true
 	}
 	t.next, t.seen = u.Seq+1, true
 	s.status.Units++
@@ -156,34 +161,75 @@ func (s *Stream) fallBehind() {
 	s.behind = true
 	s.status.behindSince = media.WallOf(s.dep.Now())
 	s.cur = nil
-	s.notify("stream.behind", "warning", "storage does not keep up; the driver keeps the camera's frames meanwhile", nil)
+	if !s.behindTold { // it may go on for hours, with a try each second
+		s.behindTold = true
+		s.notify("stream.behind", "warning", "storage does not keep up; the driver keeps the camera's frames meanwhile", nil)
+	}
+}
+
+const complainEvery = 10 * time.Second
+
+// complain logs units that were not taken, with their number, not each: a
+// camera that sends rubbish sends a lot of it.
+func (s *Stream) complain(err error) {
+	s.failed++
+	now := s.dep.Now()
+	if now.Sub(s.complained) < complainEvery {
+		return
+	}
+	s.dep.Log.Error("units could not be taken", "stream", s.spec.Capture.UID, "count", s.failed, "err", err)
+	s.failed, s.complained = 0, now
 }
 
 // acknowledge tells the driver what need not be kept: everything, where nothing
 // is recorded or nothing can be yet; else the recorder says so (durable).
 func (s *Stream) acknowledge() {
 	r := s.cur
-	if s.dep.Recorder == nil {
-		if s.session != nil {
+	if s.dep.Recorder == nil || r.writer != nil && !r.started {
+		// Between two files of a run the first one's end may still be on its way
+		// to storage: an acknowledgement would take it from the driver as well.
+		if s.session != nil && s.allDurable(r.id) {
 			s.session.Ack(r.position())
 		}
 		return
 	}
-	if r.writer != nil && !r.started {
-		// What is waiting for a key frame is of no use when that comes later
-		// than a second: the writer keeps no more (mux, early.go).
-		if now := media.WallOf(s.dep.Now()); now.Sub(r.waitedAt) > 2*time.Second {
-			if r.waitedAt != 0 && s.session != nil {
-				s.session.Ack(r.waited)
-			}
-			r.waited, r.waitedAt = r.position(), now
-		}
-		return
-	}
 	if out := r.notInFile(); len(out) > 0 {
-		s.leftOut.Store(&out)
+		s.leftOut.Store(&media.RunPosition{Run: r.id, Tracks: out})
 	} else if s.leftOut.Load() != nil {
 		s.leftOut.Store(nil)
+	}
+}
+
+// allDurable tells whether everything of a run that the recorder was given
+// survives a power cut.
+func (s *Stream) allDurable(run media.RunID) bool {
+	if s.handed.Run != run {
+		return true
+	}
+	d := s.durableTo.Load()
+	for _, t := range s.handed.Tracks {
+		if d == nil || d.Run != run || d.Next(t.Track) < t.Next {
+			return false
+		}
+	}
+	return true
+}
+
+// hand notes what the recorder was given.
+func (s *Stream) hand(p *media.Part) {
+	if s.handed.Run != p.Run {
+		s.handed = media.RunPosition{Run: p.Run}
+	}
+next:
+	for i := range p.Fragments {
+		f := &p.Fragments[i]
+		for k := range s.handed.Tracks {
+			if t := &s.handed.Tracks[k]; t.Track == f.Track {
+				t.Next = f.LastSeq + 1
+				continue next
+			}
+		}
+		s.handed.Tracks = append(s.handed.Tracks, media.Position{Track: f.Track, Next: f.LastSeq + 1})
 	}
 }
 
@@ -192,6 +238,9 @@ func (k *sink) Closed(c Closed) {
 	s := (*Stream)(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
 	if s.cur != nil && (c.Run.IsZero() || c.Run == s.cur.id) {
 		s.endRun(c.Cause)
 	} else if c.Cause != CauseChanged {

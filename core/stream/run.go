@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"media-server/core/archive"
 	"media-server/core/clock"
@@ -30,12 +31,15 @@ type run struct {
 	inFile  []media.Track // what it carries
 	zero    media.Wall
 	resumed bool
+	holeWhy archive.GapCause // why units may be missing where it was resumed
 }
 
 type runTrack struct {
 	media.Track
-	next uint64 // first sequence number not yet taken
-	seen bool
+	next   uint64 // first sequence number not yet taken
+	seen   bool
+	jumped bool       // units before the next one are lost
+	last   media.Wall // presentation time of the newest unit stored; 0 = none yet
 }
 
 func newRun(o Opened, cfg clock.Config) *run {
@@ -172,9 +176,11 @@ func (s *Stream) restore(o Opened) bool {
 	r := newRun(o, clock.Config{})
 	for i := range r.tracks {
 		t := &r.tracks[i]
-		t.next = max(res.Positions.Next(t.ID), t.next)
-		t.seen = true
+		held := res.Positions.Next(t.ID)
+		t.jumped = t.next > held // the driver had to drop what came after
+		t.next, t.seen, t.last = max(held, t.next), true, res.LastEnd
 	}
+	r.holeWhy = s.resumeWhy
 	r.clock = clock.Restore(clock.Config{}, st, res.LastEnd)
 	for i := range r.tracks {
 		r.clock.Track(r.tracks[i].ID, r.tracks[i].Timescale)
@@ -189,6 +195,7 @@ func (s *Stream) restore(o Opened) bool {
 		s.dep.Log.Warn("a recording cannot be continued; a new run begins", "stream", s.spec.Capture.UID, "err", err)
 		return false
 	}
+	s.handed = media.RunPosition{Run: r.id, Tracks: slices.Clone(res.Positions.Tracks)}
 	r.zero, r.started, r.resumed, r.inFile = res.Zero, true, true, res.Tracks
 	r.writer = mux.NewWriter(s.muxConfig(), start)
 	s.cur = r
@@ -224,6 +231,9 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 		}
 		if ev.Changed == nil || attempt > 0 {
 			s.count(ev.Dropped)
+			if ev.Dropped == mux.Stored {
+				s.noteHole(r, u.Track, wall)
+			}
 			return nil
 		}
 		if err := s.deliver(r.writer.Flush()); err != nil {
@@ -233,6 +243,19 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 		r.writer = mux.NewWriter(s.muxConfig(), r.writer.Next(ev.Changed))
 		r.started = false
 	}
+}
+
+// noteHole tells the recorder of units that are lost inside the run, once the
+// unit behind them has its time.
+func (s *Stream) noteHole(r *run, track int, wall media.Wall) {
+	t := r.track(track)
+	if t.jumped && t.last != 0 && wall > t.last && s.dep.Recorder != nil {
+		s.dep.Recorder.Gap(media.Span{From: t.last, To: wall}, r.holeWhy)
+	}
+	if t.jumped {
+		t.jumped, r.holeWhy = false, archive.GapNone
+	}
+	t.last = max(t.last, wall)
 }
 
 func (s *Stream) count(d mux.Drop) {
@@ -272,6 +295,8 @@ func (s *Stream) deliver(parts []*media.Part) error {
 		if err := s.dep.Recorder.Append(p); err != nil {
 			return err
 		}
+		s.hand(p)
+		s.behindTold = false
 	}
 	return nil
 }

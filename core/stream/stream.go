@@ -2,6 +2,7 @@ package stream
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,18 +62,25 @@ type Stream struct {
 	dep  Deps
 	ring *Ring // nil when recorded
 
-	leftOut atomic.Pointer[[]media.Position] // tracks that are not in the file, and how far they were received
-	ackTo   atomic.Pointer[Session]          // where acknowledgements go
+	leftOut   atomic.Pointer[media.RunPosition] // tracks that are not in the file, and how far they were received
+	durableTo atomic.Pointer[media.RunPosition] // the recorder's last word
+	ackTo     atomic.Pointer[Session]           // where acknowledgements go
 
-	mu      sync.Mutex
-	session Session
-	cur     *run
-	resume  *archive.Resume
-	lost    archive.GapCause // why there is nothing before the next run; none = as the recorder knows
-	behind  bool
-	status  Status
-	meter   meter
-	clockOn bool // camera.clock is raised
+	mu         sync.Mutex
+	session    Session
+	cur        *run
+	resume     *archive.Resume
+	resumeWhy  archive.GapCause // why units may be missing where the capture is taken up
+	lost       archive.GapCause // why there is nothing before the next run; none = as the recorder knows
+	behind     bool
+	behindTold bool // and told about it; until storage takes something again
+	failed     int  // units that could not be taken, since complained
+	complained time.Time
+	over       bool              // stopped or detached: whatever the driver still says is ignored
+	handed     media.RunPosition // what the recorder was given, of the newest run
+	status     Status
+	meter      meter
+	clockOn    bool // camera.clock is raised
 }
 
 // New makes a stream; nothing runs yet.
@@ -97,15 +105,20 @@ func New(spec Spec, dep Deps) *Stream {
 // Ring is the memory ring of a stream that is not recorded, nil otherwise.
 func (s *Stream) Ring() *Ring { return s.ring }
 
-// Start subscribes the capture, behind what the recorder holds.
+// Start subscribes the capture, behind what the recorder holds. The lock is
+// not held while the driver is asked: it may call the sink at once, to say that
+// nobody takes such a source.
 func (s *Stream) Start() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if r := s.dep.Recorder; r != nil {
+		s.mu.Lock()
 		r.OnDurable(s.durable)
 		s.reloadResume()
+		s.resumeWhy = archive.GapServerDown
+		s.mu.Unlock()
 	}
 	ses, err := s.dep.Driver.Subscribe(s.spec.Capture, (*sink)(s))
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
 		s.setState(StateRefused, err.Error(), "")
 		return err
@@ -124,8 +137,9 @@ func (s *Stream) reloadResume() {
 
 // durable is the recorder's word that pos survives a power cut.
 func (s *Stream) durable(pos media.RunPosition) {
-	if p := s.leftOut.Load(); p != nil {
-		pos.Tracks = append(pos.Tracks[:len(pos.Tracks):len(pos.Tracks)], *p...)
+	s.durableTo.Store(&pos)
+	if p := s.leftOut.Load(); p != nil && p.Run == pos.Run {
+		pos = media.RunPosition{Run: pos.Run, Tracks: append(slices.Clone(pos.Tracks), p.Tracks...)}
 	}
 	// The session is set before the first part can be durable, and never
 	// changes while the recorder is this stream's.
@@ -158,6 +172,7 @@ func (s *Stream) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endRun(CauseStopped)
+	s.over = true
 	if s.dep.Recorder != nil {
 		s.dep.Recorder.Close()
 	}
@@ -166,11 +181,12 @@ func (s *Stream) Stop() {
 
 // Detach lets go without ending anything: the driver keeps what is not
 // acknowledged, and the next core goes on behind what storage holds. The
-// driver's connection must have been cut before.
+// driver's connection may still be there: nothing that comes over it is taken
+// or acknowledged any more.
 func (s *Stream) Detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cur = nil
+	s.over, s.cur = true, nil
 	if s.dep.Recorder != nil {
 		s.dep.Recorder.Close()
 	}
@@ -192,6 +208,9 @@ func (s *Stream) Tick() {
 	now := media.WallOf(s.dep.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
 	s.meter.tick(now)
 	if r := s.cur; r != nil && r.writer == nil && len(r.pending) > 0 && now.Sub(r.firstAt) > settleAtMost {
 		s.settle(r)
@@ -200,6 +219,7 @@ func (s *Stream) Tick() {
 		s.behind = false
 		s.cur = nil
 		s.reloadResume()
+		s.resumeWhy = archive.GapNone // the recorder knows what ailed it
 		if s.session != nil {
 			s.session.Resubscribe()
 		}

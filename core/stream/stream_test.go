@@ -37,6 +37,7 @@ type fakeRecorder struct {
 	whys    []archive.GapCause
 	tracks  []media.Track
 	zero    media.Wall
+	gaps    []media.Span
 	refuse  int // refuse the next n parts
 	durable func(media.RunPosition)
 }
@@ -87,11 +88,11 @@ func (r *fakeRecorder) Append(p *media.Part) error {
 	return nil
 }
 
-func (r *fakeRecorder) OnDurable(f func(media.RunPosition)) { r.durable = f }
-func (r *fakeRecorder) End(c archive.GapCause)              { r.ends = append(r.ends, c) }
-func (r *fakeRecorder) Gap(media.Span, archive.GapCause)    {}
-func (r *fakeRecorder) SetRules(archive.Rules)              {}
-func (r *fakeRecorder) Close()                              {}
+func (r *fakeRecorder) OnDurable(f func(media.RunPosition))  { r.durable = f }
+func (r *fakeRecorder) End(c archive.GapCause)               { r.ends = append(r.ends, c) }
+func (r *fakeRecorder) Gap(s media.Span, _ archive.GapCause) { r.gaps = append(r.gaps, s) }
+func (r *fakeRecorder) SetRules(archive.Rules)               {}
+func (r *fakeRecorder) Close()                               {}
 
 // stored lists the sequence numbers that the recorder holds of a run, in order.
 func (r *fakeRecorder) stored(run media.RunID) (out []uint64) {
@@ -300,6 +301,27 @@ func TestHoleLeavesNumbersFree(t *testing.T) {
 	}
 	if rec.whys[1] != archive.GapCameraSilent {
 		t.Errorf("cause %q", rec.whys[1])
+	}
+}
+
+// TestHoleInsideARun: units that never come are told to the recorder as a gap
+// from the last unit before to the first behind.
+func TestHoleInsideARun(t *testing.T) {
+	rec := &fakeRecorder{}
+	s, d := newTest(t, rec)
+	d.sink.Opened(opened(1))
+	d.sink.Units(units(0, 100))
+	if !d.sink.Units(units(150, 200)) {
+		t.Fatal("refused")
+	}
+
+	d.sink.Closed(Closed{Run: media.RunID{1}, Cause: CauseLost})
+	want := media.Span{From: media.WallOf(start.Add(99 * 20 * time.Millisecond)), To: media.WallOf(start.Add(150 * 20 * time.Millisecond))}
+	if len(rec.gaps) != 1 || rec.gaps[0].From.Sub(want.From).Abs() > 6*time.Millisecond || rec.gaps[0].To.Sub(want.To).Abs() > 6*time.Millisecond {
+		t.Errorf("gaps %v, want about %v", rec.gaps, want)
+	}
+	if s.Status().Lost != 50 {
+		t.Errorf("%d units lost", s.Status().Lost)
 	}
 }
 
