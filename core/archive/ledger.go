@@ -126,22 +126,29 @@ func (s *space) note(f *fact) {
 	poke(s.wake)
 }
 
+// shortestGap is the shortest time that can be missing: less is rounding.
+const shortestGap = time.Millisecond
+
 // mark records that what is missing of the stream from at on is missing for cause.
 func (a *Archive) mark(st *stream, at media.Wall, cause GapCause) {
 	a.record(st, &fact{Type: factMark, UID: st.uid, At: at, Cause: cause})
 }
 
-// gapEnds records a gap that is over, and tells about it. st.mu is held.
+// gapEnds records a gap that is over, and tells about it. Between two runs a
+// hole is a gap however short: units are missing, if only a few. st.mu is held.
 func (a *Archive) gapEnds(st *stream, from, to media.Wall, why GapCause) {
 	if st.recalled && why != GapDisabled && why != GapOffSchedule {
 		why = GapServerDown
 	}
 	st.recalled = false
-	if to.Sub(from) < holeTolerance {
+	if to.Sub(from) < shortestGap {
 		return
 	}
 	if why == GapNone {
 		why = st.endCause
+	}
+	if why == GapNone {
+		why = st.behindWhy
 	}
 	if why == GapNone {
 		why = GapUnknown

@@ -69,17 +69,22 @@ func (a *Archive) Pin(id FileID) (*Pin, error) {
 	return p, nil
 }
 
-// where is the present name of the file.
-func (p *Pin) where() string {
+// names are where the file may lie just now, to be tried in this order: while
+// it is being sealed the backend renames it at some instant, and may have
+// failed to.
+func (p *Pin) names() []string {
 	if p.f == nil {
-		return p.name
+		return []string{p.name}
 	}
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
-	if p.f.state == sealed {
-		return p.f.final
+	switch p.f.state {
+	case sealed:
+		return []string{p.f.final}
+	case sealing:
+		return []string{p.f.openName, p.f.final, p.f.openName}
 	}
-	return p.f.openName
+	return []string{p.f.openName, p.f.openName, p.f.final}
 }
 
 // ReadAt implements io.ReaderAt; what is not yet in storage comes from memory.
@@ -123,9 +128,11 @@ func (p *Pin) readStored(b []byte, off int64) (int, error) {
 	if fd != nil {
 		return fd.ReadAt(b, off)
 	}
-	n, err := p.sp.st.ReadAt(ctx, p.where(), off, b)
-	if errors.Is(err, os.ErrNotExist) { // sealed between the two
-		n, err = p.sp.st.ReadAt(ctx, p.where(), off, b)
+	n := 0
+	for _, name := range p.names() {
+		if n, err = p.sp.st.ReadAt(ctx, name, off, b); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
 	}
 	return n, err
 }
@@ -143,9 +150,12 @@ func (p *Pin) descriptor(ctx context.Context) (*os.File, error) {
 	case p.fd != nil:
 		return p.fd, nil
 	}
-	fd, err := p.sp.st.File(ctx, p.where())
-	if errors.Is(err, os.ErrNotExist) {
-		fd, err = p.sp.st.File(ctx, p.where())
+	var fd *os.File
+	var err error
+	for _, name := range p.names() {
+		if fd, err = p.sp.st.File(ctx, name); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
 	}
 	if errors.Is(err, ErrNoDescriptors) {
 		return nil, nil

@@ -158,25 +158,48 @@ func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var ranges []Range
-	for _, sp := range spans {
-		if c := sp.Intersect(s); !c.Empty() {
-			ranges = append(ranges, Range{Span: c, Kind: "recorded"})
+	recorded := func(spans []media.Span) (ranges []Range) {
+		for _, sp := range spans {
+			if c := sp.Intersect(s); !c.Empty() {
+				ranges = append(ranges, Range{Span: c, Kind: "recorded"})
+			}
 		}
+		return ranges
 	}
 	bounds, ok := a.Bounds(uid)
-	if !ok {
-		return ranges, nil, nil
-	}
 	window := s.Intersect(bounds)
-	if window.Empty() {
-		return ranges, nil, nil
+	if !ok || window.Empty() {
+		return recorded(spans), nil, nil
 	}
 	facts, err := a.state.facts(uid, window)
 	if err != nil {
-		return ranges, nil, err
+		return recorded(spans), nil, err
 	}
-	return ranges, gaps(window, spans, facts), nil
+	gs := gaps(window, spans, facts)
+	return recorded(without(spans, gs)), gs, nil
+}
+
+// without cuts gaps out of the spans they lie in: what was lost inside a run is
+// bridged by the sample before it, but it is not recorded. Gaps shorter than a
+// frame or two leave the range whole.
+func without(spans []media.Span, gs []Gap) []media.Span {
+	var out []media.Span
+	k := 0
+	for _, sp := range spans {
+		for k < len(gs) && gs[k].Span.To <= sp.From {
+			k++
+		}
+		for i := k; i < len(gs) && gs[i].Span.From < sp.To; i++ {
+			g := gs[i].Span
+			if g.From <= sp.From || g.To >= sp.To || g.To-g.From < holeTolerance {
+				continue
+			}
+			out = append(out, media.Span{From: sp.From, To: g.From})
+			sp.From = g.To
+		}
+		out = append(out, sp)
+	}
+	return out
 }
 
 // gaps names the holes between spans. A mark or a gap record tells why from
@@ -231,6 +254,9 @@ func explain(h media.Span, facts []fact) []Gap {
 				continue // of an earlier hole
 			}
 			last.Why = f.Cause
+			if f.Type == factGap && f.At < h.From && f.At > h.From-near && len(out) == 1 {
+				last.Span.From = f.At // a track that ended earlier than the others
+			}
 		case f.Cause != last.Why:
 			last.Span.To = f.At
 			out = append(out, Gap{Span: media.Span{From: f.At, To: h.To}, State: "open", Why: f.Cause})

@@ -138,6 +138,10 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	case p.Run != st.run:
 		return fmt.Errorf("stream %s: part of run %s in run %s", st.uid, p.Run, st.run)
 	case st.waiting(now) > st.a.o.WriteBuffer:
+		st.behindWhy = GapDiskError
+		if st.cur != nil {
+			st.behindWhy = st.cur.sp.ails()
+		}
 		return ErrBehind
 	}
 	if st.cur != nil && st.rollNow(p) {
@@ -145,9 +149,11 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	}
 	sp := st.a.pick(st)
 	if sp == nil {
+		st.behindWhy = GapDiskFull
 		return ErrNoSpace
 	}
 	if !sp.room(int64(p.Size())) {
+		st.behindWhy = sp.ails()
 		return ErrBehind
 	}
 	if st.cur == nil {
@@ -155,7 +161,7 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	}
 	st.put(p, now)
 	if from := st.cur.lastSegment().From; st.last.known && p.Run != st.last.run && from > st.last.end {
-		st.a.gapEnds(st, st.last.end, from, st.why)
+		st.a.gapEnds(st, st.last.gapFrom(), from, st.why)
 	}
 	st.why, st.endCause, st.recalled = GapNone, GapNone, false
 	st.last.take(p, st.cur.lastSegment())
@@ -313,11 +319,15 @@ func (r *Recorder) End(cause GapCause) {
 	st.begun = false
 }
 
-// Gap reports units that are known to be lost inside a run.
+// Gap reports units that are known to be lost inside a run. Without a cause it
+// is what storage ailed from when the stream last fell behind.
 func (r *Recorder) Gap(s media.Span, why GapCause) {
 	if !s.Empty() {
 		r.st.mu.Lock()
+		recalled, end := r.st.recalled, r.st.endCause
+		r.st.recalled, r.st.endCause = false, GapNone // of holes between runs
 		r.st.a.gapEnds(r.st, s.From, s.To, why)
+		r.st.recalled, r.st.endCause = recalled, end
 		r.st.mu.Unlock()
 	}
 }

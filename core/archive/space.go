@@ -487,3 +487,13 @@ func (s *space) setFailing(level, what string, err error) {
 			Data: map[string]any{"space": s.cfg.Name, "error": fmt.Sprint(err)}})
 	}
 }
+
+// ails says in the words of ranges.json why the space takes nothing.
+func (s *space) ails() GapCause {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		return GapDiskFull
+	}
+	return GapDiskError
+}

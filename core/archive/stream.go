@@ -20,13 +20,13 @@ type stream struct {
 	cur       *file // grows
 	begun     bool  // Begin was called: Append may come
 	behind    bool  // a part was refused: nothing is taken before the next Begin
-	forever   bool  // the recorder was closed by End or never opened
 	run       media.RunID
 	zero      media.Wall
 	tracks    []media.Track
 	init      InitID
 	why       GapCause // why there is nothing before the next part
 	endCause  GapCause // why the last run ended
+	behindWhy GapCause // what storage ailed from when a part was last refused
 	recalled  bool     // last was read from storage: the server was down since
 	ahead     []*entry // not yet durable, oldest first
 	durable   media.RunPosition
@@ -59,6 +59,23 @@ type lastPart struct {
 	sequence      uint32 // of the last moof
 	expect        []mux.Expect
 	next          []media.Position
+}
+
+// gapFrom is where a gap behind the last part begins: at the end of the track
+// that ended first, for the others' last units say nothing about its own.
+func (l *lastPart) gapFrom() media.Wall {
+	from := l.end
+	for _, e := range l.expect {
+		for _, t := range l.tracks {
+			if t.ID != e.Track || t.Kind() == media.Data {
+				continue
+			}
+			if end := l.zero.Add(media.DurationOf(e.NextTime, t.Timescale)); end < from && l.end.Sub(end) < time.Second {
+				from = end
+			}
+		}
+	}
+	return from
 }
 
 // take notes a part that was appended.
