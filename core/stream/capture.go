@@ -185,11 +185,18 @@ func (s *Stream) complain(err error) {
 // is recorded or nothing can be yet; else the recorder says so (durable).
 func (s *Stream) acknowledge() {
 	r := s.cur
+	if s.dep.Recorder != nil && r.writer != nil && !r.started && !s.waitedLong(r) {
+		return
+	}
 	if s.dep.Recorder == nil || r.writer != nil && !r.started {
+		pos := r.position()
+		if s.dep.Recorder != nil {
+			pos = r.waited
+		}
 		// Between two files of a run the first one's end may still be on its way
 		// to storage: an acknowledgement would take it from the driver as well.
 		if s.session != nil && s.allDurable(r.id) {
-			s.session.Ack(r.position())
+			s.session.Ack(pos)
 		}
 		return
 	}
@@ -198,6 +205,21 @@ func (s *Stream) acknowledge() {
 	} else if s.leftOut.Load() != nil {
 		s.leftOut.Store(nil)
 	}
+}
+
+// waitedLong tells whether a run has waited for its first key frame so long
+// that what came up to r.waited is of no use any more: the writer keeps a
+// second of sound (mux, early.go), and a core killed meanwhile must find that
+// in the driver again.
+func (s *Stream) waitedLong(r *run) bool {
+	now := media.WallOf(s.dep.Now())
+	if now.Sub(r.waitedAt) < 2*time.Second {
+		return false
+	}
+	ok := r.waitedAt != 0
+	r.waited, r.waitedNext = r.waitedNext, r.position()
+	r.waitedAt = now
+	return ok && !r.waited.Run.IsZero()
 }
 
 // allDurable tells whether everything of a run that the recorder was given

@@ -23,8 +23,10 @@ type run struct {
 	pending []media.AccessUnit
 	firstAt media.Wall
 
-	waited   media.RunPosition // what had been received at waitedAt, while no key frame came
-	waitedAt media.Wall
+	// While no key frame comes: what had been received two to four seconds
+	// ago, and at waitedAt.
+	waited, waitedNext media.RunPosition
+	waitedAt           media.Wall
 
 	writer  *mux.Writer
 	started bool          // the writer's file has begun
