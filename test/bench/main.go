@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +20,9 @@ type bench struct {
 	work   string // footage and logs of this run; removed
 	keep   string // what later runs use again: clip, archive
 	bin    string // server under test
+	counts []int  // of cameras, in record
+	env    string // of core and plugins, in record
+	modes  string // recorders, in record; "" = all
 	rounds int
 	quick  bool
 }
@@ -76,7 +80,17 @@ func run() error {
 	flag.BoolVar(&b.quick, "quick", false, "a tenth of the time and size, to see that it works")
 	budget := flag.Duration("budget", 0, "longest `time` of one measurement; 0 = its own")
 	flag.StringVar(&b.bin, "bin", "", "`folder` of media-server and plugins/; empty = built from this tree")
+	flag.StringVar(&b.env, "env", "", "`NAME=value` for core and plugins in record, to try something")
+	counts := flag.String("cameras", "10,50,100", "numbers of cameras in record")
+	flag.StringVar(&b.modes, "modes", "", "recorders in record, by semicolon; empty = all")
 	flag.Parse()
+	for n := range strings.SplitSeq(*counts, ",") {
+		k, err := strconv.Atoi(n)
+		if err != nil || k < 1 {
+			return fmt.Errorf("-cameras %s: numbers by comma", *counts)
+		}
+		b.counts = append(b.counts, k)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

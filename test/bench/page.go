@@ -96,10 +96,14 @@ func (t *Table) Text(label, column, v string) {
 	t.row(label).Texts[column] = v
 }
 
-// Ratio adds a column: column of every row that begins like of, divided by
-// that of the row of, round by round.
+// Ratio adds a column: column of every row divided by that of the row of,
+// round by round.
 func (t *Table) Ratio(column, of, name string) {
-	base := t.row(of).Cells[column]
+	i := slices.IndexFunc(t.Rows, func(r *Row) bool { return r.Label == of })
+	if i < 0 {
+		return
+	}
+	base := t.Rows[i].Cells[column]
 	for _, r := range t.Rows {
 		for i, v := range r.Cells[column] {
 			if i < len(base) && base[i] > 0 {

@@ -16,10 +16,10 @@ import (
 type sample struct {
 	cores   map[string]float64 // by process
 	total   float64
-	memory  float64 // MB, all processes
-	wakeups float64 // a second
-	load    float64 // cores of the cameras
-	dropped int64   // units that the cameras could not get rid of
+	memory  float64            // MB, all processes
+	wakeups map[string]float64 // a second, by process; "" = all
+	load    float64            // cores of the cameras
+	dropped int64              // units that the cameras could not get rid of
 }
 
 // window measures processes for d, the cameras beside them.
@@ -32,15 +32,27 @@ func window(ctx context.Context, d time.Duration, pids map[string]int, load *chi
 	if err := load.ask("stats", &before); err != nil {
 		return sample{}, err
 	}
-	c0, w0, t0 := cpuOf(append(list, load.pid())...), switches(list...), time.Now()
+	wakeups := func() map[string]float64 {
+		m := map[string]float64{}
+		for name, pid := range pids {
+			n := float64(switches(pid))
+			m[name] += n
+			m[""] += n
+		}
+		return m
+	}
+	c0, w0, t0 := cpuOf(append(list, load.pid())...), wakeups(), time.Now()
 	if err := sleep(ctx, d); err != nil {
 		return sample{}, err
 	}
-	c1, w1, took := cpuOf(append(list, load.pid())...), switches(list...), time.Since(t0)
+	c1, w1, took := cpuOf(append(list, load.pid())...), wakeups(), time.Since(t0)
+	for name := range w1 {
+		w1[name] = (w1[name] - w0[name]) / took.Seconds()
+	}
 	if err := load.ask("stats", &after); err != nil {
 		return sample{}, err
 	}
-	s := sample{cores: map[string]float64{}, memory: float64(pss(list...)) / 1e6, wakeups: float64(w1-w0) / took.Seconds(), dropped: after.Dropped - before.Dropped}
+	s := sample{cores: map[string]float64{}, memory: float64(pss(list...)) / 1e6, wakeups: w1, dropped: after.Dropped - before.Dropped}
 	for name, pid := range pids {
 		if _, ok := c1[pid]; !ok {
 			return s, fmt.Errorf("%s has ended", name)
@@ -69,12 +81,15 @@ func record(ctx context.Context, b *bench, p *Page) error {
 		"CPU in cores, utime + stime of core, rtsp driver and local storage together; memory is PSS of the same processes. "+
 		"Bounds are programs that take the same cameras and can do nothing else: discard = read and forget, append = read and append to a file each, "+
 		"gather = append with SO_RCVLOWAT at 64 kB, gortsplib = its client, packets forgotten.", clip.Bitrate()/1e6)
-	counts := []int{10, 50, 100}
+	counts := b.counts
 	tables := map[int]*Table{}
 	for _, n := range counts {
 		tables[n] = p.Table(fmt.Sprintf("%d cameras", n), "recorder")
 	}
 	modes := append([]string{"server, sync on", "server, sync off"}, readers.Modes...)
+	if b.modes != "" {
+		modes = strings.Split(b.modes, ";")
+	}
 	for round := range b.rounds {
 		for _, n := range counts {
 			for i := range modes { // the order turns, so that none is always first
@@ -109,7 +124,7 @@ func (b *bench) recordOnce(ctx context.Context, t *Table, mode string, n int) er
 		if strings.HasSuffix(mode, "off") {
 			fsync = "off"
 		}
-		if s, err = b.recorder(ctx, options{dir: dir, fsync: fsync}, addr, n); err != nil {
+		if s, err = b.recorder(ctx, options{dir: dir, fsync: fsync, env: b.env}, addr, n); err != nil {
 			return err
 		}
 		defer s.discard()
@@ -141,6 +156,9 @@ func (b *bench) recordOnce(ctx context.Context, t *Table, mode string, n int) er
 		for _, name := range []string{"core", "rtsp", "local"} {
 			t.Add(mode, name, w.cores[name])
 		}
+		for _, name := range []string{"core", "rtsp", "local"} {
+			t.Add(mode, "wake-ups/s "+name, w.wakeups[name])
+		}
 		lost, err := s.losses()
 		if err != nil {
 			return err
@@ -154,7 +172,7 @@ func (b *bench) recordOnce(ctx context.Context, t *Table, mode string, n int) er
 	}
 	t.Add(mode, "MB", w.memory)
 	t.Add(mode, "MB a camera", w.memory/float64(n))
-	t.Add(mode, "wake-ups/s", w.wakeups)
+	t.Add(mode, "wake-ups/s", w.wakeups[""])
 	t.Add(mode, "cameras", w.load)
 	return nil
 }
