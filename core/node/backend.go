@@ -132,6 +132,9 @@ func (b backend) streamProblems(r *running, known func(string) bool) (out []api.
 	if r.fail != "" {
 		add("error", r.fail, "", 0)
 	}
+	if r.note != "" {
+		add("warning", r.note, "restart when convenient: recording loses nothing", 0)
+	}
 	if r.str == nil {
 		return out
 	}

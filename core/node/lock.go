@@ -52,6 +52,27 @@ func takeHome(dir string) (*home, error) {
 	return h, nil
 }
 
+// takeRunDir locks the folder of the sockets, making it when it is missing: the
+// plugins that serve there belong to one server, and a second one, though with
+// a data folder of its own, would take them over.
+func takeRunDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.Wrap(err, "run-dir", "the folder for sockets cannot be made", "set [server] run-dir to a folder this user may write to")
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fault.Wrap(err, "run-dir", "the folder for sockets cannot be written to", "check its owner and mode")
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fault.New("run-dir", "another server uses "+dir, "stop it, or give this one a run-dir of its own")
+		}
+		return nil, fault.Wrap(err, "run-dir", "the folder for sockets cannot be locked", "a file system that supports flock is needed")
+	}
+	return f, nil
+}
+
 // Close lets the next server in.
 func (h *home) Close() error { return h.lock.Close() }
 

@@ -26,6 +26,8 @@ func (n *Node) writeMetrics(w io.Writer) {
 	}
 	m.gauge("mediaserver_settings_problems", float64(len(n.current.Load().Problems())))
 	m.counter("mediaserver_events_dropped_total", float64(n.journal.Dropped()))
+	_, refused := n.viewers.totals("")
+	m.counter("mediaserver_viewers_refused_total", float64(refused))
 	n.timings.write(&m)
 	m.gauge("mediaserver_epoch", float64(n.home.epoch))
 	processMetrics(&m)
@@ -49,6 +51,8 @@ func (n *Node) streamMetrics(m *metricWriter, r *running) {
 	m.counter("mediaserver_stream_reconnects_total", float64(st.Driver.Reconnects), "stream", uid)
 	m.gauge("mediaserver_stream_last_frame_timestamp_seconds", float64(st.LastFrame)/1e9, "stream", uid)
 	m.gauge("mediaserver_stream_viewers", float64(n.viewers.of(uid)), "stream", uid)
+	sent, _ := n.viewers.totals(uid)
+	m.counter("mediaserver_stream_sent_bytes_total", float64(sent), "stream", uid)
 	if st.CameraOffsetKnown {
 		m.gauge("mediaserver_stream_camera_clock_offset_seconds", st.CameraOffset.Seconds(), "stream", uid)
 	}

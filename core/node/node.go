@@ -82,7 +82,16 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer n.home.Close()
-	return n.run(ctx, set)
+	lock, err := takeRunDir(set.Server.RunDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	err = n.run(ctx, set)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // told to stop while it was still starting
+	}
+	return err
 }
 
 func (n *Node) setLog(set *Settings) {
@@ -104,6 +113,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		return fault.Wrap(err, "journal.db", "the journal cannot be opened", "move it away: events start anew")
 	}
 	if n.access, err = access.Open(ctx, access.Options{DataDir: dir, Config: set.Access, Log: n.log}); err != nil {
+		n.journal.Close()
 		return fault.Wrap(err, "accounts.db", "the accounts cannot be opened", "restore it from a backup")
 	}
 
@@ -113,6 +123,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	core := newGroup(context.WithoutCancel(ctx)) // journal, access, host
 	store := newGroup(context.WithoutCancel(ctx))
 	front := newGroup(ctx)
+	core.failed, store.failed = front.cancel, front.cancel // nothing goes on without what lies below
 	defer func() {
 		n.draining.Store(true)
 		notifySystemd("STOPPING=1")
@@ -141,9 +152,13 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		return err
 	}
 	if err := n.web.listen(); err != nil {
-		return fault.Wrap(err, "web", err.Error(), "another program may use the port; change listen in media-server.ini")
+		return fault.Wrap(err, "web", "cannot listen", "another program may use the port; change listen in media-server.ini")
 	}
 	n.applyAll(set)
+	if front.ctx.Err() != nil {
+		n.web.close()
+		return ctx.Err()
+	}
 	n.announce(set)
 
 	front.run("streams", n.streams.run)
@@ -192,7 +207,11 @@ func (n *Node) watchdog(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			n.streams.list() // takes every lock that a capture takes
+			for _, r := range n.streams.list() {
+				if r.str != nil {
+					r.str.Status() // takes the lock that a capture takes
+				}
+			}
 			notifySystemd("WATCHDOG=1")
 		}
 	}
@@ -256,6 +275,7 @@ func spaceSettings(sp archive.SpaceConfig) map[string]string {
 type group struct {
 	ctx    context.Context
 	cancel context.CancelFunc
+	failed func() // called when one of the group has failed; may be nil
 	wg     sync.WaitGroup
 	mu     sync.Mutex
 	err    error
@@ -276,6 +296,9 @@ func (g *group) run(name string, f func(context.Context) error) {
 			g.err = errors.Join(g.err, fmt.Errorf("%s: %w", name, err))
 			g.mu.Unlock()
 			g.cancel()
+			if g.failed != nil {
+				g.failed()
+			}
 		}
 	})
 }

@@ -27,6 +27,11 @@ func Rebuild(ctx context.Context, set *Settings, version, space string, progress
 		return err
 	}
 	defer n.home.Close()
+	lock, err := takeRunDir(set.Server.RunDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	o := n.hostOptions(set)
 	o.Notify, o.Events = nil, nil
 	n.host = pluginhost.New(o)

@@ -69,10 +69,8 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	}
 	// Streams whose file changed in place without effect still get the new
 	// settings object, so that origins shown are those of the files now.
-	for uid, set := range next.Streams {
-		if r := n.streams.get(uid); r != nil && r.set != set {
-			n.streams.put(&running{set: set, str: r.str, rec: r.rec, fail: r.fail})
-		}
+	for _, set := range next.Streams {
+		n.streams.refresh(set)
 	}
 	n.remember(next)
 	n.emit(event("server.reloaded", "", "info",

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/fault"
 	"media-server/core/media"
 	"media-server/core/pluginhost"
 	"media-server/core/stream"
@@ -20,6 +22,11 @@ type streams struct {
 	n  *Node
 	mu sync.RWMutex
 	m  map[string]*running
+
+	// changing is held while a stream is started, changed or ended: after
+	// detach none may be started any more.
+	changing sync.Mutex
+	detached bool
 }
 
 // running is a configured stream; str is nil while it is switched off.
@@ -28,6 +35,8 @@ type running struct {
 	str  *stream.Stream
 	rec  *archive.Recorder
 	fail string // why it could not be started
+	pool string // that its footage goes to
+	note string // what of its settings is not in force yet
 }
 
 func newStreams(n *Node) *streams { return &streams{n: n, m: map[string]*running{}} }
@@ -94,18 +103,39 @@ func (r ringStore) HoldFile(id archive.FileID) (timeline.File, error) {
 // set starts, restarts or changes a stream to what set says. restart tells
 // whether a key of the capture changed.
 func (s *streams) set(set *StreamSettings, restart bool) {
-	old := s.get(set.UID)
-	if old != nil && !restart && recordingOf(old.set) == recordingOf(set) {
-		s.put(&running{set: set, str: old.str, rec: old.rec, fail: old.fail})
-		if old.str != nil {
-			old.str.SetRules(rulesOf(set))
-		}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.detached {
 		return
+	}
+	old := s.get(set.UID)
+	if old != nil && !restart && old.set.Config.DVR.Enable == set.Config.DVR.Enable && (old.str != nil || !set.Config.Enable) {
+		r := &running{set: set, str: old.str, rec: old.rec, fail: old.fail}
+		rules, err := s.n.rules(r, old)
+		if err == nil {
+			s.put(r)
+			if old.str != nil {
+				old.str.SetRules(rules)
+			}
+			return
+		}
 	}
 	if old != nil && old.str != nil {
 		old.str.Stop()
 	}
-	s.put(s.start(set))
+	s.put(s.start(set, old))
+}
+
+// refresh gives a stream the settings object of the newest reading, which says
+// the same as the last: origins shown are those of the files now.
+func (s *streams) refresh(set *StreamSettings) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if r := s.get(set.UID); r != nil && r.set != set {
+		fresh := *r
+		fresh.set = set
+		s.put(&fresh)
+	}
 }
 
 func (s *streams) put(r *running) {
@@ -114,21 +144,26 @@ func (s *streams) put(r *running) {
 	s.m[r.set.UID] = r
 }
 
-func recordingOf(set *StreamSettings) [2]string {
-	on := "off"
-	if set.Config.DVR.Enable {
-		on = "on"
+// rules is what the archive is told about a stream's footage, and notes it in
+// r. A pool that was written into media-server.ini since the server was started
+// is not there yet: until the restart the footage goes on into the pool it goes
+// to now, which old knows.
+func (n *Node) rules(r *running, old *running) (archive.Rules, error) {
+	d := r.set.Config.DVR
+	rules := archive.Rules{Pool: d.Pool, Duration: d.Duration, Keep: d.Keep, Capacity: d.Capacity, Chunk: d.Chunk}
+	if _, there := n.boot.Archive.Pool(d.Pool); !there && d.Enable {
+		if old == nil || old.pool == "" {
+			return rules, fault.New("", fmt.Sprintf("pool %q is there after the next restart of the server", d.Pool), "restart when convenient: recording of other streams loses nothing")
+		}
+		rules.Pool = old.pool
+		r.note = fmt.Sprintf("dvr-pool = %s waits for a restart of the server; until then footage goes to %s", d.Pool, old.pool)
 	}
-	return [2]string{on, set.Config.DVR.Pool}
-}
-
-func rulesOf(set *StreamSettings) archive.Rules {
-	d := set.Config.DVR
-	return archive.Rules{Pool: d.Pool, Duration: d.Duration, Keep: d.Keep, Capacity: d.Capacity, Chunk: d.Chunk}
+	r.pool = rules.Pool
+	return rules, nil
 }
 
 // start builds and starts a stream.
-func (s *streams) start(set *StreamSettings) *running {
+func (s *streams) start(set *StreamSettings, old *running) *running {
 	r := &running{set: set}
 	c := &set.Config
 	if !c.Enable {
@@ -136,8 +171,12 @@ func (s *streams) start(set *StreamSettings) *running {
 	}
 	n := s.n
 	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log}
+	rules, err := n.rules(r, old)
 	if c.DVR.Enable {
-		rec, err := n.archive.Recorder(set.UID, rulesOf(set))
+		var rec *archive.Recorder
+		if err == nil {
+			rec, err = n.archive.Recorder(set.UID, rules)
+		}
 		if err != nil {
 			r.fail = err.Error()
 			n.log.Error("stream cannot be recorded", "stream", set.UID, "err", err)
@@ -155,7 +194,7 @@ func (s *streams) start(set *StreamSettings) *running {
 		return r
 	}
 	dep.Driver = driver
-	r.str = stream.New(stream.Spec{Capture: subscription(set), Record: c.DVR.Enable, Rules: rulesOf(set)}, dep)
+	r.str = stream.New(stream.Spec{Capture: subscription(set), Record: c.DVR.Enable, Rules: rules}, dep)
 	if err := r.str.Start(); err != nil {
 		r.fail = err.Error()
 	}
@@ -194,6 +233,11 @@ func subscription(set *StreamSettings) stream.Subscription {
 
 // remove ends a stream that is no longer configured; its footage stays.
 func (s *streams) remove(uid string) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.detached {
+		return
+	}
 	s.mu.Lock()
 	r := s.m[uid]
 	delete(s.m, uid)
@@ -203,8 +247,12 @@ func (s *streams) remove(uid string) {
 	}
 }
 
-// detach lets go of all streams without ending a capture.
+// detach lets go of all streams without ending a capture. Nothing is started
+// afterwards, whatever a reload that is under way still wants.
 func (s *streams) detach() {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.detached = true
 	for _, r := range s.list() {
 		if r.str != nil {
 			r.str.Detach()

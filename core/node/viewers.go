@@ -15,6 +15,8 @@ type viewers struct {
 	mu   sync.Mutex
 	m    map[viewerKey]time.Time
 	sent map[string]uint64 // bytes by stream
+
+	refused uint64 // requests of viewers beyond the limit
 }
 
 type viewerKey struct{ uid, proto, name string }
@@ -26,13 +28,24 @@ func newViewers() *viewers {
 // most bounds the table: past it new viewers are served but not counted.
 const mostViewers = 100_000
 
-func (v *viewers) seen(uid, proto, name string) {
+// seen counts a viewer, who stays one for viewerIdle. False: limit (0 = none)
+// others watch already, and this one is new.
+func (v *viewers) seen(uid, proto, name string, limit int, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := viewerKey{uid, proto, name}
-	if _, known := v.m[k]; known || len(v.m) < mostViewers {
-		v.m[k] = time.Now()
+	_, known := v.m[k]
+	if !known && limit > 0 && len(v.m) >= limit {
+		v.expireLocked(now) // the table is swept twice a second: some may have gone
+		if len(v.m) >= limit {
+			v.refused++
+			return false
+		}
 	}
+	if known || len(v.m) < mostViewers {
+		v.m[k] = now
+	}
+	return true
 }
 
 func (v *viewers) served(uid string, bytes int64) {
@@ -44,11 +57,23 @@ func (v *viewers) served(uid string, bytes int64) {
 func (v *viewers) expire(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.expireLocked(now)
+}
+
+func (v *viewers) expireLocked(now time.Time) {
 	for k, at := range v.m {
 		if now.Sub(at) > viewerIdle {
 			delete(v.m, k)
 		}
 	}
+}
+
+// totals tells how many bytes of a stream were sent, and how many requests
+// were turned away.
+func (v *viewers) totals(uid string) (sent, refused uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sent[uid], v.refused
 }
 
 // of counts the viewers of a stream; "" = of all.

@@ -35,6 +35,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	opt := web.Options{
 		Control:  filepath.Join(set.Server.RunDir, "control.sock"),
 		MaxConns: c.Limits.Connections, MaxConnsPerIP: c.Limits.ConnectionsPer, MaxRequestBody: int(c.Limits.RequestSize), Log: n.log,
+		TrustedProxies: c.HTTP.TrustedProxies,
 	}
 	if c.HTTP.Enable {
 		opt.HTTP = c.HTTP.Listen
@@ -67,8 +68,11 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	})
 	play := playback.New(playback.Options{
 		Timeline: n.timeline, Streams: playable{n}, Gate: d, Zone: n.zone,
-		Page:   panel.Player,
-		Viewer: n.viewers.seen, Served: n.viewers.served, First: n.timings.add,
+		Page: panel.Player,
+		Viewer: func(uid, proto, session string) bool {
+			return n.viewers.seen(uid, proto, session, c.Limits.Viewers, time.Now())
+		},
+		Served: n.viewers.served, First: n.timings.add,
 		AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
 	w.main.Use(a, play, panel)
@@ -85,9 +89,20 @@ func (w *webSide) listen() error {
 		return err
 	}
 	if w.admin != nil {
-		return w.admin.Listen()
+		if err := w.admin.Listen(); err != nil {
+			w.main.Close()
+			return err
+		}
 	}
 	return nil
+}
+
+// close closes the listeners of a server that does not come to run.
+func (w *webSide) close() {
+	w.main.Close()
+	if w.admin != nil {
+		w.admin.Close()
+	}
 }
 
 func (w *webSide) run(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,12 @@ func IsControl(c net.Conn) bool {
 	return ok
 }
 
-type controlListener struct{ *net.UnixListener }
+type controlListener struct {
+	*net.UnixListener
+	path string
+	once sync.Once
+	err  error
+}
 
 // listenControl opens the control socket, 0600, in a folder that is made 0700
 // when it is missing. A socket that nobody answers on is a leftover of a
@@ -36,19 +42,34 @@ func listenControl(path string) (net.Listener, error) {
 		c.Close()
 		return nil, fmt.Errorf("%s: another server answers there", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// It gets its mode before its name. (The umask is the whole process's: set
+	// here it would take the x off folders that others make meanwhile.)
+	young := path + ".new"
+	if err := os.Remove(young); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	old := unix.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: young, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
-	return controlListener{l}, nil
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(young, 0o600), os.Rename(young, path)); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &controlListener{UnixListener: l, path: path}, nil
 }
 
-func (l controlListener) Accept() (net.Conn, error) {
+// Close closes the listener and removes the socket, once.
+func (l *controlListener) Close() error {
+	l.once.Do(func() {
+		os.Remove(l.path)
+		l.err = l.UnixListener.Close()
+	})
+	return l.err
+}
+
+func (l *controlListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptUnix()
 		if err != nil {

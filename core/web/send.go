@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -49,14 +51,15 @@ type bodyStream struct {
 
 func (s *bodyStream) SupportsBodyWriteTo() bool { return true }
 
-func (s *bodyStream) Read(p []byte) (int, error) {
+func (s *bodyStream) Read(p []byte) (k int, err error) {
+	defer s.survive(&err)
 	if s.n == 0 {
 		return 0, io.EOF
 	}
 	if int64(len(p)) > s.n {
 		p = p[:s.n]
 	}
-	k, err := s.body.ReadAt(p, s.off)
+	k, err = s.body.ReadAt(p, s.off)
 	s.off, s.n, s.sent = s.off+int64(k), s.n-int64(k), s.sent+int64(k)
 	if s.err = err; err == io.EOF && k > 0 {
 		err = nil
@@ -75,7 +78,18 @@ func (s *bodyStream) Close() error {
 	return nil
 }
 
-func (s *bodyStream) WriteTo(w io.Writer) (int64, error) {
+// survive ends an answer whose making panicked: bodies are written outside the
+// handler, where the server's guard does not reach.
+func (s *bodyStream) survive(err *error) {
+	if r := recover(); r != nil {
+		slog.Error("panic in the body of an answer", "err", r, "stack", string(debug.Stack()))
+		*err = errors.New("the answer could not be made")
+		s.err = *err
+	}
+}
+
+func (s *bodyStream) WriteTo(w io.Writer) (sent int64, err error) {
+	defer s.survive(&err)
 	bw, _ := w.(*bufio.Writer)
 	tcp := plainTCP(s.conn)
 	for piece := range s.body.Pieces(s.off, s.n) {
@@ -140,7 +154,12 @@ func sendfileAt(deadline interface{ SetWriteDeadline(time.Time) error }, tcp *ne
 	if err != nil {
 		return 0, err
 	}
-	in := int(f.Fd())
+	// The descriptor is borrowed for each step, not remembered: a file that
+	// retention closes meanwhile must not leave its number to another one.
+	in, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
 	var sent int64
 	for sent < n {
 		if err := deadline.SetWriteDeadline(time.Now().Add(writeStall)); err != nil {
@@ -150,7 +169,12 @@ func sendfileAt(deadline interface{ SetWriteDeadline(time.Time) error }, tcp *ne
 		var k int
 		werr := raw.Write(func(out uintptr) bool {
 			at := off + sent
-			k, serr = unix.Sendfile(int(out), in, &at, int(min(n-sent, sendStep)))
+			ferr := in.Control(func(in uintptr) {
+				k, serr = unix.Sendfile(int(out), int(in), &at, int(min(n-sent, sendStep)))
+			})
+			if ferr != nil {
+				k, serr = 0, ferr
+			}
 			return !errors.Is(serr, unix.EAGAIN)
 		})
 		if k > 0 {
@@ -169,7 +193,7 @@ func sendfileAt(deadline interface{ SetWriteDeadline(time.Time) error }, tcp *ne
 	return sent, nil
 }
 
-var copyBufs = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+var copyBufs = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 func copyPiece(w io.Writer, p timeline.Piece) (int64, error) {
 	buf := copyBufs.Get().(*[]byte)

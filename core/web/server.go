@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -28,6 +29,8 @@ type Options struct {
 	MaxConns       int // of all listeners together, each counted apart; 0 = 4096
 	MaxConnsPerIP  int // 0 = 512
 	MaxRequestBody int // bytes; 0 = 1 MiB
+
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 
 	Log *slog.Logger
 }
@@ -79,6 +82,7 @@ func New(opt Options) *Server {
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
+		SecureErrorLogMessage:        true, // heads hold tokens
 		Logger:                       quiet{opt.Log},
 		ErrorHandler:                 badRequest,
 	}
@@ -116,7 +120,7 @@ func (s *Server) Listen() error {
 	open := func(addr string, secure bool) error {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", addr, err)
+			return err // it names the address
 		}
 		var ll net.Listener = newLimitedListener(l, s.opt.MaxConns, s.opt.MaxConnsPerIP)
 		if secure {
@@ -133,25 +137,27 @@ func (s *Server) Listen() error {
 			continue
 		}
 		if err := open(l.addr, l.secure); err != nil {
-			for _, o := range s.listeners {
-				o.Close()
-			}
-			s.listeners = nil
+			s.Close()
 			return err
 		}
 	}
 	if s.opt.Control != "" {
 		l, err := listenControl(s.opt.Control)
 		if err != nil {
-			for _, o := range s.listeners {
-				o.Close()
-			}
-			s.listeners = nil
+			s.Close()
 			return fmt.Errorf("control socket: %w", err)
 		}
 		s.listeners = append(s.listeners, l)
 	}
 	return nil
+}
+
+// Close closes the listeners of a server that was never Run.
+func (s *Server) Close() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.listeners = nil
 }
 
 // Addrs are the addresses listened on, HTTP first.
@@ -212,6 +218,7 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 			Fail(ctx, E(500, "internal", "something went wrong here, not with your request", "look in the server's log for the id"))
 		}
 	}()
+	s.believe(ctx)
 	h := &ctx.Response.Header
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -41,6 +43,11 @@ func (a *API) follow(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Erro
 	done := a.done
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer stop()
+		defer func() { // this goroutine is fasthttp's own: nobody else would catch it
+			if r := recover(); r != nil {
+				slog.Error("panic in an event stream", "err", r, "stack", string(debug.Stack()))
+			}
+		}()
 		fmt.Fprint(w, "retry: 2000\n\n")
 		if w.Flush() != nil {
 			return

@@ -10,8 +10,8 @@ import (
 )
 
 func (h *Handler) answerHLS(r request) *web.Error {
-	if h.opt.Viewer != nil {
-		h.opt.Viewer(r.uid, "hls", h.viewer(r))
+	if e := h.admit(r, "hls"); e != nil {
+		return e
 	}
 	switch {
 	case strings.HasSuffix(r.file, ".m4s"):

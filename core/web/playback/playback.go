@@ -43,7 +43,7 @@ type Options struct {
 	Gate        Gate
 	Zone        func() *time.Location                             // the server's time zone
 	Page        func(ctx *fasthttp.RequestCtx, uid, title string) // player page
-	Viewer      func(uid, proto, session string)                  // called at each media request, for the count of viewers
+	Viewer      func(uid, proto, session string) bool             // called at each media request, for the count of viewers; false = one too many
 	Served      func(uid string, bytes int64)                     // bytes sent
 	First       func(proto string, d time.Duration)               // time to the first byte's plan
 	AllowOrigin string                                            // "", "*" or a list: CORS of media
@@ -121,17 +121,17 @@ func (h *Handler) Handle(ctx *fasthttp.RequestCtx) bool {
 }
 
 func cors(ctx *fasthttp.RequestCtx, allow string) {
+	h := &ctx.Response.Header
+	h.Add("Vary", "Origin") // also where there is none: a cache must not give that answer to a page
 	origin := string(ctx.Request.Header.Peek("Origin"))
 	if origin == "" {
 		return
 	}
-	h := &ctx.Response.Header
 	for _, a := range strings.Split(allow, ",") {
 		if a = strings.TrimSpace(a); a == "*" || a == origin {
 			h.Set("Access-Control-Allow-Origin", a)
-			h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, X-Media-Start")
-			h.Set("Access-Control-Allow-Headers", "Range, Authorization")
-			h.Add("Vary", "Origin")
+			h.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag, X-Media-Start")
+			h.Set("Access-Control-Allow-Headers", "Range, Authorization, If-Match, If-Range, If-None-Match")
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package playback
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -26,6 +27,15 @@ func (h *Handler) first(proto string, r request) {
 func (h *Handler) viewer(r request) string {
 	sum := sha256.Sum256([]byte(r.args.Get("token") + "\x00" + r.ctx.RemoteIP().String() + "\x00" + string(r.ctx.UserAgent())))
 	return hex.EncodeToString(sum[:8])
+}
+
+// admit counts a viewer, or turns away one too many.
+func (h *Handler) admit(r request, proto string) *web.Error {
+	if h.opt.Viewer == nil || web.IsControl(r.ctx.Conn()) || h.opt.Viewer(r.uid, proto, h.viewer(r)) {
+		return nil
+	}
+	r.ctx.Response.Header.Set("Retry-After", "30")
+	return web.E(429, "too_many_viewers", "as many viewers as this server takes are watching", "try again later; [limits] viewers is the bound")
 }
 
 // absolute answers relative and open times with a redirect to the URL that
@@ -66,11 +76,14 @@ func (h *Handler) record(r request) *web.Error {
 	if h.absolute(r, s, open) {
 		return nil
 	}
-	if h.opt.Viewer != nil {
-		h.opt.Viewer(r.uid, "mp4", h.viewer(r))
+	if e := h.admit(r, "mp4"); e != nil {
+		return e
 	}
 	m, err := h.mp4.Record(r.uid, s)
 	if err != nil {
+		if len(r.ctx.Request.Header.Peek("If-Match")) > 0 && (errors.Is(err, timeline.ErrNoFootage) || errors.Is(err, archive.ErrGone)) {
+			return errChanged() // all of it has been deleted since
+		}
 		return h.fault(r, s, err)
 	}
 	h.first("mp4", r)

@@ -17,18 +17,19 @@ func (h *Handler) send(r request, body *timeline.Body, etag string) *web.Error {
 	hd.Set("Accept-Ranges", "bytes")
 	if etag != "" {
 		hd.Set("ETag", etag)
-		if m := string(ctx.Request.Header.Peek("If-Match")); m != "" && !tagIn(m, etag) {
+		if m := string(ctx.Request.Header.Peek("If-Match")); m != "" && !tagIn(m, etag, false) {
 			body.Release()
-			return web.E(412, "changed", "the recording has changed since the first request", "start again without If-Match")
+			return errChanged()
 		}
-		if m := string(ctx.Request.Header.Peek("If-None-Match")); m != "" && tagIn(m, etag) {
+		if m := string(ctx.Request.Header.Peek("If-None-Match")); m != "" && tagIn(m, etag, true) {
 			body.Release()
 			ctx.SetStatusCode(304)
 			return nil
 		}
 	}
 	off, n := int64(0), size
-	if rg := string(ctx.Request.Header.Peek("Range")); rg != "" {
+	// Range is for GET alone: a HEAD tells the length of the whole (RFC 9110, 14.2).
+	if rg := string(ctx.Request.Header.Peek("Range")); rg != "" && !ctx.IsHead() {
 		ifRange := string(ctx.Request.Header.Peek("If-Range"))
 		if ifRange == "" || etag != "" && ifRange == etag {
 			var state rangeState
@@ -58,9 +59,18 @@ func (h *Handler) send(r request, body *timeline.Body, etag string) *web.Error {
 	return nil
 }
 
-func tagIn(list, etag string) bool {
+func errChanged() *web.Error {
+	return web.E(412, "changed", "the recording has changed since the first request", "start again without If-Match")
+}
+
+// tagIn compares weakly for If-None-Match, strongly for If-Match.
+func tagIn(list, etag string, weak bool) bool {
 	for _, t := range strings.Split(list, ",") {
-		if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == etag {
+		t = strings.TrimSpace(t)
+		if weak {
+			t = strings.TrimPrefix(t, "W/")
+		}
+		if t == "*" || t == etag {
 			return true
 		}
 	}
