@@ -9,10 +9,16 @@ import (
 // its heads stays below MaxMessage.
 const roundBytes = MaxMessage - 256<<10
 
+// messageBytes is where a round's message ends and the next begins. The
+// receiver makes each message one buffer: of this size they are few, used again
+// at once, and still in the processor's cache when the units are copied out.
+const messageBytes = 512 << 10
+
 // outbox collects one round: messages in the order they are sent.
 type outbox struct {
 	messages []any // *codec.Batch, *pb.FramesReply
 	batch    *codec.Batch
+	inBatch  int // bytes
 	bytes    int
 	tail     []any // counters: after everything else
 
@@ -28,11 +34,12 @@ func (o *outbox) unit(u *codec.Unit) bool {
 	if o.bytes > 0 && o.bytes+n > roundBytes || o.taken > 0 && o.taken+n > o.share {
 		return false
 	}
-	if o.batch == nil {
-		o.batch = &codec.Batch{}
+	if o.batch == nil || o.inBatch > 0 && o.inBatch+n > messageBytes {
+		o.batch, o.inBatch = &codec.Batch{}, 0
 		o.messages = append(o.messages, o.batch)
 	}
 	o.batch.Units = append(o.batch.Units, *u)
+	o.inBatch += n
 	o.bytes += n
 	o.taken += n
 	return true

@@ -11,6 +11,7 @@ type track struct {
 	offer
 	s       *session
 	recv    receiver
+	last    packet // as it is passed on: one for all, or each would be allocated
 	line    timeline
 	unpack  depacketizer
 	units   uint64
@@ -40,8 +41,9 @@ func (s *session) newTrack(o offer) *track {
 
 // packet takes an RTP packet as it arrived.
 func (t *track) packet(b []byte, at stamp) {
-	p, ok := parseRTP(b)
-	if !ok {
+	var ok bool
+	p := &t.last
+	if *p, ok = parseRTP(b); !ok {
 		t.s.extra.bad++
 		return
 	}
@@ -60,7 +62,7 @@ func (t *track) packet(b []byte, at stamp) {
 		}
 		t.transit = transit
 	}
-	t.recv.take(&p, at)
+	t.recv.take(p, at)
 }
 
 // control takes an RTCP packet.

@@ -15,9 +15,7 @@ var _ encoding.CodecV2 = Codec{}
 var (
 	generated = encoding.GetCodecV2("proto")
 
-	// The largest tier takes a whole message of the protocol's limit, so that
-	// a receive buffer is never made anew in steady state.
-	pool = mem.NewTieredBufferPool(2<<10, 16<<10, 64<<10, 256<<10, 1<<20, 4<<20+64<<10)
+	pool mem.BufferPool = &buffers{}
 )
 
 // Pool is the buffer pool to give to gRPC as well (experimental.BufferPool).
