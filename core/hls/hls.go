@@ -21,6 +21,8 @@ var (
 	ErrNoFootage = timeline.ErrNoFootage
 	// ErrNotFound: no such segment or init, or it has been deleted.
 	ErrNotFound = errors.New("no such segment")
+	// ErrTooLong: the range has more segments than a playlist may list.
+	ErrTooLong = errors.New("the range is too long for one playlist")
 	// ErrCodec: footage is there, but nothing of it that HLS can carry.
 	ErrCodec = errors.New("no track that HLS can carry")
 )
@@ -29,6 +31,7 @@ var (
 type Source interface {
 	Segments(uid string, s media.Span) ([]archive.Segment, error)
 	Last(uid string, n int) ([]archive.Segment, error)
+	Bounds(uid string) (media.Span, bool)
 	Tracks(uid string, id archive.InitID) ([]media.Track, error)
 	Layout(uid string, id archive.FileID) (*archive.Layout, error)
 	Pin(uid string, id archive.FileID) (timeline.File, error)
@@ -53,58 +56,136 @@ func Carried(tracks []media.Track) (in []media.Track, out []string) {
 	return in, out
 }
 
-// segments lists what the playlist of req covers; the growing segment, which
-// has no final duration, is left out. more: the live edge is in the span.
-func (s *Server) segments(req Request) (segs []archive.Segment, ended bool, err error) {
-	if req.Live {
-		segs, err = s.src.Last(req.UID, 24)
-	} else {
-		span := req.Span
-		if span.To == 0 {
-			span.To = 1<<63 - 1
-		} else {
-			ended = true
-		}
-		segs, err = s.src.Segments(req.UID, span)
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	if n := len(segs); n > 0 && !segs[n-1].Complete {
-		// A closed range that reaches the live edge ends with what is there.
-		if !ended {
-			segs = segs[:n-1]
-		}
-	}
-	if len(segs) == 0 {
-		return nil, ended, ErrNoFootage
-	}
-	return segs, ended, nil
+// mostSegments bounds a playlist: two days of short segments, eleven of long
+// ones, 16 MB of text. Nobody plays such a list, and its making must not cost
+// the recording anything.
+const mostSegments = 100_000
+
+// slice is how much of a long range is asked for at a time.
+const slice = 24 * time.Hour
+
+// listed is what a playlist covers.
+type listed struct {
+	segs  []archive.Segment
+	ended bool // the range is closed: nothing is added any more
+	grows bool // the last segment has no final duration yet
 }
 
-// Media writes the media playlist.
+// segments lists what the playlist of req covers.
+func (s *Server) segments(req Request) (l listed, err error) {
+	switch {
+	case req.Live:
+		l.segs, err = s.src.Last(req.UID, 24)
+	case req.Span.To == 0:
+		l.segs, err = s.span(req.UID, media.Span{From: req.Span.From, To: 1<<63 - 1})
+	default:
+		l.ended = true
+		l.segs, err = s.span(req.UID, req.Span)
+	}
+	if err != nil {
+		return l, err
+	}
+	if n := len(l.segs); n > 0 {
+		l.grows = !l.segs[n-1].Complete
+	}
+	if len(l.segs) == 0 {
+		return l, ErrNoFootage
+	}
+	return l, nil
+}
+
+// span lists the segments of a range of whatever length, at most mostSegments.
+func (s *Server) span(uid string, span media.Span) (segs []archive.Segment, err error) {
+	b, ok := s.src.Bounds(uid)
+	if !ok {
+		return nil, nil
+	}
+	span = span.Intersect(b)
+	for at := span.From; at < span.To; {
+		end := min(at.Add(slice), span.To)
+		more, err := s.src.Segments(uid, media.Span{From: at, To: end})
+		if err != nil {
+			return nil, err
+		}
+		for len(more) > 0 && len(segs) > 0 && reaches(segs, more[0]) {
+			more = more[1:] // over the border: listed already
+		}
+		segs = append(segs, more...)
+		if len(segs) > mostSegments {
+			return nil, ErrTooLong
+		}
+		at = end
+	}
+	return segs, nil
+}
+
+// reaches tells whether the end of segs has s already.
+func reaches(segs []archive.Segment, s archive.Segment) bool {
+	for i := len(segs) - 1; i >= max(0, len(segs)-8); i-- {
+		if segs[i].File == s.File && segs[i].Index == s.Index {
+			return true
+		}
+	}
+	return false
+}
+
+// Media writes the media playlist. A segment that grows is no entry of it, but
+// it settles the entries before: how long the last one is, which numbers stay
+// free for a hole.
 func (s *Server) Media(req Request) ([]byte, error) {
-	segs, ended, err := s.segments(req)
+	l, err := s.segments(req)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.dateByCarried(req.UID, segs); err != nil {
+	if err := s.dateByCarried(req.UID, l.segs); err != nil {
 		return nil, err
 	}
-	es := entries(segs)
+	es := entries(l.segs)
+	// A closed range that reaches the live edge ends with what is there.
+	if l.grows && !l.ended {
+		es = es[:len(es)-1]
+	}
+	if len(es) == 0 {
+		return nil, ErrNoFootage
+	}
 	if req.Live {
 		es = window(es)
 	}
-	return mediaPlaylist(es, req, ended), nil
+	return mediaPlaylist(es, req, l.ended), nil
+}
+
+// tail lists the newest segments of what a playlist covers, from which the
+// multivariant playlist is made.
+func (s *Server) tail(req Request) (listed, error) {
+	if !req.Live && req.Span.To != 0 {
+		near := req
+		near.Span.From = max(req.Span.From, req.Span.To.Add(-2*time.Minute))
+		if l, err := s.segments(near); err == nil || near.Span == req.Span {
+			return l, err
+		}
+		return s.segments(req)
+	}
+	if !req.Live {
+		b, ok := s.src.Bounds(req.UID)
+		if !ok || b.To <= req.Span.From {
+			return listed{}, ErrNoFootage
+		}
+	}
+	req.Live = true
+	return s.segments(req)
 }
 
 // Multivariant writes the multivariant playlist: one variant, its media
 // playlist at uri. The error wraps ErrCodec and names the codecs when nothing
 // can be carried.
 func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
-	segs, _, err := s.segments(req)
+	l, err := s.tail(req)
 	if err != nil {
 		return nil, err
+	}
+	segs := l.segs
+	if l.grows && !l.ended && len(segs) == 1 {
+		return nil, ErrNoFootage // the media playlist would be empty
 	}
 	last := segs[len(segs)-1]
 	tracks, err := s.src.Tracks(req.UID, last.Init)
@@ -225,25 +306,32 @@ func (s *Server) Init(uid, name string) ([]byte, error) {
 	return mux.Init(in)
 }
 
+// dateSlack is how far sound may begin from the pictures it was recorded with.
+const dateSlack = time.Second
+
 // emptySegment answers for gap segments: a styp box alone, which every player
 // takes for a segment without samples.
 var emptySegment = []byte("\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix")
 
-// Segment plans the bytes of the segment called name.
-func (s *Server) Segment(uid, name string) (*timeline.Body, error) {
+// Segment plans the bytes of the segment called name. final: they will never
+// be others.
+func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err error) {
 	from, number, gap, ok := parseName(name)
 	if !ok {
-		return nil, ErrNotFound
+		return nil, false, ErrNotFound
 	}
-	body := new(timeline.Body)
+	body = new(timeline.Body)
 	if gap {
 		body.Add(emptySegment)
-		return body, nil
+		return body, true, nil
 	}
-	segs, err := s.src.Segments(uid, media.Span{From: from, To: from + media.Wall(time.Millisecond)})
+	// A segment dated by its sound begins somewhat beside where it is stored;
+	// the number says which one is meant.
+	segs, err := s.src.Segments(uid, media.Span{From: from - media.Wall(dateSlack), To: from + media.Wall(dateSlack)})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number > number })
 	// A segment in two files: the second begins where the first ends, so look on.
 	if n := len(segs); n > 0 && segs[n-1].Number == number {
 		if more, err := s.src.Segments(uid, media.Span{From: segs[n-1].Span.To, To: segs[n-1].Span.To + 1}); err == nil {
@@ -261,14 +349,14 @@ func (s *Server) Segment(uid, name string) (*timeline.Body, error) {
 		}
 		if err := s.addSegment(uid, seg, body); err != nil {
 			body.Release()
-			return nil, err
+			return nil, false, err
 		}
-		found = true
+		found, final = true, seg.Complete
 	}
 	if !found {
-		return nil, ErrNotFound
+		return nil, false, ErrNotFound
 	}
-	return body, nil
+	return body, final, nil
 }
 
 func (s *Server) addSegment(uid string, seg archive.Segment, body *timeline.Body) error {

@@ -58,7 +58,7 @@ function choose(uid, at) {
   events.filter(uid);
   if (at) go(at); else goLive();
   refresh();
-  ranges();
+  pollRanges();
 }
 
 window.addEventListener("hashchange", () => {
@@ -122,7 +122,7 @@ function step(s) { go((player.at() || timeline.cursor || now()) + s * 1000); }
 /** what is said when sound is all a browser gets @param {Stream} s */
 function silentPicture(s) {
   const v = s.tracks.find((t) => t.kind === "video");
-  return v && !v.in_hls ? `Sound only: ${codecName(v.codec)} pictures do not travel in HLS. They are recorded; VLC and mpv show them.` : "Sound only";
+  return v && !v.in_hls ? { title: "Sound only", hint: `Browsers cannot play ${codecName(v.codec)} pictures. They are recorded; VLC, mpv and ffmpeg show them.` } : { title: "Sound only" };
 }
 
 /** why there is no live picture, null when there should be one @param {Stream} s @returns {import("./player.js").Words|null} */
@@ -182,7 +182,7 @@ function show() {
 
 function mark() {
   attr($("live"), "aria-pressed", String(live));
-  const showing = live && !player.held;
+  const showing = live && !player.held && !player.blank;
   attr($("badge"), "class", "badge" + (showing ? " on" : ""));
   put($("badge"), live ? showing ? "Live" : "No picture" : "Replay");
 }
@@ -225,11 +225,11 @@ function zoom(ms, whole = false) {
   if (whole) day = zone.date(live ? now() : player.at() || timeline.cursor || now());
   else { day = ""; width = ms; }
   view();
-  ranges();
+  pollRanges();
 }
 
 async function ranges() {
-  if (!chosen || !loaded) return;
+  if (!loaded || !current()) return;
   const f = footage;
   await f.reach(Math.min(zone.midnight(now()), timeline.view.from), now());
   await f.refresh(now());
@@ -329,7 +329,7 @@ $("day").addEventListener("change", () => {
   day = d;
   widthChosen = true;
   view();
-  ranges();
+  pollRanges();
 });
 $("logout").addEventListener("click", async () => {
   await fetch("/cpanel/logout", { method: "POST" }).catch(() => {});
@@ -363,5 +363,5 @@ setInterval(() => {
   mark();
 }, 500);
 
-const pollStreams = poll(loadStreams, 3000), pollServer = poll(loadServer, 5000), pollRanges = poll(ranges, 3000);
+const pollRanges = poll(ranges, 3000), pollServer = poll(loadServer, 5000), pollStreams = poll(loadStreams, 3000);
 follow().catch(() => setTimeout(() => follow().catch(() => {}), 3000));

@@ -5,7 +5,7 @@ import Hls from "./vendor/hls.light.min.mjs";
 import { ask, Refusal } from "./api.js";
 import { el } from "./dom.js";
 
-/** @typedef {{uid:string, from?:number, to?:number, only?:string, sound?:string}} Show from and to in Unix ms; none = live. only: said when there is sound but no picture */
+/** @typedef {{uid:string, from?:number, to?:number, only?:Words}} Show from and to in Unix ms; none = live. only: said when there is sound but no picture */
 /** @typedef {{title:string, hint?:string, soft?:boolean, acts?:HTMLElement[]}} Words */
 
 /** Loads that fail are tried on: a server that restarts is back within seconds. */
@@ -42,6 +42,8 @@ export class Player {
     /** @type {Show|null} */ this.show = null;
     this.held = "";
     this.retry = 0;
+    /** @type {Words|null} */ this.only = null;
+    this.blank = false; // there is no picture, and the reason is said
     this.turn = 0; // counts openings, so that answers to an older one are dropped
     this.stuck = 0;
     this.last = -1;
@@ -98,23 +100,28 @@ export class Player {
       const has = /CODECS="([^"]*)"/.exec(text)?.[1].split(",") ?? [];
       const cannot = has.filter((c) => !decodes(c));
       if (cannot.length) return this.cannot(cannot);
-      this.only = has.some((c) => !/^(mp4a|opus|Opus)/.test(c)) ? "" : show.only || "Sound only";
-      const lag = show.from ? 0 : await this.lag(new URL(text.trim().split("\n").pop() ?? "", new URL(url, location.href)).href);
-      if (turn === this.turn) this.start(url, show, lag);
+      this.only = has.some((c) => !/^(mp4a|opus|Opus)/.test(c)) ? null : show.only ?? { title: "Sound only" };
+      const edge = show.from ? { lag: 0, start: 0 } : await this.edge(new URL(text.trim().split("\n").pop() ?? "", new URL(url, location.href)).href);
+      if (turn === this.turn) this.start(url, show, edge);
     } catch (e) {
       if (turn === this.turn) this.failed(e, show);
     }
   }
 
-  /** how far behind the edge of a live playlist is safe, by its longest segment @param {string} url */
-  async lag(url) {
-    const text = await (await ask(url)).text();
-    const longest = Math.max(2, ...[...text.matchAll(/#EXTINF:([\d.]+)(?!.*\n#EXT-X-GAP)/g)].slice(-6).map((m) => Math.min(12, Number(m[1]))));
-    return longest * 1.5 + 1.5;
+  /**
+   * How far behind the end of a live playlist is safe, by its longest segment,
+   * and where that is. Left to itself hls.js keeps a whole target duration
+   * away, which is the longest any segment may ever be.
+   * @param {string} url @returns {Promise<{lag:number, start:number}>} seconds
+   */
+  async edge(url) {
+    const all = [...(await (await ask(url)).text()).matchAll(/#EXTINF:([\d.]+)/g)].map((m) => Number(m[1]));
+    const lag = Math.min(20, Math.max(2, ...all.slice(-4)) * 1.5 + 1.5);
+    return { lag, start: Math.max(.1, all.reduce((a, b) => a + b, 0) - lag) };
   }
 
-  /** @param {string} url @param {Show} show @param {number} lag seconds */
-  start(url, show, lag) {
+  /** @param {string} url @param {Show} show @param {{lag:number, start:number}} edge */
+  start(url, show, { lag, start }) {
     this.hls?.destroy();
     this.hls = null;
     if (!Hls.isSupported()) {
@@ -123,7 +130,7 @@ export class Player {
       return;
     }
     const hls = this.hls = new Hls({
-      enableWorker: false, maxBufferLength: 20, backBufferLength: 30, startPosition: show.from ? 0 : -1,
+      enableWorker: false, maxBufferLength: 20, backBufferLength: 30, startPosition: start,
       ...(show.from ? {} : { liveSyncDuration: lag, liveMaxLatencyDuration: lag + 20, maxLiveSyncPlaybackRate: 1.1 }),
       manifestLoadPolicy: patient, playlistLoadPolicy: patient, fragLoadPolicy: patient,
     });
@@ -211,17 +218,18 @@ export class Player {
   }
 
   clear() {
-    if (!this.held) this.say(this.only ? { title: this.only, soft: true } : { title: "" });
+    if (!this.held) this.say(this.only ? { ...this.only, soft: true } : { title: "" });
   }
 
   /** @param {Words} w */
   say(w) {
     this.veil.hidden = !w.title;
+    this.blank = !!w.title && !w.soft;
     this.veil.classList.toggle("soft", !!w.soft);
     this.veil.replaceChildren();
     if (!w.title) return;
     this.veil.append(el("b", {}, w.title));
-    if (w.hint) this.veil.append(el("p", {}, w.hint));
+    if (w.hint) this.veil.append(el("p", {}, w.hint.replace(/[^.!?…]$/, "$&.")));
     if (w.acts?.length) this.veil.append(el("div", { class: "acts" }, ...w.acts));
   }
 
