@@ -66,6 +66,9 @@ func entries(segs []archive.Segment) []entry {
 	return out
 }
 
+// gapMost is the longest gap entry: the target duration never grows by one.
+const gapMost = 10 * time.Second
+
 func gaps(prev entry, next archive.Segment) []entry {
 	free := int64(next.Number) - int64(prev.number) - 1
 	hole := next.Span.From - prev.to
@@ -78,6 +81,10 @@ func gaps(prev entry, next archive.Segment) []entry {
 		e.gap, e.number = true, prev.number+1+uint64(i)
 		e.from = prev.to + hole*media.Wall(i)/media.Wall(free)
 		e.to = prev.to + hole*media.Wall(i+1)/media.Wall(free)
+		// The numbers were left free when the first unit came; if the first key
+		// frame then took its time the hole is longer, and what is over is told by
+		// the next program date time, behind the discontinuity.
+		e.to = min(e.to, e.from+media.Wall(gapMost))
 		out[i] = e
 	}
 	return out
@@ -99,7 +106,9 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 	case ended:
 		b.WriteString("#EXT-X-PLAYLIST-TYPE:VOD\n")
 	case !req.Live:
-		b.WriteString("#EXT-X-PLAYLIST-TYPE:EVENT\n")
+		// Not of type EVENT, which may only grow: retention takes segments away at
+		// the front. Players begin at the asked time all the same.
+		b.WriteString("#EXT-X-START:TIME-OFFSET=0\n")
 	}
 	carry := ""
 	if req.Carry != "" {

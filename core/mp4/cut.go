@@ -47,9 +47,13 @@ func (p *plan) select_(span media.Span) error {
 	if exts, err = p.begin(exts, span.From); err != nil {
 		return err
 	}
+	if len(exts) > mostFiles {
+		return ErrTooLong
+	}
 	if err := p.chooseScale(exts); err != nil {
 		return err
 	}
+	read := 0
 	for i := range exts {
 		e := &exts[i]
 		tracks, err := p.src.Tracks(p.uid, e.Init)
@@ -58,6 +62,9 @@ func (p *plan) select_(span media.Span) error {
 		}
 		if i > 0 && e.Shape != nil && e.Span.To <= span.To && p.scale == 0 && p.addWhole(e, tracks) {
 			continue
+		}
+		if read++; read > mostRead {
+			return ErrTooLong
 		}
 		l, err := p.src.Layout(p.uid, e.File)
 		if err != nil {

@@ -28,6 +28,17 @@ const (
 // ErrHole: the range spans a hole too long for one file.
 var ErrHole = errors.New("the range spans a hole of more than 49 days; ask for what lies before and behind it apart")
 
+// ErrTooLong: planning the movie would take too long.
+var ErrTooLong = errors.New("the range is too long for one file")
+
+// mostFiles bounds a movie: a year of ten-minute files. mostRead bounds the
+// files whose sample tables are read while planning, a millisecond each: those
+// without a known shape, and all of them where a hole asks for another scale.
+const (
+	mostFiles = 60_000
+	mostRead  = 3_000
+)
+
 // movieScale is the timescale of mvhd and edit lists: the common 90 kHz.
 const movieScale = 90000
 

@@ -74,11 +74,15 @@ func (h *Handler) playlist(r request) *web.Error {
 }
 
 func (h *Handler) segment(r request) *web.Error {
-	body, err := h.hls.Segment(r.uid, r.file)
+	body, final, err := h.hls.Segment(r.uid, r.file)
 	if err != nil {
 		return h.fault(r, media.Span{}, err)
 	}
 	r.ctx.SetContentType("video/mp4")
-	forever(r)
+	if final {
+		forever(r)
+	} else { // the end of a closed range that reaches into the present
+		r.ctx.Response.Header.Set("Cache-Control", "no-store")
+	}
 	return h.send(r, body, "")
 }

@@ -292,6 +292,8 @@ func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 		return h.noFootage(r, s)
 	case errors.Is(err, hls.ErrCodec):
 		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
+	case errors.Is(err, hls.ErrTooLong), errors.Is(err, mp4.ErrTooLong), errors.Is(err, mp4.ErrHole):
+		return web.E(400, "range_too_long", err.Error(), "ask for it in pieces, a day each for instance")
 	case errors.Is(err, hls.ErrNotFound):
 		return web.E(404, "no_such_segment", "this segment does not exist or has been deleted", "")
 	case errors.Is(err, archive.ErrGone):

@@ -49,9 +49,11 @@ func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 	if !open && !relative("from") && !relative("start_time") && !relative("to") && !relative("end_time") {
 		return false
 	}
+	now := media.WallOf(time.Now())
 	if open {
-		s.To = media.WallOf(time.Now())
+		s.To = now
 	}
+	s.To = h.settled(r.uid, s, now)
 	q := url.Values{}
 	for k, v := range r.args {
 		switch k {
@@ -66,6 +68,23 @@ func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 	r.ctx.Response.Header.Set("Cache-Control", "no-store")
 	r.ctx.SetStatusCode(302)
 	return true
+}
+
+// settleTime is how far behind the newest frame everything has arrived: the
+// sound of a moment may come after its pictures.
+const settleTime = time.Second
+
+// settled moves an end that lies in the present to where the recording does not
+// change any more, so that all requests for the URL are about the same bytes.
+func (h *Handler) settled(uid string, s media.Span, now media.Wall) media.Wall {
+	b, ok := h.opt.Timeline.Bounds(uid)
+	if !ok || now.Sub(b.To) > time.Minute {
+		return s.To
+	}
+	if edge := b.To.Add(-settleTime); edge < s.To && edge > s.From {
+		return edge
+	}
+	return s.To
 }
 
 func (h *Handler) record(r request) *web.Error {
