@@ -160,6 +160,15 @@ func (h *Handler) answer(r request) *web.Error {
 	p := proto(r.live, r.file)
 	if known {
 		if e := h.opt.Gate.Play(r.ctx, r.uid, p, r.live); e != nil {
+			if p == "page" && strings.Contains(string(r.ctx.Request.Header.Peek("Accept")), "text/html") {
+				// People get the page, which says how to get in; the title of a
+				// stream they may not see is none of their business.
+				h.opt.Page(r.ctx, r.uid, r.uid)
+				if r.ctx.Response.StatusCode() == 200 {
+					r.ctx.SetStatusCode(e.Status)
+				}
+				return nil
+			}
 			return e
 		}
 	}

@@ -1,0 +1,99 @@
+package browser
+
+import (
+	"fmt"
+
+	"media-server/test/accept/harness"
+	"media-server/test/browser/cdp"
+)
+
+// footage waits until a stream has some seconds of it.
+func footage(p *cdp.Page, uid string, seconds int) {
+	p.T.Helper()
+	p.Wait(fmt.Sprintf("%d s of %s", seconds, uid), fmt.Sprintf(
+		`await fetch("/api/v1/streams/%s/ranges").then(r => r.json()).then(r => r.stop - r.start > %d)`, uid, seconds*1000))
+}
+
+// timeline presses on the timeline at a moment, given as milliseconds.
+func timeline(p *cdp.Page, ms float64) {
+	p.T.Helper()
+	var v struct{ From, To float64 }
+	p.Eval("(t => ({From: t.ariaValueMin * 1000, To: t.ariaValueMax * 1000}))(document.querySelector('#timeline'))", &v)
+	p.Click("#timeline", (ms-v.From)/(v.To-v.From))
+}
+
+// past: a press on the timeline plays that moment, and Live comes back.
+func past(p *cdp.Page, _ *harness.Server) {
+	footage(p, "demo", 16)
+	var r struct{ Start, Stop float64 }
+	p.Eval(`await fetch("/api/v1/streams/demo/ranges").then(r => r.json())`, &r)
+	p.Wait("the timeline", "document.querySelector('#timeline').ariaValueMax > 0")
+	timeline(p, r.Start+4000)
+	p.Wait("the replay", "document.querySelector('#badge').textContent == 'Replay'")
+	plays(p)
+	p.Wait("the moment in the address", fmt.Sprintf("Math.abs(location.hash.split('@')[1] - %.0f) < 3500", r.Start+4000))
+	p.Wait("its time over the picture", "/^\\d\\d:\\d\\d:\\d\\d$/.test(document.querySelector('#playing').textContent)")
+	p.Shot("replay")
+	p.Key("ArrowLeft")
+	plays(p)
+	p.Eval("globalThis.old = true; location.reload()", nil)
+	p.Wait("the page again", "!globalThis.old && "+home+" && document.querySelector('#badge').textContent == 'Replay'")
+	plays(p)
+	p.Click("#live")
+	p.Wait("live", "document.querySelector('#badge').textContent == 'Live'")
+	plays(p)
+}
+
+// hole: what was lost is drawn with its cause, and playing goes on behind it.
+func hole(p *cdp.Page, _ *harness.Server) {
+	p.Eval("location.hash = 'torn'", nil)
+	plays(p)
+	var r struct {
+		Gaps []struct {
+			From, To float64
+			Why      string
+		}
+	}
+	p.Wait("the gap", `await fetch("/api/v1/streams/torn/ranges").then(r => r.json()).then(r => r.gaps.length > 0 && Date.now() - r.gaps[0].to > 12000)`)
+	p.Eval(`await fetch("/api/v1/streams/torn/ranges").then(r => r.json())`, &r)
+	g := r.Gaps[0]
+	if g.Why != "camera_lost" {
+		p.T.Errorf("the cause is %s", g.Why)
+	}
+	p.Wait("the gap on the timeline", "/gap/.test(document.querySelector('#summary').textContent)")
+	p.Eval(fmt.Sprintf("location.hash = 'torn@%.0f'", g.From-1500), nil)
+	p.Wait("the replay, before the hole", fmt.Sprintf("document.querySelector('#badge').textContent == 'Replay' && document.querySelector('#timeline').ariaValueNow * 1000 < %.0f", g.From))
+	plays(p)
+	p.Wait("a time behind the hole", fmt.Sprintf("document.querySelector('#badge').textContent == 'Replay' && document.querySelector('#timeline').ariaValueNow * 1000 > %.0f", g.To+500))
+	plays(p)
+	p.Eval("location.hash = 'demo'", nil)
+	plays(p)
+}
+
+// killed: a page that was open when the core died shows so, recovers, and its
+// player plays on without being loaded again.
+func killed(p *cdp.Page, s *harness.Server) {
+	plays(p)
+	p.Eval("globalThis.stays = document.querySelector('video')", nil)
+	p.Quiet()
+	s.Kill()
+	p.Wait("that the server is away", "!document.querySelector('#away').hidden")
+	s.Start()
+	p.Wait("that it is back", "document.querySelector('#away').hidden")
+	plays(p)
+	p.Wait("the event of the start", "document.querySelector('#events').innerText.includes('server started')")
+	p.Wait("the same page, live", "globalThis.stays === document.querySelector('video') && document.querySelector('#badge').textContent == 'Live'")
+	p.Quiet("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED", "503")
+}
+
+// expired: a session that ends leads to the login and back to the same stream.
+func expired(p *cdp.Page, s *harness.Server) {
+	p.Call("Network.clearBrowserCookies", map[string]any{}, nil)
+	enter(p, own)
+	p.Wait("the stream again", home+" && document.querySelector('#title').textContent == 'Demo'")
+	plays(p)
+	p.Quiet("401")
+	p.Click("#logout")
+	p.Wait("the login", "document.querySelector('#login')")
+	p.Quiet("401")
+}
