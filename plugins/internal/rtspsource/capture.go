@@ -146,8 +146,8 @@ func (s *session) deliver(u media.AccessUnit) {
 }
 
 // run reads until the connection ends. The read deadline is the one timer of a
-// source: it ends silence, sends keep-alives and fetches what SO_RCVLOWAT left
-// in the kernel.
+// source: it ends silence and sends keep-alives. While gathering, the common
+// tick takes its place.
 func (s *session) run(ctx context.Context) error {
 	s.wire.widen()
 	now := s.arrival().mono
@@ -158,6 +158,7 @@ func (s *session) run(ctx context.Context) error {
 	keepAt := now + int64(s.keep)
 	reportAt := now + int64(5*time.Second)
 	due := int64(0)
+	more := false // gathering: the last read left something
 	for {
 		if err := s.drain(); err != nil {
 			return err
@@ -179,12 +180,24 @@ func (s *session) run(ctx context.Context) error {
 			}
 			wait = min(wait, g.step(now), time.Second)
 			due = now + int64(wait)
-			s.wire.nc.SetReadDeadline(time.Now().Add(wait))
+			if g.on() {
+				s.wire.nc.SetReadDeadline(time.Time{}) // the tick is the timer
+			} else {
+				s.wire.nc.SetReadDeadline(time.Now().Add(wait))
+			}
+		}
+		if g.on() && !more {
+			g.pause()
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := s.wire.fill()
+		var err error
+		if more = false; g.on() {
+			more, err = s.wire.take()
+		} else {
+			err = s.wire.fill()
+		}
 		now = s.arrival().mono
 		if err != nil && !isTimeout(err) {
 			s.flush()

@@ -51,7 +51,9 @@
 // # Wake-ups
 //
 // A plain TCP source with video, once a sender report has set the map from RTP
-// to NTP and while nobody watches live, sets SO_RCVLOWAT to 100 ms of its
-// bitrate (4 to 64 kB) and reads at least every 250 ms. FIGURES.md has what
-// that is worth.
+// to NTP and while nobody watches live, is not read when a packet arrives but
+// every 87 ms, at instants that all sources of the process share: one wake-up
+// serves a hundred of them. SO_RCVLOWAT, at 400 ms of the bitrate, keeps the
+// kernel from telling of packets meanwhile and makes it give the socket room.
+// FIGURES.md has what that is worth, and what it costs in time.
 package rtspsource

@@ -43,8 +43,8 @@ func TestGather(t *testing.T) {
 		t.Errorf("without a sender report: %d", mark())
 	}
 	s.tracks[0].line.report = true
-	if seconds(3); mark() != 25_000 {
-		t.Errorf("gathering: %d, want 25000", mark())
+	if seconds(3); mark() != 100_000 || !g.on() {
+		t.Errorf("gathering: %d, want 100000", mark())
 	}
 	m.live = true
 	if seconds(1); mark() != 1 {

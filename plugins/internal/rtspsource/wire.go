@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -24,6 +29,7 @@ var errGarbage = errors.New("no RTSP")
 type wire struct {
 	nc      net.Conn
 	tcp     *net.TCPConn // below nc if nc is plain TCP, else nil
+	raw     syscall.RawConn
 	buf     []byte
 	r, w    int
 	garbage int
@@ -38,6 +44,51 @@ func newWire(nc net.Conn) *wire {
 
 // fill reads once. What next returned before is gone afterwards.
 func (c *wire) fill() error {
+	c.makeRoom()
+	n, err := c.nc.Read(c.buf[c.w:])
+	c.w += n
+	c.total += uint64(n)
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// take reads once what the kernel holds and does not wait; more = there may be
+// more. The connection is plain TCP.
+func (c *wire) take() (more bool, err error) {
+	c.makeRoom()
+	if c.raw == nil {
+		if c.raw, err = c.tcp.SyscallConn(); err != nil {
+			return false, err
+		}
+	}
+	room := c.buf[c.w:]
+	n := 0
+	var rerr error
+	err = c.raw.Read(func(fd uintptr) bool {
+		for n, rerr = unix.Read(int(fd), room); rerr == unix.EINTR; {
+			n, rerr = unix.Read(int(fd), room)
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case rerr == unix.EAGAIN:
+		return false, nil
+	case rerr != nil:
+		return false, os.NewSyscallError("read", rerr)
+	case n == 0:
+		return false, io.EOF
+	}
+	c.w += n
+	c.total += uint64(n)
+	return n == len(room), nil
+}
+
+// makeRoom moves what is left of the last read to the front.
+func (c *wire) makeRoom() {
 	if c.r > 0 {
 		c.w = copy(c.buf, c.buf[c.r:c.w])
 		c.r = 0
@@ -47,13 +98,6 @@ func (c *wire) fill() error {
 		copy(bigger, c.buf[:c.w])
 		c.buf = bigger
 	}
-	n, err := c.nc.Read(c.buf[c.w:])
-	c.w += n
-	c.total += uint64(n)
-	if n > 0 {
-		return nil
-	}
-	return err
 }
 
 // widen makes room for large reads once media flows.
