@@ -71,7 +71,7 @@ type passwdCmd struct {
 // list or a shell's history.
 func (c *passwdCmd) Run(g *globals) error {
 	if c.Digest {
-		return fmt.Errorf("--digest is not in this version")
+		return usagef("--digest is not in this version")
 	}
 	var pw string
 	if term.IsTerminal(int(os.Stdin.Fd())) {
@@ -112,7 +112,7 @@ type tokenAPICmd struct {
 func (c *tokenAPICmd) Run(g *globals) error {
 	ttl, err := timeline.ParseSpan(c.TTL)
 	if err != nil {
-		return fmt.Errorf("--ttl: %w", err)
+		return usagef("--ttl: %v", err)
 	}
 	acc, done, err := g.accounts()
 	if err != nil {

@@ -307,7 +307,7 @@ func (c *exportCmd) Run(g *globals) error {
 		return err
 	}
 	if (c.To == "") == (c.Duration == "") {
-		return fmt.Errorf("give --to or --duration, one of the two")
+		return usagef("give --to or --duration, one of the two")
 	}
 	q := url.Values{"from": {c.From}}
 	if c.To != "" {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -53,6 +54,13 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
+// usageError tells of a verb that was used wrongly.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
 func main() { os.Exit(realMain(os.Args[1:])) }
 
 func realMain(args []string) int {
@@ -64,19 +72,23 @@ func realMain(args []string) int {
 	}
 	ctx, err := k.Parse(args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "media-server:", err)
 		if later(args) {
 			return exitUsage
 		}
+		fmt.Fprintln(os.Stderr, "media-server:", err)
 		fmt.Fprintln(os.Stderr, "see: media-server --help")
 		return exitUsage
 	}
 	err = ctx.Run(&c.globals)
 	var code exitError
 	var ps fault.Problems
+	var used usageError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &used):
+		fmt.Fprintln(os.Stderr, "media-server:", err)
+		return exitUsage
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &ps):
@@ -89,12 +101,19 @@ func realMain(args []string) int {
 
 // laterVerbs are published verbs that this version lacks.
 var laterVerbs = map[string]bool{"lock": true, "verify": true, "keys": true, "pack": true, "lua": true, "doctor": true,
-	"backup": true, "restore": true, "cluster": true}
+	"backup": true, "restore": true, "cluster": true, "token play": true, "plugin new": true}
 
+// later tells of a verb that is known and not built: the first words that are
+// no flags, one or two.
 func later(args []string) bool {
+	var words []string
 	for _, a := range args {
-		if laterVerbs[a] {
-			fmt.Fprintf(os.Stderr, "media-server: %q is not in this version\n", a)
+		if strings.HasPrefix(a, "-") || len(words) == 2 {
+			break
+		}
+		words = append(words, a)
+		if verb := strings.Join(words, " "); laterVerbs[verb] {
+			fmt.Fprintf(os.Stderr, "media-server: %s is not in this version\n", verb)
 			return true
 		}
 	}
