@@ -89,6 +89,9 @@ func (k *kills) kill(victim string, m harness.Moment) (hit bool) {
 			time.Sleep(time.Duration(k.rng.IntN(800)) * time.Microsecond)
 		}
 	}
+	if m == harness.AnyMoment && victim != "core" {
+		k.Serving() // the instant is any at which there is something to kill
+	}
 	if victim == "core" {
 		k.Kill()
 	} else {

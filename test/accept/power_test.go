@@ -110,7 +110,7 @@ func TestPowerLoss(t *testing.T) {
 	files, n := 0, harness.Pick(50, 4)
 	for i := range n {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			x := powerCut(t, seed+uint64(i), rng, 0, "500ms")
+			x := powerCut(t, seed+uint64(i), rng, 3*time.Second, "500ms")
 			if x.failures > 0 {
 				t.Errorf("%d failures, loss %v\n%s", x.failures, x.loss, x.report)
 			}
