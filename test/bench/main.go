@@ -20,7 +20,8 @@ type bench struct {
 	work   string // footage and logs of this run; removed
 	keep   string // what later runs use again: clip, archive
 	bin    string // server under test
-	counts []int  // of cameras, in record
+	counts []int  // of cameras
+	asked  bool   // counts were given
 	env    string // of core and plugins, in record
 	modes  string // recorders, in record; "" = all
 	rounds int
@@ -81,7 +82,7 @@ func run() error {
 	budget := flag.Duration("budget", 0, "longest `time` of one measurement; 0 = its own")
 	flag.StringVar(&b.bin, "bin", "", "`folder` of media-server and plugins/; empty = built from this tree")
 	flag.StringVar(&b.env, "env", "", "`NAME=value` for core and plugins in record, to try something")
-	counts := flag.String("cameras", "10,50,100", "numbers of cameras in record")
+	counts := flag.String("cameras", "10,50,100", "numbers of cameras in record; if given, also those that most tries instead of searching")
 	flag.StringVar(&b.modes, "modes", "", "recorders in record, by semicolon; empty = all")
 	flag.Parse()
 	for n := range strings.SplitSeq(*counts, ",") {
@@ -91,6 +92,7 @@ func run() error {
 		}
 		b.counts = append(b.counts, k)
 	}
+	flag.Visit(func(f *flag.Flag) { b.asked = b.asked || f.Name == "cameras" })
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

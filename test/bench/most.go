@@ -23,6 +23,14 @@ func most(ctx context.Context, b *bench, p *Page) error {
 	t := p.Table("", "cameras")
 	p.Note("A number of cameras is kept when, over %v, no counter shows a loss, every stream records, none is more than %v behind, "+
 		"and the frame ledger finds every frame of five cameras in their footage. Cameras and server share the machine, so the cameras' share is part of what limits.", b.mostWindow(), mostBehind)
+	if b.asked {
+		for _, n := range b.counts {
+			if _, err := b.mostTry(ctx, t, n); err != nil {
+				return fmt.Errorf("%d cameras: %w", n, err)
+			}
+		}
+		return nil
+	}
 	good, bad, step := 0, 0, pick(b, 200, 100)
 	limit := pick(b, 3200, 800)
 	for n := step; n <= limit; {
@@ -98,13 +106,18 @@ func (b *bench) mostTry(ctx context.Context, t *Table, n int) (good bool, err er
 		return false, err
 	}
 	if verdict == "" {
-		verdict, err = s.account(ctx, load, sent, n, every)
+		verdict, err = s.account(ctx, t, load, sent, n, every)
 		if err != nil {
 			return false, err
 		}
 	}
 	t.Add(label, "cores", w.total)
 	t.Add(label, "MB", w.memory)
+	stalled, err := pressure("io")
+	if err != nil {
+		stalled = 0
+	}
+	t.Add(label, "waiting for disk, %", stalled)
 	t.Add(label, "cameras' cores", w.load)
 	t.Add(label, "a camera late, ms", float64(st.LateMS))
 	good = verdict == ""
@@ -122,10 +135,12 @@ func (s *server) judge(n int, dropped int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	now, recording, behind := time.Now().UnixMilli(), 0, int64(0)
+	now, recording, behind, why := time.Now().UnixMilli(), 0, int64(0), ""
 	for _, st := range l {
 		if st.Recording {
 			recording++
+		} else {
+			why = fmt.Sprintf("%s is %s: %s", st.UID, st.State, st.Reason)
 		}
 		behind = max(behind, now-st.LastFrame)
 	}
@@ -134,7 +149,7 @@ func (s *server) judge(n int, dropped int64) (string, error) {
 	case err != nil:
 		return "", err
 	case recording < n:
-		return fmt.Sprintf("%d record", recording), nil
+		return fmt.Sprintf("%d record; %s", recording, why), nil
 	case lost > 0:
 		return fmt.Sprintf("%d frames or packets lost", lost), nil
 	case dropped > 0:
@@ -146,7 +161,7 @@ func (s *server) judge(n int, dropped int64) (string, error) {
 }
 
 // account asks the ledger about the cameras that keep one.
-func (s *server) account(ctx context.Context, load *child, sent string, n, every int) (string, error) {
+func (s *server) account(ctx context.Context, t *Table, load *child, sent string, n, every int) (string, error) {
 	to := time.Now()
 	if err := sleep(ctx, 3*time.Second); err != nil { // until that is stored
 		return "", err
@@ -182,10 +197,25 @@ func (s *server) account(ctx context.Context, load *child, sent string, n, every
 			return "", fmt.Errorf("%s: %w", name, err)
 		}
 		r := ledger.Compare(units, m, ledger.Rules{To: to.UnixNano(), Off: mostBehind})
+		for _, x := range r.Tracks {
+			t.Add(fmt.Sprint(n), "time off by, ms", float64(max(x.Error.Max.Abs(), x.Error.Min.Abs()).Microseconds())/1000)
+		}
 		if r.Failures() > 0 {
 			r.Write(os.Stderr)
 			return fmt.Sprintf("the ledger misses frames of %s", name), nil
 		}
 	}
 	return "", nil
+}
+
+// pressure is the share of the last ten seconds in which something waited for
+// a resource, in percent (Documentation/accounting/psi.rst).
+func pressure(what string) (float64, error) {
+	b, err := os.ReadFile("/proc/pressure/" + what)
+	if err != nil {
+		return 0, err
+	}
+	var v float64
+	_, err = fmt.Sscanf(string(b), "some avg10=%f", &v)
+	return v, err
 }
