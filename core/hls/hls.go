@@ -148,6 +148,9 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if len(es) == 0 {
 		return nil, ErrNoFootage
 	}
+	if !l.ended {
+		es = unbroken(es)
+	}
 	if req.Live {
 		es = window(es)
 	}

@@ -187,6 +187,9 @@ func TestMediaPlaylists(t *testing.T) {
 		{"a hole of 25 s", new(fake).add(1, 0, 2, 2*sec).add(2, 25*sec, 2, 2*sec), Request{Span: closed}, "100 101 (102) (103) (104) |105 106 $"},
 		{"a hole of two minutes", new(fake).add(1, 0, 2, 2*sec).add(2, 2*time.Minute, 2, 2*sec), Request{Span: closed}, "100 101 |102 103 $"},
 		{"a hole that a growing segment ends", new(fake).add(1, 0, 7, 5*sec).add(2, 15*sec, 1, 2*sec).grows(), Request{Live: true}, "103 104 105 106 (107) (108)"},
+		{"open, a file of seven segments removed in the middle", removed(new(fake).add(1, 0, 60, 2*sec), 10, 17), Request{Span: media.Span{From: begin.Add(12 * sec)}},
+			"106 107 108 109 (110) (111) (112) (113) (114) (115) (116) " + count(117, 160)},
+		{"live, after numbers of another kind", numbersJump(new(fake).add(1, 0, 9, 4*sec), 4), Request{Live: true}, "10104 10105 10106 10107 10108"},
 		{"live", new(fake).add(1, 0, 24, 4*sec), Request{Live: true}, "118 119 120 121 122 123"},
 		{"live, short segments", new(fake).add(1, 0, 24, 2*sec), Request{Live: true}, "114 115 116 117 118 119 120 121 122 123"},
 	} {
@@ -219,6 +222,29 @@ func TestMediaPlaylists(t *testing.T) {
 			}
 		})
 	}
+}
+
+// removed takes segments out, as if their file were gone.
+func removed(f *fake, from, to int) *fake {
+	f.segs = slices.Delete(f.segs, from, to)
+	return f
+}
+
+// numbersJump moves the numbers from segment i on, as when recording is switched on.
+func numbersJump(f *fake, i int) *fake {
+	for k := range f.segs[i:] {
+		f.segs[i+k].Number += 10000
+		f.segs[i+k].Run = media.RunID{99}
+	}
+	return f
+}
+
+func count(from, to int) string {
+	var s []string
+	for n := from; n < to; n++ {
+		s = append(s, fmt.Sprint(n))
+	}
+	return strings.Join(s, " ")
 }
 
 // TestReload: what a player has once read of an open or live playlist never

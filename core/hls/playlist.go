@@ -69,16 +69,36 @@ func entries(segs []archive.Segment) []entry {
 // gapMost is the longest gap entry: the target duration never grows by one.
 const gapMost = 10 * time.Second
 
+// mostFree is the longest row of numbers that gap entries stand for: those left
+// free for a hole, or those of a few hours of files that somebody removed.
+const mostFree = 5000
+
+// unbroken cuts off what lies before the last jump of numbers that no gap
+// entries bridge: a player counts entries on from the first one's number, and a
+// list that is loaded again must give each the number it had.
+func unbroken(es []entry) []entry {
+	for i := len(es) - 1; i > 0; i-- {
+		if es[i].number != es[i-1].number+1 {
+			return es[i:]
+		}
+	}
+	return es
+}
+
 func gaps(prev entry, next archive.Segment) []entry {
 	free := int64(next.Number) - int64(prev.number) - 1
 	hole := next.Span.From - prev.to
-	if free <= 0 || hole <= 0 || free > 2*media.MaxGapSegments {
+	if free <= 0 || hole <= 0 || free > mostFree {
 		return nil
 	}
 	out := make([]entry, free)
 	for i := range out {
 		e := prev
 		e.gap, e.number = true, prev.number+1+uint64(i)
+		if d := next.Discontinuity; d > prev.discontinuity+1 {
+			// More than one lay in files that are gone: a player counts them one by one.
+			e.discontinuity = min(prev.discontinuity+uint64(i), d-1)
+		}
 		e.from = prev.to + hole*media.Wall(i)/media.Wall(free)
 		e.to = prev.to + hole*media.Wall(i+1)/media.Wall(free)
 		// The numbers were left free when the first unit came; if the first key

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"media-server/core/config"
 	"media-server/core/fault"
 	"media-server/core/hls"
 	"media-server/core/journal"
@@ -90,10 +91,7 @@ func (b backend) Problems() []api.Problem {
 	for _, p := range set.Problems() {
 		out = append(out, problemOf(&p))
 	}
-	for _, c := range Pending(n.boot, set) {
-		out = append(out, api.Problem{Level: "warning", Where: "[" + c.Section + "]", What: c.Key + " has changed and waits for a restart of the server",
-			Hint: "restart when convenient: recording loses nothing"})
-	}
+	out = append(out, pendingProblems(Pending(n.boot, set))...)
 	plugins := n.host.Plugins()
 	for _, p := range plugins {
 		switch {
@@ -120,6 +118,27 @@ func (b backend) Problems() []api.Problem {
 	}
 	if err := n.web.certError(); err != nil {
 		out = append(out, api.Problem{Level: "error", Where: "[tls]", What: err.Error(), Hint: "the last good certificate is still in use"})
+	}
+	return out
+}
+
+// pendingProblems is one for each section: a new one changes all its keys.
+func pendingProblems(changes []config.Change) (out []api.Problem) {
+	keys := map[string][]string{}
+	var order []string
+	for _, c := range changes {
+		if keys[c.Section] == nil {
+			order = append(order, c.Section)
+		}
+		keys[c.Section] = append(keys[c.Section], c.Key)
+	}
+	for _, section := range order {
+		verb := " waits for a restart of the server"
+		if len(keys[section]) > 1 {
+			verb = " wait for a restart of the server"
+		}
+		out = append(out, api.Problem{Level: "warning", Where: "[" + section + "]", What: "changed: " + strings.Join(keys[section], ", ") + verb,
+			Hint: "restart when convenient: recording loses nothing"})
 	}
 	return out
 }

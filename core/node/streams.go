@@ -171,6 +171,9 @@ func (s *streams) start(set *StreamSettings, old *running) *running {
 	}
 	n := s.n
 	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log}
+	if old != nil && old.str != nil {
+		dep.First = old.str.Next()
+	}
 	rules, err := n.rules(r, old)
 	if c.DVR.Enable {
 		var rec *archive.Recorder

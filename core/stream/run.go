@@ -161,6 +161,7 @@ func (s *Stream) nextSegment(first media.Wall) (segment, discontinuity uint64) {
 	} else {
 		segment, discontinuity = s.dep.Recorder.NextSegment()
 	}
+	segment, discontinuity = max(segment, s.dep.First.Segment), max(discontinuity, s.dep.First.Discontinuity)
 	if end, ok := s.lastEnd(); ok {
 		return segment + media.GapSegments(first.Sub(end)), discontinuity + 1
 	}

@@ -28,7 +28,14 @@ type Deps struct {
 	Notify   func(Notice) // must not block
 	Log      *slog.Logger
 	Now      func() time.Time // nil = time.Now
+
+	// First are the least numbers that segments may get: behind those of the
+	// stream that this one follows, which players remember.
+	First Numbers
 }
+
+// Numbers are the counters of a stream's playlists.
+type Numbers struct{ Segment, Discontinuity uint64 }
 
 // Notice is something an operator or a script may want to know. Types:
 // stream.connecting, stream.active, stream.lost, stream.tracks,
@@ -104,6 +111,19 @@ func New(spec Spec, dep Deps) *Stream {
 
 // Ring is the memory ring of a stream that is not recorded, nil otherwise.
 func (s *Stream) Ring() *Ring { return s.ring }
+
+// Next tells the numbers that a stream following this one has to begin with.
+func (s *Stream) Next() (n Numbers) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring != nil {
+		n.Segment, n.Discontinuity = s.ring.next()
+	} else {
+		n.Segment, n.Discontinuity = s.dep.Recorder.NextSegment()
+	}
+	n.Segment, n.Discontinuity = max(n.Segment, s.dep.First.Segment), max(n.Discontinuity, s.dep.First.Discontinuity)
+	return n
+}
 
 // Start subscribes the capture, behind what the recorder holds. The lock is
 // not held while the driver is asked: it may call the sink at once, to say that
