@@ -1,0 +1,296 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+	"media-server/core/timeline"
+	"media-server/core/web"
+)
+
+// fake is a server with three streams.
+type fake struct {
+	events  []Event
+	query   EventQuery
+	audited []string
+	fail    error
+	tokens  []Token
+}
+
+func (f *fake) Server() Server      { return Server{Name: "harbour"} }
+func (f *fake) Problems() []Problem { return nil }
+func (f *fake) Streams() []Stream   { return []Stream{{UID: "a"}, {UID: "B"}, {UID: "c"}} }
+func (f *fake) Stream(uid string) (Stream, bool) {
+	for _, s := range f.Streams() {
+		if s.UID == uid {
+			return s, true
+		}
+	}
+	return Stream{}, false
+}
+func (f *fake) Events(q EventQuery) ([]Event, int64, error) { f.query = q; return f.events, 7, f.fail }
+func (f *fake) Follow(int64) (<-chan Event, func(), error) {
+	return nil, func() {}, errors.New("closed")
+}
+func (f *fake) Reload() []Problem               { return nil }
+func (f *fake) Audit(who, address, what string) { f.audited = append(f.audited, who+": "+what) }
+func (f *fake) CreateToken(name, role string, ttl time.Duration, by string) (string, Token, error) {
+	if role != "viewer" {
+		return "", Token{}, fmt.Errorf("no role %q", role)
+	}
+	return "secret", Token{ID: "t1", Name: name, Role: role, By: by}, nil
+}
+func (f *fake) Tokens() []Token { return f.tokens }
+func (f *fake) RevokeToken(id string) error {
+	if id != "t1" {
+		return errors.New("no such token")
+	}
+	return nil
+}
+func (f *fake) SetPassword(user, password string) error {
+	if len(password) < 10 {
+		return errors.New("the password is too short")
+	}
+	return nil
+}
+
+type empty struct{}
+
+func (empty) Segments(string, media.Span) ([]archive.Segment, error) { return nil, nil }
+func (empty) Bounds(string) (media.Span, bool)                       { return media.Span{}, false }
+func (empty) Tracks(archive.InitID) ([]media.Track, error)           { return nil, archive.ErrGone }
+func (empty) Layout(archive.FileID) (*archive.Layout, error)         { return nil, archive.ErrGone }
+func (empty) Watch(string) (<-chan struct{}, func())                 { return nil, func() {} }
+func (empty) Pin(archive.FileID) (*archive.Pin, error)               { return nil, archive.ErrGone }
+func (empty) Extents(string, media.Span) ([]archive.Extent, error)   { return nil, nil }
+func (empty) Ranges(_ string, s media.Span) ([]archive.Range, []archive.Gap, error) {
+	if s.From > 0 {
+		return nil, nil, errors.New("the catalogue is away")
+	}
+	return nil, nil, nil
+}
+
+// newAPI makes one whose header "Who" says who asks.
+func newAPI(f *fake) *API {
+	auth := func(ctx *fasthttp.RequestCtx) (Identity, *web.Error) {
+		switch who := string(ctx.Request.Header.Peek("Who")); who {
+		case "viewer":
+			return Identity{Name: who, Role: Viewer}, nil
+		case "operator":
+			return Identity{Name: who, Role: Operator}, nil
+		case "admin":
+			return Identity{Name: who, Role: Administrator}, nil
+		case "new":
+			return Identity{Name: who, Role: Administrator, MustChange: true}, nil
+		case "bad":
+			return Identity{}, web.E(401, "bad_token", "the token is not valid", "")
+		}
+		return Identity{}, nil
+	}
+	return New(f, auth, timeline.New(empty{}, func(string) timeline.Ring { return nil }), func() *time.Location { return time.UTC }, nil)
+}
+
+func do(a *API, who, method, uri, body string) (*fasthttp.RequestCtx, bool) {
+	var req fasthttp.Request
+	req.Header.SetMethod(method)
+	req.SetRequestURI(uri)
+	req.Header.SetHost("server.example")
+	req.Header.Set("Who", who)
+	req.SetBodyString(body)
+	var ctx fasthttp.RequestCtx
+	ctx.Init(&req, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1}, nil)
+	ok := a.Handle(&ctx)
+	return &ctx, ok
+}
+
+func shape(t *testing.T, ctx *fasthttp.RequestCtx, code string) {
+	t.Helper()
+	var e struct {
+		Error struct{ Code, Message, ID string }
+	}
+	if err := json.Unmarshal(ctx.Response.Body(), &e); err != nil || e.Error.Code == "" || e.Error.Message == "" || e.Error.ID == "" ||
+		string(ctx.Response.Header.ContentType()) != "application/json" {
+		t.Fatalf("not the shape of a failure: %d %s", ctx.Response.StatusCode(), ctx.Response.Body())
+	}
+	if code != "" && e.Error.Code != code {
+		t.Errorf("code %s, want %s", e.Error.Code, code)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name, who, method, path, body string
+		status                        int
+		code                          string
+	}{
+		{"server", "viewer", "GET", "server", "", 200, ""},
+		{"HEAD", "viewer", "HEAD", "server", "", 200, ""},
+		{"slash at the end", "viewer", "GET", "server/", "", 200, ""},
+		{"nobody", "", "GET", "server", "", 401, "login"},
+		{"bad token", "bad", "GET", "server", "", 401, "bad_token"},
+		{"first password", "new", "GET", "server", "", 403, "change_password"},
+		{"problems", "viewer", "GET", "problems", "", 200, ""},
+		{"streams", "viewer", "GET", "streams", "", 200, ""},
+		{"one stream", "viewer", "GET", "streams/a", "", 200, ""},
+		{"no such stream", "viewer", "GET", "streams/zz", "", 404, "no_such_stream"},
+		{"no name", "viewer", "GET", "streams//ranges", "", 404, "no_such_stream"},
+		{"limit 0", "viewer", "GET", "streams?limit=0", "", 400, "bad_limit"},
+		{"limit rubbish", "viewer", "GET", "streams?limit=x", "", 400, "bad_limit"},
+		{"limit huge", "viewer", "GET", "streams?limit=99999999999999999999", "", 400, "bad_limit"},
+		{"ranges", "viewer", "GET", "streams/a/ranges", "", 200, ""},
+		{"ranges, rubbish from", "viewer", "GET", "streams/a/ranges?from=x", "", 400, "bad_time"},
+		{"ranges, backwards", "viewer", "GET", "streams/a/ranges?from=200&to=100", "", 400, "bad_range"},
+		{"ranges, storage away", "viewer", "GET", "streams/a/ranges?from=200", "", 503, "storage"},
+		{"gaps of none", "viewer", "GET", "streams/zz/gaps", "", 404, "no_such_stream"},
+		{"gaps", "viewer", "GET", "streams/a/gaps", "", 200, ""},
+		{"urls", "viewer", "GET", "streams/a/urls", "", 200, ""},
+		{"events", "viewer", "GET", "events", "", 200, ""},
+		{"events, bad cursor", "viewer", "GET", "events?cursor=-1", "", 400, "bad_cursor"},
+		{"events, bad limit", "viewer", "GET", "events?limit=1001", "", 400, "bad_limit"},
+		{"events, bad time", "viewer", "GET", "events?from=dawn", "", 400, "bad_time"},
+		{"follow, bad id", "viewer", "GET", "events/stream?last_event_id=x", "", 400, "bad_event_id"},
+		{"follow, journal away", "viewer", "GET", "events/stream", "", 503, "journal"},
+		{"reload by a viewer", "viewer", "POST", "reload", "", 403, "role"},
+		{"reload", "operator", "POST", "reload", "", 200, ""},
+		{"reload by GET", "operator", "GET", "reload", "", 405, "method"},
+		{"delete the server", "admin", "DELETE", "server", "", 405, "method"},
+		{"tokens by an operator", "operator", "GET", "tokens", "", 403, "role"},
+		{"tokens", "admin", "GET", "tokens", "", 200, ""},
+		{"new token", "admin", "POST", "tokens/api", `{"name":"x","role":"viewer","ttl":"1h"}`, 200, ""},
+		{"new token, rubbish", "admin", "POST", "tokens/api", `{`, 400, "bad_body"},
+		{"new token, bad ttl", "admin", "POST", "tokens/api", `{"role":"viewer","ttl":"soon"}`, 400, "bad_ttl"},
+		{"new token, bad role", "admin", "POST", "tokens/api", `{"role":"god"}`, 400, "token"},
+		{"later", "admin", "GET", "cluster/nodes", "", 501, "not_in_this_version"},
+		{"later for a stream", "admin", "POST", "streams/a/restart", "", 501, "not_in_this_version"},
+		{"unknown", "admin", "GET", "nonsense", "", 404, "no_such_route"},
+		{"root", "admin", "GET", "", "", 404, "no_such_route"},
+		{"unknown, not UTF-8", "admin", "GET", "%ff%fe", "", 404, "no_such_route"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, ok := do(newAPI(&fake{}), c.who, c.method, "/api/v1/"+c.path, c.body)
+			got := ctx.Response.StatusCode()
+			if want := c.status; !ok || got != want && !(want == 200 && got/100 == 2) {
+				t.Fatalf("%v %d %s", ok, got, ctx.Response.Body())
+			}
+			switch {
+			case got >= 400:
+				shape(t, ctx, c.code)
+			case !json.Valid(ctx.Response.Body()) && c.method != "HEAD":
+				t.Errorf("not JSON: %s", ctx.Response.Body())
+			}
+			if got == 401 && len(ctx.Response.Header.Peek("WWW-Authenticate")) == 0 {
+				t.Error("401 without WWW-Authenticate")
+			}
+			if got == 405 && len(ctx.Response.Header.Peek("Allow")) == 0 {
+				t.Error("405 without Allow")
+			}
+			if string(ctx.Response.Header.Peek("Cache-Control")) != "no-store" {
+				t.Error("an answer may be cached")
+			}
+		})
+	}
+}
+
+func TestNotOurs(t *testing.T) {
+	for _, path := range []string{"/", "/api", "/api/v2/server", "/api/v1x", "/live/a/"} {
+		if _, ok := do(newAPI(&fake{}), "admin", "GET", path, ""); ok {
+			t.Errorf("%s was answered", path)
+		}
+	}
+}
+
+// TestPages walks a list by its cursor: every item once, then null.
+func TestPages(t *testing.T) {
+	a, cursor := newAPI(&fake{}), ""
+	var seen []string
+	for range 5 {
+		ctx, _ := do(a, "viewer", "GET", "/api/v1/streams?limit=1&cursor="+cursor, "")
+		var l struct {
+			Items []Stream
+			Next  *string
+		}
+		if err := json.Unmarshal(ctx.Response.Body(), &l); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range l.Items {
+			seen = append(seen, s.UID)
+		}
+		if l.Next == nil {
+			break
+		}
+		cursor = *l.Next
+	}
+	if got := strings.Join(seen, ""); got != "aBc" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestListsAreNeverNull(t *testing.T) {
+	for _, path := range []string{"problems", "streams", "events", "tokens", "streams/a/gaps"} {
+		ctx, _ := do(newAPI(&fake{}), "admin", "GET", "/api/v1/"+path, "")
+		var l map[string]json.RawMessage
+		if err := json.Unmarshal(ctx.Response.Body(), &l); err != nil || !strings.HasPrefix(string(l["items"]), "[") || l["next"] == nil {
+			t.Errorf("%s: %s", path, ctx.Response.Body())
+		}
+	}
+}
+
+func TestEventQuery(t *testing.T) {
+	f := &fake{}
+	ctx, _ := do(newAPI(f), "viewer", "GET", "/api/v1/events?type=stream.*,auth.*&uid=a&level=error&text=x&from=100&to=200&limit=5&cursor=9", "")
+	q := f.query
+	if ctx.Response.StatusCode() != 200 || strings.Join(q.Types, " ") != "stream.* auth.*" || q.UID != "a" || q.Level != "error" || q.Text != "x" ||
+		q.From.Milli() != 100e3 || q.To.Milli() != 200e3 || q.Limit != 5 || q.Before != 9 {
+		t.Errorf("%d %+v", ctx.Response.StatusCode(), q)
+	}
+	if !strings.Contains(string(ctx.Response.Body()), `"next":"7"`) {
+		t.Errorf("%s", ctx.Response.Body())
+	}
+}
+
+func TestChangesAreAudited(t *testing.T) {
+	f := &fake{}
+	a := newAPI(f)
+	do(a, "operator", "POST", "/api/v1/reload", "")
+	do(a, "admin", "POST", "/api/v1/tokens/api", `{"name":"x","role":"viewer"}`)
+	do(a, "admin", "DELETE", "/api/v1/tokens/t1", "")
+	do(a, "admin", "POST", "/api/v1/users/anna/password", `{"password":"long enough 1"}`)
+	if len(f.audited) != 4 {
+		t.Errorf("%q", f.audited)
+	}
+	for _, s := range f.audited {
+		if strings.Contains(s, "secret") || strings.Contains(s, "long enough") {
+			t.Errorf("a secret was written down: %s", s)
+		}
+	}
+}
+
+// FuzzAPI: whatever is asked, an answer has a real status and failures have
+// their shape.
+func FuzzAPI(f *testing.F) {
+	a := newAPI(&fake{})
+	for _, s := range []string{"server", "streams/a/ranges?from=-1h&to=now", "streams?limit=1&cursor=a", "events?type=a,b&cursor=1", "events/stream?last_event_id=1",
+		"tokens/api", "tokens/t1", "users/x/password", "streams/%2e%2e/urls", "//", "streams/a/ranges?from=1e309"} {
+		for _, m := range []string{"GET", "POST", "DELETE", "PUT"} {
+			f.Add(m, s, `{"name":"x","role":"viewer","ttl":"1h","password":"0123456789"}`)
+		}
+	}
+	f.Fuzz(func(t *testing.T, method, path, body string) {
+		if strings.ContainsAny(method, " \r\n\t") || method == "" {
+			return
+		}
+		ctx, ok := do(a, "admin", method, "/api/v1/"+path, body)
+		if ok && ctx.Response.StatusCode() >= 400 {
+			shape(t, ctx, "")
+		}
+	})
+}
