@@ -315,7 +315,7 @@ func (a *Archive) mendCatalogue(cause error) {
 	}
 	a.mu.Unlock()
 	for _, f := range open {
-		a.cat.reopened(f)
+		a.cat.reopened(f, nil)
 	}
 	a.wantRebuild("")
 }

@@ -75,6 +75,9 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		}
 	}
 	for _, f := range found {
+		// Sealing waits for the row here as it does for a new file: without one,
+		// a core that dies right after the rename leaves a file nobody knows.
+		a.cat.reopened(f, func(error) { close(f.rowOpen) })
 		st := f.st
 		st.mu.Lock()
 		st.files = append(st.files, f)
@@ -230,7 +233,6 @@ func (a *Archive) readHead(r io.ReaderAt, s *space, name string, size int64) (*f
 		return nil, fmt.Errorf("%w: %w", errAside, err)
 	}
 	f := &file{st: a.stream(h.UID), sp: s, id: h.ID, openName: name, header: *h, init: init, first: end, size: end, rowOpen: make(chan struct{}), since: time.Now()}
-	close(f.rowOpen)
 	f.final = finalName(h.UID, h.ID, h.Opened)
 	return f, nil
 }

@@ -142,8 +142,10 @@ func (a *Archive) lost(f *file, err error) {
 	a.forget(f)
 }
 
-// reopened writes the row of a file in memory into a catalogue made anew.
-func (c *catalogue) reopened(f *file) {
+// reopened writes the row of a file in memory into a catalogue that may lack
+// it: one made anew, or one whose last changes died with the process that
+// began the file. done, which may be nil, is called after the commit.
+func (c *catalogue) reopened(f *file, done func(error)) {
 	f.mu.Lock()
 	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Flags: rowOpen,
 		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}}
@@ -157,7 +159,7 @@ func (c *catalogue) reopened(f *file) {
 			return err
 		}
 		return c.put(tx, r, nil)
-	}, nil)
+	}, done)
 }
 
 func (c *catalogue) hasSealed(tx *sql.Tx, id FileID) (bool, error) {
