@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -226,10 +227,33 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 		Fail(ctx, E(400, "bad_path", "the path holds characters that no path here has", ""))
 		return
 	}
+	if ambiguous(&ctx.Request.Header) {
+		ctx.SetConnectionClose()
+		Fail(ctx, E(400, "bad_request", "the request has both Content-Length and Transfer-Encoding", ""))
+		return
+	}
 	s.answer(ctx)
 	if ctx.Response.StatusCode() >= 500 && s.opt.Log != nil {
 		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", ctx.Response.StatusCode())
 	}
+}
+
+// ambiguous tells of a request whose end another reader, a proxy before this
+// server, may see elsewhere (RFC 9112, 6.1: an attempt to smuggle).
+func ambiguous(h *fasthttp.RequestHeader) bool {
+	length, coding := false, false
+	for head := h.RawHeaders(); len(head) > 0; {
+		var line []byte
+		line, head, _ = bytes.Cut(head, []byte("\n"))
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		switch len(name) {
+		case len("Content-Length"):
+			length = length || bytes.EqualFold(name, []byte("Content-Length"))
+		case len("Transfer-Encoding"):
+			coding = coding || bytes.EqualFold(name, []byte("Transfer-Encoding"))
+		}
+	}
+	return length && coding
 }
 
 func (s *Server) answer(ctx *fasthttp.RequestCtx) {
