@@ -405,9 +405,13 @@ func (c *catalogue) bounds(uid string) (media.Span, bool) {
 		return media.Span{}, false
 	}
 	var t0, last, t1 sql.NullInt64
-	c.reader().QueryRow("SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 LIMIT 1", id).Scan(&t0)
-	c.reader().QueryRow("SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 DESC LIMIT 1", id).Scan(&last)
-	c.reader().QueryRow("SELECT max(t1) FROM files WHERE stream = ? AND t0 >= ? AND flags & 3 = 0", id, last.Int64-longest).Scan(&t1)
+	one := func(v *sql.NullInt64, query string, args ...any) {
+		// Nothing found, or nothing to be read just now: v stays invalid.
+		_ = c.reader().QueryRow(query, args...).Scan(v)
+	}
+	one(&t0, "SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 LIMIT 1", id)
+	one(&last, "SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 DESC LIMIT 1", id)
+	one(&t1, "SELECT max(t1) FROM files WHERE stream = ? AND t0 >= ? AND flags & 3 = 0", id, last.Int64-longest)
 	return media.Span{From: media.Wall(t0.Int64), To: media.Wall(t1.Int64)}, t0.Valid && t1.Valid
 }
 

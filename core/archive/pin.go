@@ -99,7 +99,7 @@ func (p *Pin) ReadAt(b []byte, off int64) (int, error) {
 		}
 		n, err := p.readStored(b[done:], off+int64(done))
 		done += n
-		if err == io.EOF && n > 0 && p.f != nil {
+		if errors.Is(err, io.EOF) && n > 0 && p.f != nil {
 			continue // the rest may be in memory still
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -116,7 +117,7 @@ func (r *Recorder) Append(p *media.Part) error {
 	now := time.Now()
 	st.mu.Lock()
 	err := st.appendLocked(p, now)
-	if err == ErrBehind && !st.behind {
+	if errors.Is(err, ErrBehind) && !st.behind {
 		st.behind = true
 		st.mu.Unlock()
 		st.a.counters.behind.Add(1)

@@ -42,10 +42,10 @@ func ShapeOf(l *Layout) Shape {
 	var sh Shape
 	at := map[int]int{}
 	type tail struct {
-		ticks, held, heldAt int64
-		have                bool
-		cto                 int32
-		group               int
+		ticks, heldAt int64
+		have          bool
+		cto           int32
+		group         int
 	}
 	var tails []tail
 	for i := range l.Fragments {

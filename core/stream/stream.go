@@ -233,7 +233,12 @@ func (s *Stream) Tick() {
 	}
 	s.meter.tick(now)
 	if r := s.cur; r != nil && r.writer == nil && len(r.pending) > 0 && now.Sub(r.firstAt) > settleAtMost {
-		s.settle(r)
+		switch err := s.settle(r); {
+		case noRoom(err):
+			s.fallBehind()
+		case err != nil:
+			s.complain(err)
+		}
 	}
 	if s.behind && now.Sub(s.status.behindSince) > time.Second {
 		s.behind = false

@@ -174,7 +174,7 @@ func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 		n, err := piece.File.ReadAt(p[done:done+int(piece.Len)], piece.Off)
 		done += n
 		if int64(n) < piece.Len {
-			if err == nil || err == io.EOF {
+			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return done, fmt.Errorf("read %d bytes at %d: %w", piece.Len, piece.Off, err)

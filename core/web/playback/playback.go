@@ -274,7 +274,7 @@ func (h *Handler) noFootage(r request, s media.Span) *web.Error {
 		e.Message, e.Hint = fmt.Sprintf("stream %s has nothing to show yet", r.uid), "the stream's state is at /api/v1/streams/"+r.uid
 	}
 	if near, ok := h.nearest(r.uid, s); ok {
-		e.With("nearest", map[string]int64{"from": near.From.Milli(), "to": near.To.Milli()})
+		_ = e.With("nearest", map[string]int64{"from": near.From.Milli(), "to": near.To.Milli()})
 	}
 	return e
 }
