@@ -182,7 +182,7 @@ function show() {
 
 function mark() {
   attr($("live"), "aria-pressed", String(live));
-  const showing = live && !player.held && !player.blank;
+  const showing = live && player.showing;
   attr($("badge"), "class", "badge" + (showing ? " on" : ""));
   put($("badge"), live ? showing ? "Live" : "No picture" : "Replay");
 }
@@ -205,7 +205,10 @@ function view() {
     timeline.view = { from: t - width * .97, to: t + width * .03 };
   } else {
     const at = player.at() || timeline.cursor || t, inside = at > v.from + width * .04 && at < v.to - width * .04;
-    if (!inside || Math.abs(v.to - v.from - width) > 1000) timeline.view = { from: at - width / 2, to: at + width / 2 };
+    if (!inside || Math.abs(v.to - v.from - width) > 1000) {
+      const to = Math.min(at + width / 2, t + width * .03); // little of the future
+      timeline.view = { from: to - width, to };
+    }
   }
   timeline.edge = t;
   const now_ = day ? "day" : String(width);

@@ -10,11 +10,11 @@ import { rate } from "./zone.js";
 export const states = { active: "live", connecting: "connecting", silent: "silent", lost: "unreachable", refused: "refused", off: "off", standby: "standby", "on-demand": "on demand" };
 
 /** what stands in for a picture @param {Stream} s */
-const stand = (s) => s.state === "active" ? s.tracks.some((t) => t.kind === "video") || !s.tracks.length ? "film" : "sound" : s.state === "off" ? "off" : "broken";
+const stand = (s) => s.removed ? "kept" : s.state === "active" ? s.tracks.some((t) => t.kind === "video") || !s.tracks.length ? "film" : "sound" : s.state === "off" ? "off" : "broken";
 
 /** @param {Stream} s */
 function line(s) {
-  if (s.removed) return "removed, footage kept";
+  if (s.removed) return "removed";
   return states[s.state] ?? s.state;
 }
 

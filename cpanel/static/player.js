@@ -43,8 +43,9 @@ export class Player {
     this.held = "";
     this.retry = 0;
     /** @type {Words|null} */ this.only = null;
-    this.blank = false; // there is no picture, and the reason is said
+    this.showing = false; // nothing hinders the picture
     this.turn = 0; // counts openings, so that answers to an older one are dropped
+    this.opening = false; // what plays is still what played before
     this.stuck = 0;
     this.last = -1;
     this.mended = 0;
@@ -56,6 +57,7 @@ export class Player {
   /** @param {Show} show */
   play(show) {
     this.show = show;
+    if (this.held) this.say({ title: "Connecting…", soft: true });
     this.held = "";
     this.open();
   }
@@ -91,6 +93,7 @@ export class Player {
     if (!show) return;
     clearTimeout(this.retry);
     this.stuck = 0;
+    this.opening = true;
     if (!this.hls) this.say({ title: "Connecting…", soft: true });
     try {
       const url = this.address(show);
@@ -115,13 +118,20 @@ export class Player {
    * @param {string} url @returns {Promise<{lag:number, start:number}>} seconds
    */
   async edge(url) {
-    const all = [...(await (await ask(url)).text()).matchAll(/#EXTINF:([\d.]+)/g)].map((m) => Number(m[1]));
-    const lag = Math.min(20, Math.max(2, ...all.slice(-4)) * 1.5 + 1.5);
-    return { lag, start: Math.max(.1, all.reduce((a, b) => a + b, 0) - lag) };
+    const text = await (await ask(url)).text();
+    const all = [...text.matchAll(/#EXTINF:([\d.]+),\n(#EXT-X-GAP)?/g)].map((m) => ({ s: Number(m[1]), gap: !!m[2] }));
+    const lag = Math.min(20, Math.max(2, ...all.slice(-4).filter((e) => !e.gap).map((e) => e.s)) * 1.5 + 1.5);
+    let end = 0, hole = 0; // a camera that was away has come back behind the last hole
+    for (const e of all) {
+      end += e.s;
+      if (e.gap) hole = end;
+    }
+    return { lag, start: Math.max(.1, hole && hole + .1, end - lag) };
   }
 
   /** @param {string} url @param {Show} show @param {{lag:number, start:number}} edge */
   start(url, show, { lag, start }) {
+    this.opening = false;
     this.hls?.destroy();
     this.hls = null;
     if (!Hls.isSupported()) {
@@ -218,13 +228,15 @@ export class Player {
   }
 
   clear() {
-    if (!this.held) this.say(this.only ? { ...this.only, soft: true } : { title: "" });
+    if (this.held) return;
+    this.say(this.only ? { ...this.only, soft: true } : { title: "" });
+    this.showing = true;
   }
 
   /** @param {Words} w */
   say(w) {
     this.veil.hidden = !w.title;
-    this.blank = !!w.title && !w.soft;
+    this.showing = !w.title;
     this.veil.classList.toggle("soft", !!w.soft);
     this.veil.replaceChildren();
     if (!w.title) return;
@@ -235,6 +247,7 @@ export class Player {
 
   /** wall-clock time of the picture, Unix milliseconds, or 0 */
   at() {
+    if (this.opening) return this.show?.from ?? 0;
     const d = this.hls?.playingDate;
     if (d) return d.getTime();
     const start = /** @type {any} */ (this.video).getStartDate?.()?.getTime();
