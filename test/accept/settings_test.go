@@ -158,7 +158,7 @@ func TestBadInput(t *testing.T) {
 		s.Until("plugin "+w.plugin+" to be explained", func() bool {
 			said = said[:0]
 			for _, p := range s.Problems() {
-				if p.Where == "plugin "+w.plugin {
+				if strings.Contains(p.String(), "plugin "+w.plugin) || strings.Contains(p.Where, "/"+w.plugin+"/plugin.ini") {
 					said = append(said, p.String())
 				}
 			}

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,7 +230,7 @@ func TestStorageStopped30s(t *testing.T) {
 // TestFsyncAndExtents counts, on an ext4 of its own, what durability costs.
 func TestFsyncAndExtents(t *testing.T) {
 	t.Parallel()
-	dir := disk.Ext4(t, harness.Pick[int64](2<<30, 400<<20))
+	dir := disk.Ext4(t, harness.Pick[int64](16<<30, 4<<30))
 	if err := os.RemoveAll(filepath.Join(dir, "lost+found")); err != nil {
 		t.Fatal(err)
 	}
@@ -248,13 +247,13 @@ func TestFsyncAndExtents(t *testing.T) {
 	start := time.Now()
 	time.Sleep(harness.Pick(2*time.Minute, 12*time.Second))
 	s.Close(uids...)
-	s.Until("all files to be sealed", func() bool { // a growing one has reserved pieces
-		return !slices.ContainsFunc(harness.Files(dir), func(f string) bool { return strings.HasPrefix(f, "open/") })
-	})
 	calls := s.Metric("mediaserver_sync_calls_total")
 	intervals := time.Since(start).Seconds()/0.5 + 10 // and those before the first footage
 	worst, files := 0, 0
 	for _, f := range harness.Files(dir) {
+		if strings.HasPrefix(f, "open/") {
+			continue // it has pieces in reserve
+		}
 		e, err := disk.Extents(filepath.Join(dir, f))
 		if err != nil {
 			t.Fatal(err)
