@@ -173,7 +173,7 @@ export class Player {
     if (e.nearest && show.from && this.on.nearest) return this.on.nearest(e.nearest);
     this.close();
     if (e.status === 401) {
-      return this.say({ title: "This stream is not public", hint: "Log in to this server, or ask its owner for a link.", acts: [el("a", { class: "button", href: "/cpanel/", target: "_top" }, "Log in")] });
+      return this.say({ title: "This stream is not public", hint: "Log in to this server, or ask its owner for a link.", acts: [el("a", { class: "button", href: `/cpanel/#${encodeURIComponent(show.uid)}`, target: "_top" }, "Log in")] });
     }
     if (e.status === 403) return this.say({ title: "You may not watch this stream", hint: e.hint });
     if (e.code === "codec_not_in_hls") return this.cannot([], e.message);
