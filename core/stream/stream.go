@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -104,7 +105,9 @@ func New(spec Spec, dep Deps) *Stream {
 	s := &Stream{spec: spec, dep: dep}
 	s.status = Status{State: StateConnecting, Since: media.WallOf(dep.Now()), Recording: dep.Recorder != nil}
 	if dep.Recorder == nil {
-		s.ring = newRing(spec.Capture.UID, spec.Capture.UID)
+		// Files of an earlier ring of the stream have other names: what somebody
+		// remembers of them must not fit this one's.
+		s.ring = newRing(spec.Capture.UID, fmt.Sprint(spec.Capture.UID, dep.Now().UnixNano()))
 	}
 	return s
 }

@@ -280,15 +280,28 @@ func (h *Handler) noFootage(r request, s media.Span) *web.Error {
 }
 
 func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
-	rs, _, err := h.opt.Timeline.Ranges(uid, media.Span{From: 0, To: 1<<63 - 1})
-	if err != nil {
+	b, has := h.opt.Timeline.Bounds(uid)
+	if !has {
 		return best, false
 	}
-	least := media.Wall(-1)
-	for _, x := range rs {
-		d := max(x.Span.From-s.To, s.From-x.Span.To, 0)
-		if least < 0 || d < least {
-			best, least, ok = x.Span, d, true
+	s.From, s.To = min(max(s.From, b.From), b.To), min(max(s.To, b.From), b.To)
+	// Widening: a wrong time must not make the server read a month's catalogue,
+	// as long as something lies near.
+	for _, around := range []time.Duration{time.Hour, 24 * time.Hour, b.Duration()} {
+		near := media.Span{From: s.From.Add(-around), To: s.To.Add(around)}.Intersect(b)
+		rs, _, err := h.opt.Timeline.Ranges(uid, near)
+		if err != nil {
+			return best, false
+		}
+		least := media.Wall(-1)
+		for _, x := range rs {
+			d := max(x.Span.From-s.To, s.From-x.Span.To, 0)
+			if least < 0 || d < least {
+				best, least, ok = x.Span, d, true
+			}
+		}
+		if ok {
+			break
 		}
 	}
 	return best, ok
