@@ -27,7 +27,7 @@ type Door struct {
 	Rule func(uid string) access.Rule
 }
 
-var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"}
+var forwarding = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
 
 func forwarded(ctx *fasthttp.RequestCtx) bool {
 	for _, h := range forwarding {
@@ -71,6 +71,9 @@ func (d *Door) Identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
 // Administrator tells whether an API token of an administrator came with the
 // request.
 func (d *Door) Administrator(ctx *fasthttp.RequestCtx) bool {
+	if bearer(ctx) == "" {
+		return false // neither a session nor an address will do
+	}
 	who, e := d.Identify(ctx)
 	return e == nil && who.Role == api.Administrator && !who.MustChange
 }

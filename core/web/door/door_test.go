@@ -1,0 +1,156 @@
+package door
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"media-server/core/access"
+	"media-server/core/web"
+	"media-server/core/web/api"
+)
+
+// people know one token of each role, and two sessions.
+type people struct{}
+
+func (people) Identify(secret string) (access.Identity, bool) {
+	who, ok := map[string]access.Identity{
+		"view":    {Name: "v", Role: access.Viewer},
+		"admin":   {Name: "a", Role: access.Administrator},
+		"session": {Name: "s", Role: access.Administrator, Session: "1"},
+		"first":   {Name: "admin", Role: access.Administrator, Session: "2", MustChange: true},
+	}[secret]
+	return who, ok
+}
+
+func (people) OpenTo(a netip.Addr, forwarded bool) bool {
+	return !forwarded && a == netip.MustParseAddr("10.0.0.9")
+}
+
+type conn struct {
+	net.Conn
+	from string
+}
+
+func (c conn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(c.from)} }
+func (c conn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
+
+// request is a request from an address with headers, name and value in turn.
+func request(from, method, uri string, headers ...string) *fasthttp.RequestCtx {
+	ctx := new(fasthttp.RequestCtx)
+	var req fasthttp.Request
+	req.Header.SetMethod(method)
+	req.SetRequestURI(uri)
+	req.Header.SetHost("cam.example")
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	ctx.Init2(conn{from: from}, nil, false)
+	req.CopyTo(&ctx.Request)
+	return ctx
+}
+
+func newDoor(rule access.Rule) *Door {
+	return &Door{Accounts: people{}, Rule: func(string) access.Rule { return rule },
+		Config: &web.Config{HTTP: web.HTTPConfig{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}}}
+}
+
+func TestIdentify(t *testing.T) {
+	const far = "192.0.2.1"
+	for _, c := range []struct {
+		name    string
+		from    string
+		method  string
+		uri     string
+		headers []string
+		role    api.Role
+		status  int // of the refusal; 0 = none
+	}{
+		{"nobody", far, "GET", "/", nil, api.Anybody, 0},
+		{"a token", far, "GET", "/", []string{"Authorization", "Bearer view"}, api.Viewer, 0},
+		{"a token, any case", far, "POST", "/", []string{"Authorization", "bEaReR admin "}, api.Administrator, 0},
+		{"a token in the query", far, "GET", "/?token=view", nil, api.Viewer, 0},
+		{"a bad token", far, "GET", "/", []string{"Authorization", "Bearer nobody"}, api.Anybody, 401},
+		{"a bad token and a good cookie", far, "GET", "/?token=x", []string{"Cookie", "mssession=session"}, api.Anybody, 401},
+		{"a session as a token", far, "GET", "/", []string{"Authorization", "Bearer session"}, api.Anybody, 401},
+		{"a token as a session", far, "GET", "/", []string{"Cookie", "mssession=admin"}, api.Anybody, 0},
+		{"a session reads", far, "GET", "/", []string{"Cookie", "mssession=session"}, api.Administrator, 0},
+		{"a session changes", far, "POST", "/", []string{"Cookie", "mssession=session", "Origin", "http://cam.example"}, api.Administrator, 0},
+		{"a session changes, no page named", far, "POST", "/", []string{"Cookie", "mssession=session"}, api.Anybody, 403},
+		{"a session changes from elsewhere", far, "DELETE", "/", []string{"Cookie", "mssession=session", "Origin", "http://evil.example"}, api.Anybody, 403},
+		{"a session changes over another scheme", far, "POST", "/", []string{"Cookie", "mssession=session", "Origin", "https://cam.example"}, api.Anybody, 403},
+		{"behind a trusted proxy with TLS", "10.1.2.3", "POST", "/", []string{"Cookie", "mssession=session", "Origin", "https://cam.example", "X-Forwarded-Proto", "https"}, api.Administrator, 0},
+		{"behind somebody who claims TLS", far, "POST", "/", []string{"Cookie", "mssession=session", "Origin", "https://cam.example", "X-Forwarded-Proto", "https"}, api.Anybody, 403},
+		{"an open address", "10.0.0.9", "POST", "/", nil, api.Administrator, 0},
+		{"an open address, forwarded", "10.0.0.9", "GET", "/", []string{"X-Forwarded-For", "10.0.0.9"}, api.Anybody, 0},
+		{"an open address, via", "10.0.0.9", "GET", "/", []string{"Via", "1.1 proxy"}, api.Anybody, 0},
+		{"an open address, from a page of another site", "10.0.0.9", "POST", "/", []string{"Origin", "http://evil.example"}, api.Anybody, 0},
+		{"an open address, from a page of ours", "10.0.0.9", "POST", "/", []string{"Origin", "http://cam.example"}, api.Administrator, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			who, e := newDoor(access.Private).Identify(request(c.from, c.method, c.uri, c.headers...))
+			status := 0
+			if e != nil {
+				status = e.Status
+			}
+			if who.Role != c.role || status != c.status {
+				t.Errorf("role %d, status %d, want %d, %d", who.Role, status, c.role, c.status)
+			}
+		})
+	}
+}
+
+func TestPlay(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		rule    access.Rule
+		headers []string
+		status  int
+	}{
+		{"public", access.Public, nil, 0},
+		{"public, a bad token", access.Public, []string{"Authorization", "Bearer nobody"}, 0},
+		{"private", access.Private, nil, 401},
+		{"private, a bad token", access.Private, []string{"Authorization", "Bearer nobody"}, 401},
+		{"private, a viewer", access.Private, []string{"Authorization", "Bearer view"}, 0},
+		{"private, a session", access.Private, []string{"Cookie", "mssession=session"}, 0},
+		{"private, the first password", access.Private, []string{"Cookie", "mssession=first"}, 403},
+		{"no such rule", "", nil, 401},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newDoor(c.rule).Play(request("192.0.2.1", "GET", "/live/cam/media.m3u8", c.headers...), "cam", "hls", true)
+			if status := 0; e != nil && e.Status != c.status || e == nil && status != c.status {
+				t.Errorf("%+v, want %d", e, c.status)
+			}
+		})
+	}
+}
+
+func TestAdministrator(t *testing.T) {
+	d := newDoor(access.Private)
+	for header, want := range map[string]bool{"Bearer admin": true, "Bearer view": false, "Bearer nobody": false, "": false} {
+		if got := d.Administrator(request("10.0.0.9", "GET", "/debug/pprof/", "Authorization", header, "Cookie", "mssession=session")); got != want {
+			t.Errorf("%q from an open address with a session: %v", header, got)
+		}
+	}
+}
+
+func TestLoginAllowed(t *testing.T) {
+	for _, c := range []struct {
+		from    string
+		headers []string
+		want    bool
+	}{
+		{"127.0.0.1", nil, true},
+		{"::1", nil, true},
+		{"127.0.0.1", []string{"X-Forwarded-For", "192.0.2.1"}, false},
+		{"192.0.2.1", nil, false},
+		{"192.0.2.1", []string{"X-Forwarded-Proto", "https"}, false},
+		{"10.1.0.1", []string{"X-Forwarded-Proto", "https", "X-Forwarded-For", "192.0.2.1"}, true},
+	} {
+		if got := newDoor(access.Private).LoginAllowed(request(c.from, "POST", "/cpanel/login", c.headers...)); got != c.want {
+			t.Errorf("%s %v: %v", c.from, c.headers, got)
+		}
+	}
+}
