@@ -54,19 +54,25 @@ export function showStream(s, zone, now) {
   ]);
 }
 
+/** the stream a problem is about, also when only its file is named @param {import("./api.js").Problem} p */
+function streamOf(p) {
+  const uid = p.uid || (/([A-Za-z0-9][\w-]{0,35})\.ini(:|$)/.exec(p.where)?.[1] ?? "");
+  return document.querySelector(`#streams a[href="#${CSS.escape(uid)}"]`) ? uid : "";
+}
+
 /** @param {import("./api.js").Problem[]} list @param {Zone} zone @param {number} now */
 export function showProblems(list, zone, now) {
   const b = $("problems-button"), bad = list.some((p) => p.level === "error");
   attr(b, "class", "pill" + (bad ? " bad" : list.length ? " warn" : ""));
   put($("problems-count"), list.length ? `${list.length} ${list.length === 1 ? "problem" : "problems"}` : "No problems");
-  const box = $("problems-list"), key = JSON.stringify(list);
+  const box = $("problems-list"), key = JSON.stringify([list, list.map(streamOf)]);
   if (box.dataset.key === key) return;
   box.dataset.key = key;
   const order = [...list].sort((a, b) => Number(b.level === "error") - Number(a.level === "error"));
   box.replaceChildren(...order.map((p) => el("li", { class: p.level },
     icon(p.level === "error" ? "bad" : "warn"),
     el("div", {}, el("p", { class: "said" }, el("span", { class: "sr" }, p.level + ": "), sentence(p.what)), ...(p.hint ? [el("p", {}, sentence(p.hint) + ".")] : []),
-      el("p", { class: "where" }, p.uid ? el("a", { href: "#" + encodeURIComponent(p.uid) }, p.where) : p.where, p.since_ms ? `, since ${zone.short(p.since_ms, now)}` : "")))));
+      el("p", { class: "where" }, streamOf(p) ? el("a", { href: "#" + streamOf(p) }, p.where) : p.where, p.since_ms ? `, since ${zone.short(p.since_ms, now)}` : "")))));
   $("problems-none").hidden = list.length > 0;
 }
 

@@ -120,10 +120,10 @@ func listed(p *cdp.Page, s *harness.Server) {
 func problems(p *cdp.Page, s *harness.Server) {
 	p.Click("#problems-button")
 	p.Wait("the broken file with its line", "/broken\\.ini:\\d+:\\d+/.test(document.querySelector('#problems-list').innerText)")
-	p.Wait("the unknown scheme", "document.querySelector('#problems-list').innerText.includes('no driver for foo://')")
+	p.Wait("the unknown scheme", "document.querySelector('#problems-list').innerText.includes('foo://')")
 	p.Shot("problems")
 	p.Click("#problems-list a[href='#odd']")
-	p.Wait("why there is no picture", "document.querySelector('#veil').textContent.includes('no driver for foo://')")
+	p.Wait("why there is no picture", "document.querySelector('#veil').textContent.includes('foo://')")
 	p.Eval("history.back()", nil)
 	p.Wait("the stream before", "document.querySelector('#title').textContent == 'Demo'")
 	plays(p)
