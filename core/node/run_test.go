@@ -210,6 +210,25 @@ func (r *rig) play(path, player string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// list waits for a playlist and returns it.
+func (r *rig) list(path string) string {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		resp, err := r.http.Get("http://control" + path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode == 200 {
+			return string(b)
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("%s: %s", path, b)
+		}
+	}
+}
+
 const simStream = "stream-url = sim://\nstream-access = public\n"
 
 // TestServer takes a server through its life: streams that come, go and change
@@ -270,6 +289,33 @@ func TestServer(t *testing.T) {
 		r.get("/api/v1/streams/rec", &after)
 		if after.Counters["runs"] != before.Counters["runs"] {
 			t.Errorf("%d runs have become %d", before.Counters["runs"], after.Counters["runs"])
+		}
+	})
+
+	t.Run("recording switched on and off", func(t *testing.T) {
+		var before, after streamState
+		sequence := regexp.MustCompile(`MEDIA-SEQUENCE:(\d+)`)
+		number := func() (n uint64) {
+			if m := sequence.FindStringSubmatch(r.list("/live/ring/media.m3u8")); m != nil {
+				fmt.Sscan(m[1], &n)
+			}
+			return n
+		}
+		first := number()
+		r.get("/api/v1/streams/ring", &before)
+		r.write("streams.d/ring.ini", "[ring]\n"+simStream)
+		r.reloadNow()
+		r.until("ring", "recording", func(s streamState) bool { return recording(s) && s.Counters["units"] > before.Counters["units"]+100 })
+		second := number()
+		r.write("streams.d/ring.ini", "[ring]\n"+simStream+"dvr-enable = false\n")
+		r.reloadNow()
+		r.until("ring", "not recorded", func(s streamState) bool { return active(s) && !s.Recording })
+		r.get("/api/v1/streams/ring", &after)
+		if after.Counters["runs"] != before.Counters["runs"] || after.Counters["lost"] != 0 {
+			t.Errorf("%v has become %v", before.Counters, after.Counters)
+		}
+		if third := number(); first == 0 || second < first || third < second {
+			t.Errorf("media sequence %d, %d, %d", first, second, third)
 		}
 	})
 

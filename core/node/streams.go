@@ -109,21 +109,38 @@ func (s *streams) set(set *StreamSettings, restart bool) {
 		return
 	}
 	old := s.get(set.UID)
-	if old != nil && !restart && old.set.Config.DVR.Enable == set.Config.DVR.Enable && (old.str != nil || !set.Config.Enable) {
-		r := &running{set: set, str: old.str, rec: old.rec, fail: old.fail}
-		rules, err := s.n.rules(r, old)
-		if err == nil {
-			s.put(r)
-			if old.str != nil {
-				old.str.SetRules(rules)
-			}
-			return
-		}
+	if old != nil && !restart && (old.str != nil || !set.Config.Enable) && s.live(old, set) {
+		return
 	}
 	if old != nil && old.str != nil {
 		old.str.Stop()
 	}
 	s.put(s.start(set, old))
+}
+
+// live changes a stream without its capture noticing; false: that cannot be.
+func (s *streams) live(old *running, set *StreamSettings) bool {
+	r := &running{set: set, str: old.str, rec: old.rec, fail: old.fail}
+	rules, err := s.n.rules(r, old)
+	if err != nil {
+		return false
+	}
+	if old.str != nil {
+		switch on := set.Config.DVR.Enable; {
+		case on && old.rec == nil:
+			if r.rec, err = s.n.archive.Recorder(set.UID, rules); err != nil {
+				return false
+			}
+			old.str.Record(r.rec)
+		case !on && old.rec != nil:
+			r.rec = nil
+			old.str.Record(nil)
+		default:
+			old.str.SetRules(rules)
+		}
+	}
+	s.put(r)
+	return true
 }
 
 // refresh gives a stream the settings object of the newest reading, which says

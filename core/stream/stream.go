@@ -113,12 +113,20 @@ func New(spec Spec, dep Deps) *Stream {
 }
 
 // Ring is the memory ring of a stream that is not recorded, nil otherwise.
-func (s *Stream) Ring() *Ring { return s.ring }
-
-// Next tells the numbers that a stream following this one has to begin with.
-func (s *Stream) Next() (n Numbers) {
+func (s *Stream) Ring() *Ring {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.ring
+}
+
+// Next tells the numbers that a stream following this one has to begin with.
+func (s *Stream) Next() Numbers {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nextNumbers()
+}
+
+func (s *Stream) nextNumbers() (n Numbers) {
 	if s.ring != nil {
 		n.Segment, n.Discontinuity = s.ring.next()
 	} else {
