@@ -221,18 +221,24 @@ func (f *file) sumTracks() []IndexTrack {
 	return out
 }
 
-// reserveTo says how much to reserve for a file that now ends at end: the
-// expected size at once, later a quarter more each time, so that a file has
-// few extents.
+// reserveTo says how much to reserve for a file that now ends at end, so that
+// it has few extents: what the last file of the stream took, at once; of a
+// stream that is new a megabyte, then four times as much each time. What is
+// not used is trimmed at the seal; until then it counts as used, so a small
+// stream must not reserve like a large one.
 func (f *file) reserveTo(end, expected int64) int64 {
+	const least, step = 1 << 20, 32 << 20
 	if end <= f.reserved {
 		return 0
 	}
-	next := max(f.reserved*2, 8<<20)
-	if f.reserved == 0 && expected > 0 {
-		next = expected + expected/8
-	} else if expected > 0 && f.reserved > 0 {
-		next = f.reserved + max(expected/2, 8<<20)
+	var next int64
+	switch {
+	case expected > 0 && f.reserved == 0:
+		next = expected + expected/16
+	case expected > 0:
+		next = end + max(expected/2, least/4)
+	default:
+		next = max(least, end+min(3*end, step))
 	}
 	f.reserved = max(next, end)
 	return f.reserved

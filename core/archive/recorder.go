@@ -276,7 +276,7 @@ func (st *stream) sealLocked(recovered bool) {
 		f.mu.Unlock()
 		return
 	}
-	if d := f.spanLocked().Duration(); d > 10*time.Second {
+	if d := f.spanLocked().Duration(); d > 2*time.Second {
 		chunk := st.rules.Chunk
 		if chunk <= 0 {
 			chunk = defaultChunk

@@ -205,6 +205,8 @@ func (s *Stream) Stop() {
 	s.endRun(CauseStopped)
 	s.over = true
 	if s.dep.Recorder != nil {
+		// Also a run that was only about to be resumed is over now.
+		s.dep.Recorder.End(archive.GapDisabled)
 		s.dep.Recorder.Close()
 	}
 	s.setState(StateOff, "", "")
