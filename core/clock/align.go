@@ -1,5 +1,7 @@
 package clock
 
+import "time"
+
 // reference is the track whose reports the others are compared with: the
 // first that has any.
 func (m *Map) reference(at int64) *track {
@@ -50,8 +52,23 @@ func (m *Map) realign(at int64) {
 	}
 	least := m.leastDelayed(ref, at)
 	for _, t := range m.tracks {
-		if m.believable(t, ref, at) {
-			t.align = least - t.behind()
+		if !m.believable(t, ref, at) {
+			continue
 		}
+		align := least - t.behind()
+		if t.reports.n < firmReports && abs(align-t.align) < int64(firstDoubt) {
+			continue
+		}
+		t.align = align
 	}
 }
+
+// The first reports of a stream with B-frames may be off by its reordering
+// depth: GStreamer 1.22 under load writes them from the decode time of its last
+// packet. Arrivals are better than that, so a small difference waits for the
+// median of three; a large one is a microphone's buffer and counts at once,
+// because later it could only be worked off at 500 ppm.
+const (
+	firmReports = 3
+	firstDoubt  = 125 * time.Millisecond
+)

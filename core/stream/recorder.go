@@ -25,7 +25,7 @@ func gapCause(c Cause) archive.GapCause {
 	switch c {
 	case CauseSilent:
 		return archive.GapCameraSilent
-	case CauseLost, CauseUnreachable, CauseRefused, CauseNotFound, CauseUnsupported, CauseProtocol, CauseSettings:
+	case CauseLost, CauseUnreachable, CauseRefused, CauseNotFound, CauseUnsupported, CauseProtocol, CauseSettings, CauseChanged:
 		return archive.GapCameraLost
 	case CauseStopped:
 		return archive.GapDisabled
