@@ -51,7 +51,6 @@ type Server struct {
 	rooms     []Room
 	srv       *fasthttp.Server
 	listeners []net.Listener
-	inFlight  atomic.Int64
 	stopping  atomic.Bool
 	stop      chan struct{}
 	stopOnce  sync.Once
@@ -196,7 +195,7 @@ func (s *Server) Run(ctx context.Context, grace time.Duration) error {
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if err := s.srv.ShutdownWithContext(down); err != nil && s.opt.Log != nil {
-		s.opt.Log.Info("requests cut at shutdown", "count", s.inFlight.Load())
+		s.opt.Log.Info("connections cut at shutdown", "count", s.srv.GetOpenConnectionsCount())
 	}
 	for _, l := range s.listeners {
 		l.Close()
@@ -209,8 +208,6 @@ func (s *Server) Run(ctx context.Context, grace time.Duration) error {
 
 // guard stands before every handler: an id, a panic's end, security headers.
 func (s *Server) guard(ctx *fasthttp.RequestCtx) {
-	s.inFlight.Add(1)
-	defer s.inFlight.Add(-1)
 	defer func() {
 		if r := recover(); r != nil {
 			if s.opt.Log != nil {
