@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 
+	"media-server/core/node"
 	"media-server/plugins/sdk/conformance"
 )
 
@@ -14,15 +15,24 @@ type pluginCmd struct {
 }
 
 type pluginCheckCmd struct {
-	Path string `arg:"" help:"The plugin's executable, or its folder with plugin.ini."`
-	URL  string `help:"Drivers: a source that delivers media, for the rules about frames."`
-	JSON bool   `name:"json" help:"Print JSON."`
+	Path string            `arg:"" help:"The plugin's executable, or its folder with plugin.ini."`
+	URL  string            `help:"Drivers: a source that delivers media, for the rules about frames."`
+	Set  map[string]string `help:"Drivers: a stream's driver-KEY, without driver-. Storage: a space's key. KEY=VALUE, may be given again."`
+	JSON bool              `name:"json" help:"Print JSON."`
 }
 
 func (c *pluginCheckCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	r := conformance.Check(ctx, c.Path, conformance.Options{URL: c.URL})
+	o := conformance.Options{URL: c.URL, Settings: c.Set}
+	if st, err := os.Stat(c.Path); err == nil && st.IsDir() {
+		m, problem := node.PluginManifest(c.Path)
+		if problem != nil {
+			return problem
+		}
+		o.Command, o.Dir, o.Manifest = m.Command, m.Dir, &conformance.Manifest{Name: m.Name, Kind: m.Kind, Schemes: m.Schemes}
+	}
+	r := conformance.Check(ctx, c.Path, o)
 	if c.JSON {
 		if err := printJSON(r); err != nil {
 			return err

@@ -54,6 +54,7 @@ func (c *checkCmd) Run(g *globals) error {
 		return err
 	}
 	set, ps := node.Load(path)
+	ps = append(ps, set.CheckPlugins()...)
 	code, err := node.PrintCheck(os.Stdout, set, ps, c.JSON)
 	if err != nil {
 		return err

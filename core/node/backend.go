@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"media-server/core/journal"
 	"media-server/core/media"
 	"media-server/core/mux"
+	"media-server/core/pluginhost"
 	"media-server/core/stream"
 	"media-server/core/web/api"
 	"media-server/core/web/playback"
@@ -92,15 +95,29 @@ func (b backend) Problems() []api.Problem {
 		out = append(out, problemOf(&p))
 	}
 	out = append(out, pendingProblems(Pending(n.boot, set))...)
+	said := map[string]bool{}
+	for _, p := range set.Problems() {
+		said[p.Error()] = true
+	}
+	for _, p := range n.drivers.problems() {
+		if !said[p.Error()] {
+			out = append(out, problemOf(&p))
+		}
+	}
 	plugins := n.host.Plugins()
+	out = append(out, sharedSchemes(plugins)...)
 	for _, p := range plugins {
 		switch {
 		case p.Problem != nil:
 			q := problemOf(p.Problem)
-			q.Where = "plugin " + p.Name
+			if p.Problem.File == "" {
+				q.Where = "plugin " + filepath.Base(p.Name)
+			}
 			out = append(out, q)
 		case p.Looping:
-			out = append(out, api.Problem{Level: "error", Where: "plugin " + p.Name, What: "the plugin fails again and again: " + p.LastError, Hint: "its log lies in run-dir/plugins/" + p.Name + ".log"})
+			out = append(out, api.Problem{Level: "error", Where: "plugin " + p.Name,
+				What: fmt.Sprintf("failed %d times within ten minutes, last: %s", p.Failures, strings.TrimPrefix(p.LastError, "plugin "+p.Name+": ")),
+				Hint: "its log lies in " + filepath.Join(set.Server.RunDir, "plugins", p.Name+".log")})
 		case p.Health != "":
 			out = append(out, api.Problem{Level: "warning", Where: "plugin " + p.Name, What: p.Health})
 		}
@@ -114,7 +131,7 @@ func (b backend) Problems() []api.Problem {
 		}
 	}
 	for _, r := range n.streams.list() {
-		out = append(out, b.streamProblems(r, func(raw string) bool { return schemeKnown(plugins, raw) })...)
+		out = append(out, b.streamProblems(r)...)
 	}
 	if err := n.web.certError(); err != nil {
 		out = append(out, api.Problem{Level: "error", Where: "[tls]", What: err.Error(), Hint: "the last good certificate is still in use"})
@@ -143,7 +160,27 @@ func pendingProblems(changes []config.Change) (out []api.Problem) {
 	return out
 }
 
-func (b backend) streamProblems(r *running, known func(string) bool) (out []api.Problem) {
+// sharedSchemes warns of URL schemes that several drivers take: the first by
+// name gets the streams.
+func sharedSchemes(plugins []pluginhost.Status) (out []api.Problem) {
+	first := map[string]string{}
+	for _, p := range plugins {
+		if p.Kind != "driver" || p.Problem != nil || p.State == pluginhost.StateOff {
+			continue
+		}
+		for _, s := range p.Schemes {
+			if other := first[s]; other != "" {
+				out = append(out, api.Problem{Level: "warning", Where: "plugin " + p.Name, What: fmt.Sprintf("%s:// is taken by driver %s too, which gets its streams", s, other),
+					Hint: "remove one, or write stream-driver = " + p.Name + " in the streams meant for this one"})
+				continue
+			}
+			first[s] = p.Name
+		}
+	}
+	return out
+}
+
+func (b backend) streamProblems(r *running) (out []api.Problem) {
 	uid := r.set.UID
 	add := func(level, what, hint string, since media.Wall) {
 		out = append(out, api.Problem{Level: level, Where: "stream " + uid, What: what, Hint: hint, UID: uid, Since: since.Milli()})
@@ -158,15 +195,13 @@ func (b backend) streamProblems(r *running, known func(string) bool) (out []api.
 		return out
 	}
 	st := r.str.Status()
-	switch st.State {
-	case stream.StateLost, stream.StateSilent:
-		add("warning", st.Reason, st.Hint, st.Since)
-	case stream.StateRefused:
-		add("error", st.Reason, st.Hint, st.Since)
-	case stream.StateConnecting:
-		if r.set.Config.Driver == "" && !known(r.set.Config.URL) {
-			scheme, _, _ := strings.Cut(r.set.Config.URL, ":")
-			add("error", "no driver takes "+scheme+"://", "put its plugin into plugins-dir, or correct stream-url", st.Since)
+	// What the driver finds wrong with the file is told with file and line.
+	if len(b.n.drivers.problemsOf(uid)) == 0 || st.State == stream.StateSilent {
+		switch st.State {
+		case stream.StateLost, stream.StateSilent:
+			add("warning", st.Reason, st.Hint, st.Since)
+		case stream.StateRefused:
+			add("error", st.Reason, st.Hint, st.Since)
 		}
 	}
 	if st.Behind {
@@ -242,8 +277,14 @@ func (b backend) stream(r *running) api.Stream {
 	for _, p := range b.n.current.Load().Refused[set.UID] {
 		s.Problems = append(s.Problems, problemOf(&p))
 	}
-	plugins := b.n.host.Plugins()
-	s.Problems = append(s.Problems, b.streamProblems(r, func(raw string) bool { return schemeKnown(plugins, raw) })...)
+	for _, p := range b.n.drivers.problemsOf(set.UID) {
+		if !slices.ContainsFunc(s.Problems, func(q api.Problem) bool { return q.What == p.What }) {
+			q := problemOf(&p)
+			q.UID = set.UID
+			s.Problems = append(s.Problems, q)
+		}
+	}
+	s.Problems = append(s.Problems, b.streamProblems(r)...)
 	b.footage(&s)
 	switch {
 	case r.fail != "" && r.str == nil:

@@ -48,6 +48,7 @@ type Node struct {
 	archive  *archive.Archive
 	timeline *timeline.Timeline
 	streams  *streams
+	drivers  *driverChecks
 	web      *webSide
 
 	ready     atomic.Bool
@@ -88,7 +89,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	defer lock.Close()
 	err = n.run(ctx, set)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if e := ctx.Err(); e != nil && errors.Is(err, e) {
 		return nil // told to stop while it was still starting
 	}
 	return err
@@ -141,6 +142,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	core.run("journal", n.journal.Run)
 
 	n.host = pluginhost.New(n.hostOptions(set))
+	n.drivers = newDriverChecks(n.host)
 	core.run("plugins", n.host.Run)
 	if n.archive, err = archive.Open(ctx, n.archiveOptions(set)); err != nil {
 		return err
@@ -164,6 +166,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	front.run("streams", n.streams.run)
 	front.run("web", n.web.run)
 	front.run("settings", n.followSettings)
+	front.run("drivers", n.checkDrivers)
 	front.run("watchdog", n.watchdog)
 	n.ready.Store(true)
 	notifySystemd("READY=1")
@@ -218,16 +221,9 @@ func (n *Node) watchdog(ctx context.Context) error {
 }
 
 func (n *Node) hostOptions(set *Settings) pluginhost.Options {
-	o := pluginhost.Options{
-		Dirs: set.Server.PluginsDir, RunDir: set.Server.RunDir, DataDir: set.Server.DataDir,
-		Node: n.home.nodeName(), Epoch: n.home.epoch, Allow: set.Plugins.Allow, Plugins: map[string]pluginhost.Plugin{},
-		Linger: set.Plugins.Linger, Buffer: set.Plugins.Buffer, BufferMax: set.Plugins.BufferMax, RestartMax: set.Plugins.RestartMax,
-		Log: n.log, Notify: n.pluginNotice, Events: n.deviceEvent,
-	}
-	for name, p := range set.Plugins.Plugins {
-		o.Plugins[name] = pluginhost.Plugin{Disabled: !p.Enable, Exec: p.Exec, Args: p.Args, Env: p.Env,
-			Endpoint: p.Endpoint, SHA256: p.SHA256, Settings: p.Settings}
-	}
+	o := pluginOptions(set)
+	o.Node, o.Epoch = n.home.nodeName(), n.home.epoch
+	o.Log, o.Notify, o.Events = n.log, n.pluginNotice, n.deviceEvent
 	return o
 }
 

@@ -38,7 +38,7 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
 	old := n.current.Load()
-	next, ps := old.Next(n.watcher)
+	next, ps := old.Next(n.watcher, func(st *StreamSettings) fault.Problems { return n.drivers.of(ctx, st) })
 	n.current.Store(next)
 	ch := Diff(old, next)
 	n.tellProblems(old.Problems(), ps)
@@ -92,6 +92,14 @@ func (n *Node) applyAll(set *Settings) {
 
 // tellProblems tells about problems that are new, once.
 func (n *Node) tellProblems(old, now fault.Problems) {
+	n.tellNew(old, now)
+	if len(old) > 0 && len(now) == 0 {
+		n.emit(event("server.settings", "", "info", "all settings are in order again", nil))
+	}
+}
+
+// tellNew tells about what of now is not among old.
+func (n *Node) tellNew(old, now fault.Problems) {
 	known := map[string]bool{}
 	for _, p := range old {
 		known[p.Error()] = true
@@ -102,8 +110,5 @@ func (n *Node) tellProblems(old, now fault.Problems) {
 		}
 		n.log.Warn("settings", "err", p.Error())
 		n.emit(event("server.settings", "", p.Level.String(), p.Error(), nil))
-	}
-	if len(old) > 0 && len(now) == 0 {
-		n.emit(event("server.settings", "", "info", "all settings are in order again", nil))
 	}
 }

@@ -39,6 +39,8 @@ type Settings struct {
 	problems fault.Problems
 	usable   bool
 	layers   map[string]*config.File // last good defaults and templates, by file name
+
+	drivers func(*StreamSettings) fault.Problems // what a stream's running driver says; may be nil
 }
 
 // Load reads everything from the disk. The Settings are never nil; see Usable.
@@ -48,11 +50,16 @@ func Load(path string) (*Settings, fault.Problems) {
 
 // LoadFrom reads everything through source, after prev, which may be nil.
 func LoadFrom(source config.Source, path string, prev *Settings) (*Settings, fault.Problems) {
+	return load(source, path, prev, nil)
+}
+
+func load(source config.Source, path string, prev *Settings, drivers func(*StreamSettings) fault.Problems) (*Settings, fault.Problems) {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
 	env := &config.Env{Base: filepath.Dir(path), Source: source}
 	s := newSettings(path)
+	s.drivers = drivers
 	s.loadServer(env)
 	if !s.usable {
 		problems := s.problems
@@ -67,16 +74,18 @@ func LoadFrom(source config.Source, path string, prev *Settings) (*Settings, fau
 		}
 		kept := *prev
 		s = &kept
-		s.problems = problems
+		s.problems, s.drivers = problems, drivers
 	}
 	s.loadStreams(env, prev)
+	s.drivers = nil
 	s.problems.Sort()
 	return s, s.problems
 }
 
-// Next reads everything again through source; what is refused stays as it is in s.
-func (s *Settings) Next(source config.Source) (*Settings, fault.Problems) {
-	return LoadFrom(source, s.Path, s)
+// Next reads everything again through source; what is refused stays as it is
+// in s. drivers, which may be nil, says what a stream's driver finds wrong.
+func (s *Settings) Next(source config.Source, drivers func(*StreamSettings) fault.Problems) (*Settings, fault.Problems) {
+	return load(source, s.Path, s, drivers)
 }
 
 // Usable tells whether there are settings for the server at all: false only if

@@ -48,6 +48,7 @@ func StreamSchema() *config.Section {
 
 // UnknownDrivers warns of streams that no known driver takes; known are the
 // schemes and names of the plugins found. No error: a plugin may come later.
+// Where of each is the stream's uid.
 func (s *Settings) UnknownDrivers(known []string) fault.Problems {
 	var ps fault.Problems
 	for _, uid := range s.UIDs() {
@@ -64,8 +65,13 @@ func (s *Settings) UnknownDrivers(known []string) fault.Problems {
 			hint = fmt.Sprintf("did you mean %q?", n)
 		}
 		it, _ := st.Keys.Get(uid, key)
-		p := fault.Problem{Level: fault.Warning, Key: key, What: fmt.Sprintf("no driver for %q", name), Hint: hint}
-		ps.Add(p.At(it.Origin.File, it.Origin.Line, it.Origin.Col))
+		what := fmt.Sprintf("no driver takes %s://", config.Name(name))
+		if key == "stream-driver" {
+			what = fmt.Sprintf("there is no driver %q", config.Name(name))
+		}
+		p := fault.Problem{Level: fault.Warning, Key: key, What: what, Hint: hint}.At(it.Origin.File, it.Origin.Line, it.Origin.Col)
+		p.Where = uid
+		ps.Add(p)
 	}
 	return ps
 }
@@ -227,7 +233,11 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 			check[i].File, check[i].Line, check[i].Col = f.Path, block.Line, block.Col
 		}
 	}
-	return out, append(ps, check...)
+	ps = append(ps, check...)
+	if l.s.drivers != nil && !ps.HasErrors() {
+		ps = append(ps, l.s.drivers(out)...)
+	}
+	return out, ps
 }
 
 func (l *streamLoader) noPool(uid, pool string) fault.Problem {

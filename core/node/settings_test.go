@@ -18,12 +18,14 @@ import (
 type place struct {
 	t   *testing.T
 	dir string
+
+	drivers func(*StreamSettings) fault.Problems // may be nil
 }
 
 const plain = "[server]\ndata-dir = var\nrun-dir = /run/x\n"
 
 func newPlace(t *testing.T, files ...string) *place {
-	p := &place{t, t.TempDir()}
+	p := &place{t: t, dir: t.TempDir()}
 	p.write("media-server.ini", plain)
 	if err := os.Mkdir(filepath.Join(p.dir, "streams.d"), 0o700); err != nil {
 		t.Fatal(err)
@@ -57,7 +59,7 @@ func (p *place) load() (*Settings, string) {
 }
 
 func (p *place) next(s *Settings) (*Settings, string) {
-	n, ps := s.Next(config.Disk{})
+	n, ps := s.Next(config.Disk{}, p.drivers)
 	return n, p.text(ps)
 }
 
@@ -336,7 +338,7 @@ func TestCheckAndShow(t *testing.T) {
 func TestUnknownDrivers(t *testing.T) {
 	p := newPlace(t, "streams.d/a.ini", "[a]\nstream-url = sim://\n", "streams.d/b.ini", "[b]\nstream-url = rtps://h/\n",
 		"streams.d/c.ini", "[c]\nstream-url = sim://\nstream-driver = mine\n", "streams.d/d.ini", "[d]\nstream-url = x://h\nstream-enable = no\n")
-	want := "streams.d/b.ini:2:1: warning: no driver for \"rtps\"; did you mean \"rtsp\"?\nstreams.d/c.ini:3:1: warning: no driver for \"mine\"; install its plugin in [server] plugins-dir"
+	want := "streams.d/b.ini:2:1: warning: no driver takes rtps://; did you mean \"rtsp\"?\nstreams.d/c.ini:3:1: warning: there is no driver \"mine\"; install its plugin in [server] plugins-dir"
 	if got := p.text(p.good().UnknownDrivers([]string{"rtsp", "rtsps", "sim"})); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

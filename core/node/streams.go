@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"media-server/core/archive"
 	"media-server/core/fault"
 	"media-server/core/media"
-	"media-server/core/pluginhost"
 	"media-server/core/stream"
 	"media-server/core/timeline"
 )
@@ -278,21 +276,4 @@ func (s *streams) detach() {
 			r.str.Detach()
 		}
 	}
-}
-
-// schemeKnown tells whether some plugin takes a URL's scheme.
-func schemeKnown(plugins []pluginhost.Status, raw string) bool {
-	u, err := url.Parse(raw)
-	scheme := ""
-	if err == nil {
-		scheme = u.Scheme
-	} else {
-		scheme, _, _ = strings.Cut(raw, ":")
-	}
-	for _, p := range plugins {
-		if slices.Contains(p.Schemes, strings.ToLower(scheme)) {
-			return true
-		}
-	}
-	return false
 }

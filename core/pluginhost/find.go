@@ -50,7 +50,8 @@ func (s *spec) launch() string {
 // time or inode changed, and a folder that is still being copied (different
 // from one look to the next) is left for the next look.
 type finder struct {
-	cache map[string]*found // by folder
+	cache  map[string]*found // by folder
+	owners map[string]string // folder by name, as of the last look
 }
 
 type found struct {
@@ -58,19 +59,23 @@ type found struct {
 	spec          spec
 }
 
-// scan returns the plugins of all folders, the first of a name wins, and
-// whether a folder is still changing.
+// scan returns the plugins of all folders and whether a folder is still
+// changing. Of several of one name that of the earliest root wins; within a
+// root the one that had the name before, so that a copy dropped beside a
+// running plugin does not replace it, else the one whose folder is so named.
 func (f *finder) scan(o *Options) (specs []spec, unsettled bool) {
 	if f.cache == nil {
 		f.cache = map[string]*found{}
 	}
 	seen, names := map[string]bool{}, map[string]string{}
+	owners := map[string]string{}
 	for _, root := range o.Dirs {
 		entries, err := os.ReadDir(root)
 		if err != nil {
 			continue // not there yet; a check of the settings says so
 		}
 		rootProblem := refuseWritable(root)
+		var here []spec
 		for _, e := range entries {
 			dir := filepath.Join(root, e.Name())
 			if strings.HasPrefix(e.Name(), ".") || !isDir(dir) {
@@ -80,40 +85,61 @@ func (f *finder) scan(o *Options) (specs []spec, unsettled bool) {
 				continue
 			}
 			seen[dir] = true
-			stamp := stampOf(dir)
-			c := f.cache[dir]
-			if c == nil {
-				c = &found{}
-				f.cache[dir] = c
+			s, whole, changed := f.look(dir)
+			unsettled = unsettled || changed
+			if whole {
+				here = append(here, s)
 			}
-			if c.stamp != stamp {
-				c.stamp, unsettled = stamp, true
-				if c.hashed == "" {
-					continue // never whole yet
-				}
-			} else if c.hashed != stamp {
-				c.hashed, c.spec = stamp, readSpec(dir)
-			}
-			s := c.spec
+		}
+		slices.SortStableFunc(here, func(a, b spec) int { return f.claim(&a) - f.claim(&b) })
+		for _, s := range here {
 			s.settle(o.Plugins[s.name], o.Allow)
 			if s.problem == nil && rootProblem != nil {
 				s.problem = rootProblem
 			}
 			if first, ok := names[s.name]; ok {
-				s.problem = fault.New("plugin "+s.name, fmt.Sprintf("%s holds a second plugin of this name", dir), "the one in "+first+" is used; rename or remove one")
-				s.name = filepath.Join(root, e.Name())
+				s.problem = fault.New("plugin "+s.name, fmt.Sprintf("%s holds a second plugin named %s", s.dir, s.name), "the one in "+first+" is used; rename or remove one")
+				s.name = s.dir
 			} else {
-				names[s.name] = dir
+				names[s.name], owners[s.name] = s.dir, s.dir
 			}
 			specs = append(specs, s)
 		}
 	}
+	f.owners = owners
 	for dir := range f.cache {
 		if !seen[dir] {
 			delete(f.cache, dir)
 		}
 	}
 	return append(specs, endpointOnly(o, names)...), unsettled
+}
+
+// look reads a folder if it changed. whole: it has been seen twice alike.
+func (f *finder) look(dir string) (s spec, whole, changed bool) {
+	stamp := stampOf(dir)
+	c := f.cache[dir]
+	if c == nil {
+		c = &found{}
+		f.cache[dir] = c
+	}
+	if c.stamp != stamp {
+		c.stamp, changed = stamp, true
+	} else if c.hashed != stamp {
+		c.hashed, c.spec = stamp, readSpec(dir)
+	}
+	return c.spec, c.hashed != "", changed
+}
+
+// claim orders folders of one root that hold plugins of one name.
+func (f *finder) claim(s *spec) int {
+	switch {
+	case f.owners[s.name] == s.dir:
+		return 0
+	case filepath.Base(s.dir) == s.name:
+		return 1
+	}
+	return 2
 }
 
 // endpointOnly makes plugins of sections that name an endpoint and have no

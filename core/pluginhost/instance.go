@@ -43,6 +43,22 @@ func (i *instance) close() {
 	}
 }
 
+// memory is the resident memory of a process of ours; 0 = not known.
+func (i *instance) memory() int64 {
+	if i.proc == nil || i.foreign {
+		return 0
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", i.proc.pid))
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
+}
+
 // ends is closed when the process has ended; never for one that cannot be
 // seen.
 func (i *instance) ends() <-chan struct{} {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +31,7 @@ const (
 	envName       = "MEDIA_SERVER_PLUGIN_NAME"
 	envSocketDir  = goplugin.EnvUnixSocketDir
 	pluginPath    = "/usr/local/bin:/usr/bin:/bin"
+	oomScore      = "300"
 	maxSocketPath = 107 // bytes of sun_path, less the closing zero
 )
 
@@ -140,6 +142,11 @@ func (l *launcher) Start(context.Context) error {
 		l.cmd.Process.Wait()
 		return fmt.Errorf("process ended at once: %w", err)
 	}
+	// Where memory runs out, a plugin that leaks goes before the core does: it
+	// is started again and its frames are resumed.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(oomScore), 0); err != nil {
+		l.tail.log.Debug("the plugin cannot be offered to the kernel before the core", "err", err)
+	}
 	if err := l.born(l.proc); err != nil {
 		l.proc.kill(time.Second)
 		return err
@@ -161,11 +168,20 @@ func (l *launcher) forward() {
 	}
 }
 
+// otherProtocol is go-plugin's way to say so.
+var otherProtocol = regexp.MustCompile(`[Ii]ncompatible API version with plugin\. Plugin version: (\d+)`)
+
 // explain makes an operator's error of go-plugin's.
 func (l *launcher) explain(err error) error {
 	where := "plugin " + l.spec.name
 	if l.proc == nil {
 		return fault.Wrap(err, where, "start "+l.spec.path, "is it an executable for this machine?")
+	}
+	if m := otherProtocol.FindStringSubmatch(err.Error()); m != nil {
+		l.proc.kill(2 * time.Second)
+		l.proc.release()
+		l.quiet()
+		return fault.New(where, fmt.Sprintf("speaks plugin protocol %s, this server speaks %d", m[1], protocolVersion), "install a version of the plugin for this server")
 	}
 	dead := l.proc.dead()
 	l.proc.kill(2 * time.Second)

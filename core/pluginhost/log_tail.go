@@ -35,6 +35,7 @@ type tail struct {
 	budget  int    // lines that may still be logged in this second
 	dropped int
 	second  time.Time
+	flood   func() // told when lines were left out; may be nil
 
 	mu   sync.Mutex
 	last []string // newest lines, for messages
@@ -44,7 +45,8 @@ const (
 	tailPoll    = 250 * time.Millisecond
 	tailStart   = 10 * time.Millisecond // until the handshake
 	lineMax     = 16 << 10
-	linesSecond = 200 // handed to slog a second; the file holds the others
+	linesBurst  = 200 // handed to slog at once, and then
+	linesSecond = 20  // a second; the file holds the others
 	lastLines   = 5
 )
 
@@ -190,8 +192,15 @@ func (t *tail) report(now time.Time, end bool) {
 	}
 	if t.dropped > 0 {
 		t.log.Warn("plugin prints too much", "dropped", t.dropped, "hint", "all lines are in "+t.path)
+		if t.flood != nil {
+			t.flood()
+		}
 	}
-	t.second, t.budget, t.dropped = now, linesSecond, 0
+	more := linesBurst
+	if d := now.Sub(t.second); d < linesBurst/linesSecond*time.Second {
+		more = int(d.Seconds() * linesSecond)
+	}
+	t.second, t.budget, t.dropped = now, min(linesBurst, t.budget+more), 0
 }
 
 // newest returns the last lines printed.

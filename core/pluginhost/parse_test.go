@@ -162,7 +162,7 @@ func TestTailRotatesAndLimits(t *testing.T) {
 	if err1 != nil || err2 != nil || now.Size() > 10000 || old.Size() > 10000 || old.Size() == 0 {
 		t.Errorf("sizes %v %v, %v %v", now, old, err1, err2)
 	}
-	if len(c.lines) > 3*(linesSecond+1) || len(c.lines) < linesSecond {
+	if len(c.lines) > 3*(linesBurst+1) || len(c.lines) < linesBurst {
 		t.Errorf("%d lines of 2500 were logged", len(c.lines))
 	}
 }

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,8 @@ type Status struct {
 	LastError string    // why it last failed
 	Health    string    // what ails it by its own word; empty = well
 	Problem   *fault.Problem
-	Looping   bool // it failed five times in a row and has not served for a while since
+	Looping   bool // it failed five times within ten minutes and has not served for a minute since
+	Failures  int  // within ten minutes
 
 	// Drivers.
 	Streams int    // subscriptions
@@ -35,6 +37,9 @@ type Status struct {
 	Queued  int    // subscriptions with messages still to be sent to the driver
 	Pieces  int64  // bytes of units that have not arrived whole
 }
+
+// floodShown is how long a plugin that printed too much is said to.
+const floodShown = 10 * time.Second
 
 // Plugins tells about all plugins, by name.
 func (h *Host) Plugins() []Status {
@@ -56,6 +61,9 @@ func (s *supervisor) status() Status {
 	s.mu.Lock()
 	st := s.st
 	sp, inst, d := s.spec, s.inst, s.driver
+	if st.Health == "" && time.Since(s.flooded) < floodShown {
+		st.Health = fmt.Sprintf("it prints more than %d lines a second; the rest is only in %s", linesSecond, s.paths.log)
+	}
 	s.mu.Unlock()
 	st.Kind, st.Version, st.Schemes, st.Endpoint = sp.kind, sp.version, sp.schemes, sp.endpoint
 	if inst != nil {
@@ -170,19 +178,35 @@ func (s *supervisor) failed(err error, fails int, wait time.Duration) {
 	s.log.Warn("plugin failed", "err", err, "failures", fails, "again_in", wait)
 	s.notify("plugin.exited", "warning", err.Error(), map[string]any{"failures": fails, "again_in_ms": wait.Milliseconds()})
 	s.lost(err, wait)
-	if fails == loopAfter {
-		s.mu.Lock()
-		s.st.Looping = true
-		s.mu.Unlock()
-		s.notify("plugin.crash_loop", "error", "plugin "+s.name+" fails again and again: "+err.Error(), map[string]any{"failures": fails})
+	s.mu.Lock()
+	now := time.Now()
+	s.recent = append(s.recent, now)
+	for now.Sub(s.recent[0]) > loopWindow {
+		s.recent = s.recent[1:]
 	}
+	failures := len(s.recent)
+	news := failures >= loopAfter && !s.st.Looping
+	s.st.Looping = s.st.Looping || news
+	s.st.Failures = failures
+	s.mu.Unlock()
+	if news {
+		s.notify("plugin.crash_loop", "error", "plugin "+s.name+" fails again and again: "+err.Error(), map[string]any{"failures": failures})
+	}
+}
+
+// fresh: another program, or settings of another start, begin with a clean
+// slate.
+func (s *supervisor) fresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent, s.st.Looping, s.st.Failures = nil, false, 0
 }
 
 // steady: it has served for a while.
 func (s *supervisor) steady() {
 	s.mu.Lock()
 	was := s.st.Looping
-	s.st.Looping = false
+	s.recent, s.st.Looping, s.st.Failures = nil, false, 0
 	s.mu.Unlock()
 	if was {
 		s.notify("plugin.recovered", "info", "plugin "+s.name+" serves again", nil)

@@ -47,12 +47,16 @@ type supervisor struct {
 	driver  *driverService
 	st      Status
 	started bool
-	hung    chan error // of the present instance: why it has to be left
+	hung    chan error  // of the present instance: why it has to be left
+	recent  []time.Time // of failures, within loopWindow
+	flooded time.Time   // when lines of its log were last left out
 }
 
 const (
-	stableAfter  = 3 * time.Second // of serving; then a crash is no part of a loop
-	loopAfter    = 5               // failures in a row that are a crash loop
+	stableAfter  = 3 * time.Second  // of serving; then the next crash is restarted at once again
+	loopAfter    = 5                // failures within loopWindow that are a crash loop, in a row or not
+	loopWindow   = 10 * time.Minute // a plugin that crashes each minute loses as much as one that never starts
+	calmAfter    = time.Minute      // of serving; then a crash loop is over
 	healthStrike = 3
 	takenRetry   = 5 * time.Second
 )
@@ -110,7 +114,8 @@ func (s *supervisor) run(ctx context.Context) {
 		}
 		if wait > 0 && s.sleep(ctx, wait) {
 			if next, ending := s.wanted(); ending || next.launch() != sp.launch() {
-				wait = 0
+				fails, wait = 0, 0
+				s.fresh()
 				continue
 			}
 		}
@@ -140,6 +145,7 @@ func (s *supervisor) run(ctx context.Context) {
 			}
 			if err == nil {
 				fails, wait = 0, 0
+				s.fresh()
 				continue // told to: changed, off, end
 			}
 			if errors.Is(err, errTaken) {
@@ -205,6 +211,8 @@ func (s *supervisor) serve(ctx context.Context, sp *spec, inst *instance) (stabl
 	}
 	settled := time.NewTimer(stableAfter)
 	defer settled.Stop()
+	calm := time.NewTimer(calmAfter)
+	defer calm.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -212,6 +220,7 @@ func (s *supervisor) serve(ctx context.Context, sp *spec, inst *instance) (stabl
 			return stable, ctx.Err()
 		case <-settled.C:
 			stable = true
+		case <-calm.C:
 			s.steady()
 		case <-inst.ends():
 			stop()
@@ -321,9 +330,18 @@ func (s *supervisor) watchHealth(ctx context.Context, inst *instance, hung chan<
 			hung <- fmt.Errorf("no answer to %d health checks: %w", strikes, plain(err))
 			return
 		}
+		if used, most := inst.memory(), memoryMost(o); used > most {
+			hung <- fmt.Errorf("it uses %d MB of memory and may use %d MB, which is twice [plugins] buffer-max and 512 MB", used>>20, most>>20)
+			return
+		}
 		t.Reset(o.HealthEvery)
 	}
 }
+
+// memoryMost is what a plugin may use: a driver holds buffer-max bytes of
+// units, garbage collectors double that. One that leaks is ended before it
+// takes the machine down with it.
+func memoryMost(o *Options) int64 { return 2*o.BufferMax + 512<<20 }
 
 // events reads what devices report; the connection comes back by itself.
 func (s *supervisor) events(ctx context.Context, inst *instance) {
@@ -382,6 +400,11 @@ func (s *supervisor) follow(fresh bool) {
 		t = &tail{path: s.paths.log, max: s.host.opt().LogMax, log: s.log, handshake: make(chan string, 1)}
 	}
 	t.shaken = !fresh
+	t.flood = func() {
+		s.mu.Lock()
+		s.flooded = time.Now()
+		s.mu.Unlock()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { t.run(ctx) })

@@ -47,6 +47,7 @@ class Capture:
     def __init__(self, driver, uid, url, settings, failed=None):
         self.driver, self.uid, self.url, self.settings = driver, uid, url, dict(settings)
         self.failed = failed
+        self.what = None  # url, settings, kinds and read timeout it was subscribed with
         self.subscribed = self.over = self.done = False
         self.size = self.dropped = 0
         self.tracks, self.sources, self.runs = [], [], []
@@ -67,8 +68,8 @@ class Capture:
             Source(camera, 2, "a", 8000, 0.04, lambda n, text: (True, (text + b"\xff" * 320)[:320])),
         ]
 
-    def same(self, url, settings):
-        return self.url == url and self.settings == dict(settings) and not self.over and not self.failed
+    def same(self, what):
+        return self.what == what and not self.over and not self.failed
 
     # ---- made by the thread
 

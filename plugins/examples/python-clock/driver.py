@@ -35,6 +35,8 @@ class Connection:
     def __init__(self, epoch):
         self.epoch = epoch
         self.handles = {}  # number: capture
+        self.uids = {}  # of every handle used so far
+        self.refused = None  # which rule the core broke
         self.ended = threading.Event()
         self.over = False
 
@@ -157,6 +159,8 @@ class Driver:
                 time.sleep(0.02)  # gather: a wake-up costs more than a unit
             with self.lock:
                 newer = self.epoch
+            if conn.refused:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, conn.refused)
             context.abort(grpc.StatusCode.ABORTED, f"the connection is over (newest epoch {newer})")
         finally:
             with self.lock:
@@ -177,6 +181,7 @@ class Driver:
                     self.lock.notify_all()
         except Refused as e:
             log("error", "the core breaks the protocol", err=str(e))
+            conn.refused = str(e)
         except grpc.RpcError:
             pass  # the core is gone
         finally:
@@ -201,8 +206,13 @@ class Driver:
             raise Refused("Hello comes once")
 
     def subscribe(self, conn, s):
+        if any(len(p.run) != 16 for p in s.resume):
+            raise Refused("a run has 16 bytes")
+        if conn.uids.setdefault(s.handle, s.uid) != s.uid:
+            raise Refused("a handle is for one stream")
         old = capture = self.captures.get(s.uid)
-        if capture and not capture.same(s.url, s.settings):
+        what = (s.url, dict(s.settings), sorted(s.kinds), s.read_timeout_ms)
+        if capture and not capture.same(what):
             capture.end(pb.CHANGED, "url or settings were changed", 0)
             capture = None
         if capture is None:
@@ -211,6 +221,7 @@ class Driver:
                 capture = Capture(self, s.uid, s.url, s.settings, failed=found[0] if found else None)
             except (OSError, ValueError) as e:
                 capture = Capture(self, s.uid, s.url, {}, failed=pb.Problem(key="clip", what=str(e), hint="check driver-clip"))
+            capture.what = what
             if old:
                 capture.inherit(old)
             self.captures[s.uid] = capture

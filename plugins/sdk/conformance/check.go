@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,10 +24,18 @@ import (
 // Options tell the kit what it cannot know.
 type Options struct {
 	Command  []string          // how to start it; empty = the path itself
-	URL      string            // a source that delivers at once, and for at least a minute; empty = SCHEME://conformance
-	Settings map[string]string // its driver-KEY settings
+	Dir      string            // where it runs; empty = the folder of the command's last word
+	Manifest *Manifest         // what plugin.ini says; nil = not compared
+	URL      string            // drivers: a source that delivers at once, and for at least a minute; empty = SCHEME://conformance
+	Settings map[string]string // drivers: its driver-KEY settings; storage: those of a space. A "path" gets a new folder for each check
 	Only     []string          // names of checks; handshake and info come with them; empty = all
 	Wait     time.Duration     // for each answer; 0 = 15 s
+}
+
+// Manifest is what plugin.ini promises of Info.
+type Manifest struct {
+	Name, Kind string
+	Schemes    []string
 }
 
 func (o *Options) wants(name string) bool {
@@ -35,9 +44,19 @@ func (o *Options) wants(name string) bool {
 
 type check struct {
 	name, what, why, remedy string
-	driver                  bool // drivers only
+	of                      kind
 	run                     func(*kit) error
 }
+
+// kind says which plugins a check is for, and how it may run.
+type kind uint8
+
+const (
+	all      kind = iota
+	alone         // all; starts a process of its own, so it runs beside the others
+	drivers       // drivers only
+	storages      // storage only
+)
 
 // kit is what the checks of one plugin share.
 type kit struct {
@@ -46,7 +65,9 @@ type kit struct {
 	o     Options
 	p     *process // the long-lived one
 	info  *pb.InfoReply
+	keys  []*pb.SettingKey // of a space or stream
 	epoch uint64
+	space int // spaces opened so far
 }
 
 func (k *kit) newer() uint64 { k.epoch++; return k.epoch }
@@ -56,7 +77,22 @@ func (k *kit) newer() uint64 { k.epoch++; return k.epoch }
 func Check(ctx context.Context, path string, o Options) Report {
 	r := Report{Path: path}
 	if len(o.Command) == 0 {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
 		o.Command = []string{path}
+	}
+	o.Command = slices.Clone(o.Command)
+	for i, w := range o.Command { // it runs in another folder
+		if abs, err := filepath.Abs(w); err == nil && strings.Contains(w, "/") && o.Dir == "" && fileAt(w) {
+			o.Command[i] = abs
+		}
+	}
+	if o.Dir == "" {
+		o.Dir = filepath.Dir(o.Command[len(o.Command)-1])
+	}
+	if !fileAt(o.Dir) {
+		o.Dir = ""
 	}
 	if o.Wait <= 0 {
 		o.Wait = 15 * time.Second
@@ -66,57 +102,108 @@ func Check(ctx context.Context, path string, o Options) Report {
 		r.Results = append(r.Results, Result{Name: "start", What: "a folder for sockets can be made", Err: err})
 		return r
 	}
-	defer os.RemoveAll(dir)
-	k := &kit{ctx: ctx, dir: dir, o: o, epoch: 100}
-	defer func() {
-		if k.p != nil {
-			k.p.kill()
-		}
-	}()
+	defer os.RemoveAll(dir) //nolint:errcheck // a folder below the temporary one
+	var list []check
 	for _, c := range checks {
-		if !o.wants(c.name) {
-			continue
+		if o.wants(c.name) {
+			list = append(list, c)
 		}
-		res := Result{Name: c.name, What: c.what, Why: c.why, Remedy: c.remedy}
-		begin := time.Now()
-		switch {
-		case c.name != "cookie" && c.name != "handshake" && k.p == nil:
-			res.Skip = "the plugin did not start"
-		case c.driver && k.info.GetKind() != pb.InfoReply_DRIVER:
-			res.Skip = "not a driver"
-		default:
-			res.Err = c.run(k)
+	}
+	r.Results = make([]Result, len(list))
+	var wg sync.WaitGroup
+	for i, c := range list {
+		if c.of == alone {
+			wg.Go(func() {
+				k := &kit{ctx: ctx, dir: dir, o: o, epoch: 100}
+				r.Results[i] = c.try(k, "")
+			})
 		}
-		res.Took = time.Since(begin)
-		r.Results = append(r.Results, res)
+	}
+	k := &kit{ctx: ctx, dir: dir, o: o, epoch: 100}
+	for i, c := range list {
+		if c.of != alone {
+			r.Results[i] = c.try(k, k.skips(&c))
+		}
+	}
+	wg.Wait()
+	if k.p != nil {
+		k.p.kill()
+		return r
+	}
+	for i, c := range list {
+		if c.of == alone && c.name != "cookie" {
+			r.Results[i] = Result{Name: c.name, What: c.what, Skip: "the plugin did not start"}
+		}
 	}
 	return r
 }
 
-var checks = []check{
-	{"cookie", "without the cookie it ends at once, with an exit code above 0", "somebody who starts it by hand must be told, not left with a process", "compare " + sdk.CookieKey + " before anything else", false, cookie},
-	{"handshake", "it prints 1|1|unix|SOCKET|grpc within 15 s; the socket lies in the given folder and is ours alone", "the host knows a plugin by that line, and others must not connect", "print the line after listening, and flush it; umask 0177 before bind", false, handshake},
-	{"health", "grpc.health.v1 answers SERVING for \"plugin\"", "the host asks it before it uses the plugin", "register the health service", false, healthy},
-	{"info", "Info names kind, version, schemes and its own process id", "the host compares them with plugin.ini and the socket's peer", "fill in every field of InfoReply", false, info},
-	{"schema", "each setting has a name, a type's values and a sentence of help", "cpanel draws its form from it", "complete SettingsSchema", false, schema},
-	{"validate", "a URL of another scheme is refused with what and hint", "an operator must learn it when the file is saved", "check the URL in Validate", true, validate},
-	{"configure-epoch", "Configure refuses an older epoch with FAILED_PRECONDITION", "bytes of a dead core must not land after the new one has looked", "keep the newest epoch seen and compare", false, configureEpoch},
-	{"hello", "a Frames call that does not begin with Hello ends with INVALID_ARGUMENT", "without an epoch nothing may be opened", "read one message first and look at it", true, helloFirst},
-	{"frames-epoch", "an older Hello is refused, and a newer one is answered after the older connection has ended", "two cores must never be fed at once", "end the old call, wait for it, then send Welcome", true, framesEpoch},
-	{"order", "Opened comes before units; sequences per track have no hole and nothing twice", "the core tells lost frames by them", "number units per run and track from 0", true, order},
-	{"resume", "a core that comes again gets the same run, from exactly where it asks", "a restart of the core must lose no frame and double none", "keep the capture and its units when the call breaks; skip what Subscribe says is held", true, resume},
-	{"ack", "acknowledged units are forgotten, and First says so", "the buffer must not grow, and a hole must be known", "drop units on Ack; fill Opened.first", true, ack},
-	{"keep", "Unsubscribe with keep goes on buffering", "a core that is behind comes again for the rest", "end the handle only", true, keep},
-	{"stop", "Unsubscribe without keep ends with Closed STOPPED, and the next Subscribe begins a new run", "the core must know that nothing follows", "send what is left, then Closed", true, stop},
-	{"bound", "more than buffer_ms is not kept; First shows what was dropped", "memory is bounded, and a hole never goes unsaid", "drop the oldest units; fill Opened.first", true, bound},
-	{"signals", "SIGHUP, SIGINT, and SIGTERM while a core is connected, do not end it", "its life is not that of a terminal, nor of one core", "ignore them", false, signals},
-	{"shutdown", "Shutdown is answered, and the process ends within 10 s", "an upgrade of the plugin waits for it", "answer first, then end", false, shutdown},
-	{"terminate", "SIGTERM ends it while no core is connected", "an operator who stops all must not have to look for processes", "end on SIGTERM when no connection is open", false, terminate},
-	{"linger", "it ends by itself when no core came for linger_ms", "a plugin nobody needs must not run for ever", "count the time without a connection", false, linger},
+func fileAt(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// skips says why a check cannot be tried.
+func (k *kit) skips(c *check) string {
+	kind := k.info.GetKind()
+	switch {
+	case c.name == "handshake":
+	case k.p == nil:
+		return "the plugin did not start"
+	case c.of == drivers && kind != pb.InfoReply_DRIVER:
+		return "not a driver"
+	case c.of == storages && kind != pb.InfoReply_STORAGE:
+		return "not a storage plugin"
+	}
+	return ""
+}
+
+func (c *check) try(k *kit, skip string) Result {
+	res := Result{Name: c.name, What: c.what, Why: c.why, Remedy: c.remedy, Skip: skip}
+	begin := time.Now()
+	if skip == "" {
+		res.Err = c.run(k)
+	}
+	res.Took = time.Since(begin)
+	return res
+}
+
+var checks = slices.Concat(baseChecks, driverChecks, storageChecks, endChecks)
+
+var baseChecks = []check{
+	{"cookie", "without the cookie it ends at once, with an exit code above 0", "somebody who starts it by hand must be told, not left with a process", "compare " + sdk.CookieKey + " before anything else", alone, cookie},
+	{"handshake", "it prints 1|1|unix|SOCKET|grpc within 15 s; the socket lies in the given folder and is ours alone", "the host knows a plugin by that line, and others must not connect", "print the line after listening, and flush it; umask 0177 before bind", all, handshake},
+	{"health", "grpc.health.v1 answers SERVING for \"plugin\"", "the host asks it before it uses the plugin", "register the health service", all, healthy},
+	{"info", "Info names kind, version, schemes and its own process id", "the host compares them with plugin.ini and the socket's peer", "fill in every field of InfoReply", all, info},
+	{"schema", "each setting has a name, a type's values and a sentence of help", "cpanel draws its form from it", "complete SettingsSchema", all, schema},
+	{"configure-epoch", "Configure refuses an older epoch with FAILED_PRECONDITION", "bytes of a dead core must not land after the new one has looked", "keep the newest epoch seen and compare", all, configureEpoch},
+}
+
+var driverChecks = []check{
+	{"validate", "a URL of another scheme is refused with what and hint", "an operator must learn it when the file is saved", "check the URL in Validate", drivers, validate},
+	{"hello", "a Frames call that does not begin with Hello ends with INVALID_ARGUMENT", "without an epoch nothing may be opened", "read one message first and look at it", drivers, helloFirst},
+	{"frames-epoch", "an older Hello is refused, and a newer one is answered after the older connection has ended", "two cores must never be fed at once", "end the old call, wait for it, then send Welcome", drivers, framesEpoch},
+	{"order", "Opened comes before units; sequences per track have no hole and nothing twice", "the core tells lost frames by them", "number units per run and track from 0", drivers, order},
+	{"payload", "units have the form of their codec, KEY where every unit is one, and times of this host's clocks", "what the core stores is what players read", "see PROTOCOL.md, Units: lengths instead of start codes, no AUD, no ADTS; CLOCK_BOOTTIME", drivers, payloads},
+	{"misuse", "a second Hello, a run of other than 16 bytes, and a handle used for a second uid end the call with INVALID_ARGUMENT", "a core that breaks the rules must be told, not guessed at", "check every message", drivers, misuse},
+	{"takeover", "a second connection of the same epoch takes over: the first ends with ABORTED", "a core whose connection hangs must get in again", "end the first before Welcome to the second", drivers, takeover},
+	{"changed", "Subscribe with other settings ends the run with CHANGED, sends what is left of it, and begins a new one", "what an operator changes must count, and nothing be lost for it", "compare url, settings, kinds and read timeout with the capture's", drivers, changed},
+	{"resume", "a core that comes again gets the same run, from exactly where it asks", "a restart of the core must lose no frame and double none", "keep the capture and its units when the call breaks; skip what Subscribe says is held", drivers, resume},
+	{"ack", "acknowledged units are forgotten, and First says so", "the buffer must not grow, and a hole must be known", "drop units on Ack; fill Opened.first", drivers, ack},
+	{"keep", "Unsubscribe with keep goes on buffering", "a core that is behind comes again for the rest", "end the handle only", drivers, keep},
+	{"stop", "Unsubscribe without keep ends with Closed STOPPED, and the next Subscribe begins a new run", "the core must know that nothing follows", "send what is left, then Closed", drivers, stop},
+	{"bound", "more than buffer_ms is not kept; First shows what was dropped", "memory is bounded, and a hole never goes unsaid", "drop the oldest units; fill Opened.first", drivers, bound},
+}
+
+var endChecks = []check{
+	{"signals", "SIGHUP, SIGINT, and SIGTERM while a core is connected, do not end it", "its life is not that of a terminal, nor of one core", "ignore them", all, signals},
+	{"shutdown", "Shutdown is answered, and the process ends within 10 s", "an upgrade of the plugin waits for it", "answer first, then end", all, shutdown},
+	{"terminate", "SIGTERM ends it while no core is connected", "an operator who stops all must not have to look for processes", "end on SIGTERM when no connection is open", alone, terminate},
+	{"linger", "it ends by itself when no core came for linger_ms", "a plugin nobody needs must not run for ever", "count the time without a connection", alone, linger},
 }
 
 func cookie(k *kit) error {
-	p, err := launch(k.o.Command, k.dir, "")
+	p, err := launch(&k.o, k.dir, "")
 	if err != nil {
 		return err
 	}
@@ -131,7 +218,7 @@ func cookie(k *kit) error {
 }
 
 func handshake(k *kit) error {
-	p, err := start(k.ctx, k.o.Command, k.dir)
+	p, err := start(k.ctx, &k.o, k.dir)
 	if err != nil {
 		return err
 	}
@@ -180,6 +267,16 @@ func info(k *kit) error {
 	case int(r.Pid) != k.p.cmd.Process.Pid:
 		return fmt.Errorf("pid %d, the process is %d", r.Pid, k.p.cmd.Process.Pid)
 	}
+	if m := k.o.Manifest; m != nil {
+		kind := strings.ToLower(r.Kind.String())
+		a, b := slices.Sorted(slices.Values(m.Schemes)), slices.Sorted(slices.Values(r.Schemes))
+		switch {
+		case kind != m.Kind:
+			return fmt.Errorf("kind is %s, plugin.ini says %s", kind, m.Kind)
+		case !slices.Equal(a, b):
+			return fmt.Errorf("schemes are %v, plugin.ini says %v", b, a)
+		}
+	}
 	return nil
 }
 
@@ -190,7 +287,8 @@ func schema(k *kit) error {
 	if err != nil {
 		return err
 	}
-	for _, x := range append(r.PluginKeys, r.ItemKeys...) {
+	k.keys = r.ItemKeys
+	for _, x := range slices.Concat(r.PluginKeys, r.ItemKeys) {
 		if x.Name == "" || x.Help == "" || x.Type == pb.SettingKey_ENUM && len(x.Allowed) == 0 {
 			return fmt.Errorf("key %q lacks name, help or allowed values", x.Name)
 		}
@@ -459,12 +557,11 @@ func shutdown(k *kit) error {
 }
 
 func terminate(k *kit) error {
-	k.p.kill()
-	p, err := start(k.ctx, k.o.Command, k.dir) // connects at the first call only
+	p, err := start(k.ctx, &k.o, k.dir) // connects at the first call only
 	if err != nil {
 		return err
 	}
-	k.p = p
+	defer p.kill()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
@@ -472,11 +569,11 @@ func terminate(k *kit) error {
 }
 
 func linger(k *kit) error {
-	k.p.kill()
-	p, err := start(k.ctx, k.o.Command, k.dir)
+	p, err := start(k.ctx, &k.o, k.dir)
 	if err != nil {
 		return err
 	}
+	defer p.kill()
 	k.p = p
 	if err := k.configure(k.newer(), &pb.ConfigureRequest{LingerMs: 1000, BufferMs: 1000, BufferBytes: 1 << 20}); err != nil {
 		return err

@@ -88,6 +88,16 @@ func (c *core) next() (*pb.FramesReply, error) {
 	}
 }
 
+// ended takes what still comes and returns how the connection ends.
+func (c *core) ended() error {
+	for deadline := time.Now().Add(min(c.wait, 5*time.Second)); time.Now().Before(deadline); {
+		if _, err := c.next(); err != nil {
+			return err
+		}
+	}
+	return errors.New("it goes on")
+}
+
 func (c *core) subscribe(handle uint32, o *Options, uid string, resume ...*pb.RunPosition) {
 	c.send(&pb.FramesRequest{Message: &pb.FramesRequest_Subscribe{Subscribe: &pb.Subscribe{
 		Handle: handle, Uid: uid, Url: o.URL, Settings: o.Settings, ReconnectFirstMs: 500, ReconnectMaxMs: 2000, ReadTimeoutMs: 5000, Resume: resume,
@@ -103,7 +113,8 @@ type watch struct {
 	firsts map[uint32]uint64
 	units  int
 	closed *pb.Closed
-	begun  map[uint32]*pb.Unit // a piece came, MORE follows
+	form   error             // the first unit that has not its codec's form
+	pieces map[uint32][]byte // of units with MORE
 }
 
 func (c *core) watch(handle uint32) *watch { return &watch{c: c, handle: handle} }
@@ -128,7 +139,7 @@ func (w *watch) until(f func() bool) error {
 func (w *watch) take(m *pb.FramesReply) error {
 	switch m := m.Message.(type) {
 	case *pb.FramesReply_Welcome:
-		return errors.New("Welcome came twice")
+		return errors.New("a second Welcome")
 	case *pb.FramesReply_Opened:
 		if m.Opened.Handle == w.handle {
 			return w.open(m.Opened)
@@ -137,7 +148,7 @@ func (w *watch) take(m *pb.FramesReply) error {
 		if m.Closed.Handle == w.handle {
 			w.closed = m.Closed
 			if m.Closed.Cause == pb.Cause_CAUSE_UNSPECIFIED {
-				return errors.New("Closed without a cause")
+				return errors.New("a Closed without a cause")
 			}
 		}
 	case *pb.FramesReply_Batch:
@@ -158,9 +169,9 @@ func (w *watch) open(o *pb.Opened) error {
 		return fmt.Errorf("a run of %d bytes, want 16", len(o.Run))
 	}
 	if len(o.Tracks) == 0 {
-		return errors.New("Opened without tracks")
+		return errors.New("an Opened without tracks")
 	}
-	w.opened, w.next, w.firsts, w.begun = o, map[uint32]uint64{}, map[uint32]uint64{}, map[uint32]*pb.Unit{}
+	w.opened, w.next, w.firsts, w.pieces = o, map[uint32]uint64{}, map[uint32]uint64{}, map[uint32][]byte{}
 	for _, t := range o.Tracks {
 		if t.Id == 0 || t.Id > 32 || t.Timescale == 0 || t.Codec == "" {
 			return fmt.Errorf("track %v lacks an id from 1 to 32, timescale or codec", t)
@@ -190,6 +201,9 @@ func (w *watch) unit(u *pb.Unit) error {
 	}
 	if age := time.Since(time.Unix(0, int64(u.ReceivedTime))); age < -time.Second || age > time.Hour {
 		return fmt.Errorf("received_time is %v ago", age)
+	}
+	if w.form == nil {
+		w.form = w.judge(u)
 	}
 	if u.Flags&uint32(pb.Unit_MORE) == 0 {
 		w.next[u.Track]++

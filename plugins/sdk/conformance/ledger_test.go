@@ -29,7 +29,7 @@ func TestPythonSurvivesKilledCores(t *testing.T) {
 		"-c:v", "libx264", "-bf", "0", "-g", "25", "-bsf:v", "dump_extra", "-f", "h264", clip).CombinedOutput(); err != nil {
 		t.Skipf("needs the Debian package ffmpeg: %v %s", err, out)
 	}
-	p, err := start(t.Context(), []string{"/usr/bin/python3", driver}, dir)
+	p, err := start(t.Context(), &Options{Command: []string{"/usr/bin/python3", driver}, Dir: filepath.Dir(driver)}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ type process struct {
 	conn   *grpc.ClientConn
 }
 
-func launch(command []string, dir, cookie string) (*process, error) {
+func launch(o *Options, dir, cookie string) (*process, error) {
+	command := o.Command
 	p := &process{log: filepath.Join(dir, fmt.Sprintf("log%d", time.Now().UnixNano())), ended: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
@@ -45,9 +46,7 @@ func launch(command []string, dir, cookie string) (*process, error) {
 	if cookie != "" {
 		p.cmd.Env = append(p.cmd.Env, sdk.CookieKey+"="+cookie)
 	}
-	if len(command) > 1 {
-		p.cmd.Dir = filepath.Dir(command[len(command)-1])
-	}
+	p.cmd.Dir = o.Dir
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
@@ -59,8 +58,8 @@ func launch(command []string, dir, cookie string) (*process, error) {
 }
 
 // start launches the plugin and reads its handshake line.
-func start(ctx context.Context, command []string, dir string) (*process, error) {
-	p, err := launch(command, dir, sdk.CookieValue)
+func start(ctx context.Context, o *Options, dir string) (*process, error) {
+	p, err := launch(o, dir, sdk.CookieValue)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +92,7 @@ func (p *process) line(ctx context.Context) (string, error) {
 		}
 		select {
 		case <-p.ended:
-			return "", fmt.Errorf("it ended before the handshake: %v; it said: %s", p.err, tail(b))
+			return "", fmt.Errorf("it ended before the handshake: %w; it said: %s", p.how(), tail(b))
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-time.After(10 * time.Millisecond):
@@ -134,10 +133,18 @@ func (p *process) alive() error {
 	select {
 	case <-p.ended:
 		b, _ := os.ReadFile(p.log)
-		return fmt.Errorf("it has ended: %v; it said: %s", p.err, tail(b))
+		return fmt.Errorf("it has ended: %w; it said: %s", p.how(), tail(b))
 	default:
 		return nil
 	}
+}
+
+// how it ended, never nil.
+func (p *process) how() error {
+	if p.err == nil {
+		return errors.New("exit status 0")
+	}
+	return p.err
 }
 
 func (p *process) kill() {

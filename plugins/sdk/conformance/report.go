@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -15,6 +16,18 @@ type Result struct {
 	Err    error  // nil = kept
 	Skip   string // why it was not tried; Err is nil then
 	Took   time.Duration
+}
+
+// MarshalJSON writes a result for machines.
+func (r Result) MarshalJSON() ([]byte, error) {
+	m := map[string]any{"name": r.Name, "what": r.What, "result": "ok", "took_ms": r.Took.Milliseconds()}
+	switch {
+	case r.Err != nil:
+		m["result"], m["error"], m["why"], m["remedy"] = "fail", r.Err.Error(), r.Why, r.Remedy
+	case r.Skip != "":
+		m["result"], m["reason"] = "skip", r.Skip
+	}
+	return json.Marshal(m)
 }
 
 // Report is what Check found, in the order of trying.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"media-server/core/media"
 	"media-server/plugins/sdk"
@@ -95,12 +97,19 @@ func unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.Unar
 }
 
 func stream(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return next(srv, &spoiled{ServerStream: s})
+	sp := &spoiled{ServerStream: s}
+	err := next(srv, sp)
+	if sp.mine && status.Code(err) == codes.Aborted {
+		return nil
+	}
+	return err
 }
 
 type spoiled struct {
 	grpc.ServerStream
-	units int
+	units   int
+	greeted bool
+	mine    bool
 }
 
 func (s *spoiled) RecvMsg(m any) error {
@@ -114,6 +123,12 @@ func (s *spoiled) RecvMsg(m any) error {
 		r.Message = &pb.FramesRequest_Hello{Hello: &pb.Hello{Epoch: 1000}}
 	case rule == "frames-epoch" && r.GetHello() != nil:
 		r.GetHello().Epoch = 1000
+	case rule == "misuse" && r.GetHello() != nil && s.greeted:
+		r.Message = &pb.FramesRequest_Ack{Ack: &pb.Ack{Handle: 99, Position: &pb.RunPosition{Run: make([]byte, 16)}}}
+	case rule == "changed" && r.GetSubscribe() != nil:
+		r.GetSubscribe().ReadTimeoutMs = 5000
+	case rule == "takeover" && r.GetHello() != nil: // the first one ends as if all were well
+		s.mine = true
 	case rule == "resume" && r.GetSubscribe() != nil:
 		r.GetSubscribe().Resume = nil
 	case rule == "ack" && r.GetAck() != nil:
@@ -121,10 +136,16 @@ func (s *spoiled) RecvMsg(m any) error {
 	case (rule == "keep" || rule == "stop") && r.GetUnsubscribe() != nil:
 		r.GetUnsubscribe().Keep = !r.GetUnsubscribe().Keep
 	}
+	s.greeted = s.greeted || r.GetHello() != nil
 	return nil
 }
 
 func (s *spoiled) SendMsg(m any) error {
+	if b, ok := m.(*codec.Batch); ok && rule == "payload" {
+		for i := range b.Units {
+			b.Units[i].Flags = 0
+		}
+	}
 	if b, ok := m.(*codec.Batch); ok && rule == "order" {
 		kept := b.Units[:0]
 		for _, u := range b.Units {
