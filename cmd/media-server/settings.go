@@ -36,12 +36,19 @@ func (g *globals) load() (*node.Settings, error) {
 }
 
 // server is a client of the running server and the settings it was found by.
+// A server whose media-server.ini was spoiled meanwhile runs on by its last
+// good settings, so it is asked all the same.
 func (g *globals) server() (*client, *node.Settings, error) {
-	set, err := g.load()
+	path, err := g.confPath()
 	if err != nil {
 		return nil, nil, err
 	}
-	return newClient(filepath.Join(set.Server.RunDir, "control.sock")), set, nil
+	set, ps := node.Load(path)
+	cl := newClient(filepath.Join(set.Server.RunDir, "control.sock"))
+	if !set.Usable() && (!filepath.IsAbs(set.Server.RunDir) || !cl.running()) {
+		return nil, nil, ps
+	}
+	return cl, set, nil
 }
 
 type checkCmd struct {

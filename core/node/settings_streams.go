@@ -179,8 +179,8 @@ func (l *streamLoader) stream(uid string) {
 	l.known[strings.ToLower(uid)] = uid
 }
 
-// read returns the settings of a stream, or its problems; neither for a file
-// that is empty.
+// read returns the settings of a stream, or its problems; a warning alone for
+// a file that is empty and was never anything else.
 func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) {
 	if p := CheckUID(uid); p != nil {
 		p.File = shown(path)
@@ -192,6 +192,10 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 	}
 	f, ps := config.Read(l.env.Source, path, shown(path))
 	if len(f.Blocks) == 0 && !ps.HasErrors() {
+		if l.prev != nil && l.prev.Streams[uid] != nil {
+			// A full disk leaves such files; only a removed one ends a stream.
+			return nil, fault.Problems{{File: f.Path, What: "the file is empty; stream " + uid + " goes on as it was", Hint: "write [" + uid + "] and its keys, or remove the file"}}
+		}
 		return nil, fault.Problems{{Level: fault.Warning, File: f.Path, What: "the file is empty; there is no stream " + uid, Hint: "write [" + uid + "] and its keys, or remove the file"}}
 	}
 	for _, b := range f.Blocks {
