@@ -33,7 +33,7 @@ func (c *statusCmd) Run(g *globals) error {
 		if c.JSON {
 			return printJSON(s)
 		}
-		printStream(s)
+		printStream(s, set.Server.Zone())
 		return nil
 	}
 	var srv api.Server
@@ -64,8 +64,8 @@ func (c *statusCmd) Run(g *globals) error {
 	return w.Flush()
 }
 
-func printStream(s api.Stream) {
-	fmt.Printf("%s (%s): %s since %s\n", s.UID, s.Name, s.State, time.UnixMilli(s.Since).Format(time.DateTime))
+func printStream(s api.Stream, zone *time.Location) {
+	fmt.Printf("%s (%s): %s since %s\n", s.UID, s.Name, s.State, time.UnixMilli(s.Since).In(zone).Format(time.DateTime))
 	for _, l := range [][2]string{{"reason", s.Reason}, {"hint", s.Hint}, {"source", s.Settings["stream-url"]}, {"device", s.Device},
 		{"bit rate", rate(s.BitrateIn)}, {"footage", size(s.Bytes)}} {
 		if l[1] != "" {

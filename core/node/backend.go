@@ -207,6 +207,13 @@ func (b backend) streamProblems(r *running) (out []api.Problem) {
 	if st.Behind {
 		add("warning", "storage does not keep up; the driver keeps the camera's frames meanwhile", "see the spaces", 0)
 	}
+	for _, u := range st.Unstored {
+		hint := "the camera or its driver sends what is no " + u.Codec + "; another driver, firmware or codec may help"
+		if u.Why == "waiting for a key frame" {
+			hint = "set a shorter distance of key frames (GOP, I-frame interval) on the camera"
+		}
+		add("error", u.Codec+" arrives and is not stored: "+u.Why, hint, u.Since)
+	}
 	for _, l := range st.LeftOut {
 		add("warning", "track "+l.Name+" is left out: "+l.Reason, "choose another codec on the camera", 0)
 	}

@@ -411,3 +411,19 @@ func (m memory) ReadDir(dir string) ([]string, error) {
 	slices.Sort(names)
 	return names, nil
 }
+
+// A stream goes on when its file is emptied, by a full disk for example, and
+// ends when the file is removed.
+func TestEmptiedFile(t *testing.T) {
+	p := newPlace(t, "streams.d/a.ini", "[a]\nstream-url = sim://\n")
+	s := p.good()
+	p.write("streams.d/a.ini", "")
+	s, got := p.next(s)
+	if want := "streams.d/a.ini: the file is empty; stream a goes on as it was; write [a] and its keys, or remove the file"; got != want || !s.Streams["a"].Stale {
+		t.Errorf("got %s", got)
+	}
+	p.remove("streams.d/a.ini")
+	if s, got = p.next(s); got != "" || s.Streams["a"] != nil {
+		t.Errorf("removed: %s", got)
+	}
+}

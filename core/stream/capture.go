@@ -111,7 +111,7 @@ func (s *Stream) take(u *media.AccessUnit) error {
 		s.status.Lost += u.Seq - t.next
 		t.jumped = true
 	}
-	t.next, t.seen = u.Seq+1, true
+	t.next, t.seen, t.newest = u.Seq+1, true, u.Received
 	s.status.Units++
 	s.status.LastFrame = u.Received
 	s.meter.add(len(u.Payload))
@@ -269,6 +269,10 @@ func (k *sink) Closed(c Closed) {
 		s.lost = gapCause(c.Cause)
 	}
 	s.status.RetryIn = c.RetryIn
+	if n := s.spec.Capture.ReconnectNumbers; n > 0 && c.RetryIn < 0 && (c.Cause == CauseUnreachable || c.Cause == CauseLost || c.Cause == CauseSilent) {
+		c.What += fmt.Sprintf("; given up after %d tries", n)
+		c.Hint = "reconnect-numbers = 0 tries for ever; a change of the stream's capture keys tries again"
+	}
 	switch c.Cause {
 	case CauseChanged:
 	case CauseSilent:

@@ -42,6 +42,10 @@ type runTrack struct {
 	seen   bool
 	jumped bool       // units before the next one are lost
 	last   media.Wall // presentation time of the newest unit stored; 0 = none yet
+
+	newest   media.Wall // arrival of the newest unit
+	badSince media.Wall // none was stored since; 0 = the newest was
+	badWhy   mux.Drop
 }
 
 func newRun(o Opened, cfg clock.Config) *run {
@@ -234,6 +238,9 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 		}
 		if ev.Changed == nil || attempt > 0 {
 			s.count(ev.Dropped)
+			if !ev.Kept {
+				r.track(u.Track).refused(ev.Dropped, u.Received)
+			}
 			if ev.Dropped == mux.Stored {
 				s.noteHole(r, u.Track, wall)
 			}

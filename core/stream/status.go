@@ -32,6 +32,7 @@ type Status struct {
 	Odd        uint64 // otherwise not stored (empty, malformed, too big)
 	Runs       uint64
 	Clock      ClockStats
+	Unstored   []Unstored // tracks that arrive and cannot be stored
 
 	behindSince media.Wall
 }
@@ -50,6 +51,7 @@ func (s *Stream) Status() Status {
 	st.Behind = s.behind
 	if r := s.cur; r != nil {
 		st.CameraOffset, st.CameraOffsetKnown = r.clock.CameraOffset()
+		st.Unstored = r.unstored()
 	}
 	return st
 }

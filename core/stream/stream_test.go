@@ -368,3 +368,28 @@ func TestUnrecorded(t *testing.T) {
 		t.Errorf("an unknown file: %v", err)
 	}
 }
+
+func TestUnstoredIsSaid(t *testing.T) {
+	r := &run{tracks: []runTrack{{Track: media.Track{ID: 1, Codec: media.H264}}}}
+	tr := &r.tracks[0]
+	at := func(s int) media.Wall { return media.Wall(1_700_000_000+s) * media.Wall(time.Second) }
+	for _, c := range []struct {
+		second int
+		drop   mux.Drop
+		want   string
+	}{
+		{0, mux.Stored, ""}, {1, mux.DropBadPayload, ""}, {5, mux.DropDuplicate, ""}, {7, mux.DropBadPayload, "malformed"},
+		{8, mux.Stored, ""}, {9, mux.DropWaiting, ""}, {40, mux.DropWaiting, ""}, {50, mux.DropWaiting, "waiting for a key frame"},
+		{51, mux.Stored, ""},
+	} {
+		tr.newest = at(c.second)
+		tr.refused(c.drop, tr.newest)
+		got := ""
+		for _, u := range r.unstored() {
+			got = u.Why
+		}
+		if got != c.want {
+			t.Errorf("second %d: %q, want %q", c.second, got, c.want)
+		}
+	}
+}
