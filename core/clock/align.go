@@ -56,8 +56,8 @@ func (m *Map) realign(at int64) {
 			continue
 		}
 		align := least - t.behind()
-		if t.reports.n < firmReports && abs(align-t.align) < int64(firstDoubt) {
-			continue
+		if t.reports.n < firmReports && abs(align) < int64(firstDoubt) {
+			align = 0
 		}
 		t.align = align
 	}

@@ -112,7 +112,7 @@ func (s scene) track(id int, scale uint32, period, buffer, start int64, from, to
 		arr = max(arr, lastArr+50_000)
 		lastArr = arr
 		a := arrival{truth: capture}
-		a.Track, a.PTS = id, base+int64(media.TicksOf(time.Duration(media1), scale))
+		a.Track, a.PTS = id, base+media.TicksOf(time.Duration(media1), scale)
 		a.Received, a.Mono = media.Wall(arr), arr-epoch+77*sec
 		if s.reports && capture-start > 3*sec {
 			if capture >= nextReport {

@@ -16,7 +16,6 @@ type track struct {
 	maxX    int64
 	lastAt  int64 // arrival of the last unit, server clock
 	lateAt  int64 // since when all units are late; 0 = the last one was not
-	lateNTP int64 // NTP − PTS when that began
 
 	floor   floor
 	reports reports
