@@ -250,9 +250,9 @@ func (e *Entry) span(text string, at int) (what, hint string) {
 		return "", ""
 	}
 	if q := text[from]; q == '"' || q == '`' || q == '\'' {
-		end, after := closing(text, from), 0
+		end := closing(text, from)
 		if end > 0 {
-			after = end
+			after := end
 			for after < len(text) && isBlank(text[after]) {
 				after++
 			}

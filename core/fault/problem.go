@@ -70,7 +70,7 @@ func Wrap(err error, where, what, hint string) error {
 	}
 	text := err.Error()
 	var inner *Problem
-	if errors.As(err, &inner) && error(inner) == err {
+	if errors.As(err, &inner) && error(inner) == err { //nolint:errorlint // this very value, not one that it wraps
 		bare := *inner
 		if hint == "" {
 			hint = bare.Hint

@@ -82,7 +82,7 @@ func Of(err error) Problems {
 		return list
 	}
 	var pp *Problem
-	if errors.As(err, &pp) && error(pp) == err {
+	if errors.As(err, &pp) && error(pp) == err { //nolint:errorlint // this very value, not one that it wraps
 		return Problems{*pp}
 	}
 	var p Problem

@@ -274,6 +274,9 @@ func TestParameterChange(t *testing.T) {
 	changes := 0
 	for i, u := range c.units {
 		parts, ev, err := w.Write(u, c.walls[i], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		s.take(parts)
 		if ev.Changed != nil {
 			changes++

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -93,7 +94,7 @@ func (h *Host) Discover(ctx context.Context, plugin string, within time.Duration
 				found(Device{d.Url, d.Name, d.Model, d.Address})
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return nil, err

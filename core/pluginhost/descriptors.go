@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -142,7 +143,10 @@ type answerError struct{ error }
 
 func (e answerError) Unwrap() error { return e.error }
 
-func isAnswer(err error) bool { _, ok := err.(answerError); return ok }
+func isAnswer(err error) bool {
+	var a answerError
+	return errors.As(err, &a)
+}
 
 const maxName = 4096
 

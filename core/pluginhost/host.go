@@ -207,8 +207,8 @@ func StopRecorded(runDir string) error {
 		r, err := readRecord(p.record)
 		if err == nil && r.Boot == bootID() {
 			if proc, err := openProcess(r.PID, r.Start); err == nil {
-				proc.signal(unix.SIGTERM)
-				proc.signal(unix.SIGCONT)
+				_ = proc.signal(unix.SIGTERM) // kill follows
+				_ = proc.signal(unix.SIGCONT)
 				select {
 				case <-proc.exited:
 				case <-time.After(time.Second):

@@ -193,7 +193,7 @@ func (s *spaceStorage) List(ctx context.Context, prefix, after string, fn func([
 	var entries []archive.Entry
 	for {
 		m, err := ls.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -246,7 +246,7 @@ func (s *spaceStorage) ReadAt(ctx context.Context, name string, off int64, p []b
 	for {
 		r.Free()
 		err := rs.RecvMsg(&r)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if n < len(p) {
 				return n, io.EOF
 			}

@@ -28,9 +28,8 @@ type toyStorage struct {
 	late bool
 	side string // descriptor socket, served by the test
 
-	mu      sync.Mutex // held during every write, so that Open has seen the last of them
-	epoch   uint64
-	appends sync.WaitGroup
+	mu    sync.Mutex // held during every write, so that Open has seen the last of them
+	epoch uint64
 }
 
 func newToyStorage(dir string) *toyStorage {

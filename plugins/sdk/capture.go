@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -203,7 +204,7 @@ func (c *capture) try(ctx context.Context, w *wanted, rc *reconnect) time.Durati
 		f, wait = stoppedFailure, -1
 	case ctx.Err() != nil:
 		f = &Failure{Cause: pb.Cause_CHANGED, What: errRestart.Error()}
-		if context.Cause(ctx) != errRestart {
+		if !errors.Is(context.Cause(ctx), errRestart) {
 			f = &Failure{Cause: pb.Cause_STOPPED, What: "the plugin is shutting down"}
 		}
 	default:

@@ -1,6 +1,7 @@
 package space
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -130,8 +131,5 @@ func control(f *os.File, call func(fd int) error) error {
 }
 
 func isEINTR(err error) bool {
-	if se, ok := err.(*os.SyscallError); ok {
-		err = se.Err
-	}
-	return err == syscall.EINTR
+	return errors.Is(err, syscall.EINTR)
 }

@@ -175,9 +175,9 @@ func lockMarker(ctx context.Context, root *os.Root) (*os.File, error) {
 		if err == nil {
 			return f, nil
 		}
-		if err != syscall.EWOULDBLOCK {
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			// File systems without locks (some network ones): go on without.
-			if err == syscall.ENOLCK || err == syscall.ENOSYS || err == syscall.EOPNOTSUPP {
+			if errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
 				return f, nil
 			}
 			f.Close()

@@ -38,7 +38,7 @@ func (s *Space) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			if s.set.Load().Fsync > 0 {
-				s.round()
+				_, _ = s.round() // what failed is said to the session and the log
 			}
 			return nil
 		case <-pause.C:

@@ -154,7 +154,7 @@ func next(b []byte) (f field, rest []byte, ok bool) {
 		return f, nil, false
 	}
 	f.tag, b = b[0], b[1:]
-	n := 0
+	var n int
 	switch f.tag & 7 {
 	case varintT:
 		f.value, n = protowire.ConsumeVarint(b)

@@ -68,6 +68,7 @@ type kit struct {
 	keys  []*pb.SettingKey // of a space or stream
 	epoch uint64
 	space int // spaces opened so far
+	uids  []string
 }
 
 func (k *kit) newer() uint64 { k.epoch++; return k.epoch }
@@ -123,6 +124,7 @@ func Check(ctx context.Context, path string, o Options) Report {
 	for i, c := range list {
 		if c.of != alone {
 			r.Results[i] = c.try(k, k.skips(&c))
+			k.hangUp()
 		}
 	}
 	wg.Wait()
@@ -378,6 +380,9 @@ func (k *kit) begin(uid string, units int) (*core, *watch, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if !slices.Contains(k.uids, uid) {
+		k.uids = append(k.uids, uid)
+	}
 	c.subscribe(1, &k.o, uid)
 	w := c.watch(1)
 	if err := w.until(func() bool { return w.units >= units }); err != nil {
@@ -385,6 +390,29 @@ func (k *kit) begin(uid string, units int) (*core, *watch, error) {
 		return nil, nil, err
 	}
 	return c, w, nil
+}
+
+// hangUp ends the captures of a check: many a device has one connection to
+// give.
+func (k *kit) hangUp() {
+	if len(k.uids) == 0 || k.p == nil || k.p.alive() != nil {
+		return
+	}
+	c, err := k.connect(k.newer())
+	if err != nil {
+		return
+	}
+	defer c.close()
+	for i, uid := range k.uids {
+		handle := uint32(i + 1)
+		c.subscribe(handle, &k.o, uid)
+		c.send(&pb.FramesRequest{Message: &pb.FramesRequest_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Handle: handle}}})
+		w := c.watch(handle)
+		w.unjudged = true
+		w.c.wait = time.Second
+		_ = w.until(func() bool { return w.closed != nil && w.closed.Cause == pb.Cause_STOPPED })
+	}
+	k.uids = nil
 }
 
 func order(k *kit) error {

@@ -113,8 +113,10 @@ type watch struct {
 	firsts map[uint32]uint64
 	units  int
 	closed *pb.Closed
-	form   error             // the first unit that has not its codec's form
-	pieces map[uint32][]byte // of units with MORE
+
+	unjudged bool              // only Closed counts
+	form     error             // the first unit that has not its codec's form
+	pieces   map[uint32][]byte // of units with MORE
 }
 
 func (c *core) watch(handle uint32) *watch { return &watch{c: c, handle: handle} }
@@ -137,6 +139,9 @@ func (w *watch) until(f func() bool) error {
 }
 
 func (w *watch) take(m *pb.FramesReply) error {
+	if w.unjudged && m.GetClosed() == nil {
+		return nil
+	}
 	switch m := m.Message.(type) {
 	case *pb.FramesReply_Welcome:
 		return errors.New("a second Welcome")

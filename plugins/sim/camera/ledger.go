@@ -17,11 +17,10 @@ import (
 // sha1 stays empty, since every payload names itself. Several cameras may
 // share a file.
 type ledger struct {
-	file  *os.File
-	buf   []byte
-	users int
-	last  map[string]uint64 // "camera,track" → number, as found at opening
-	err   error             // of writing; the file is given up then
+	file *os.File
+	buf  []byte
+	last map[string]uint64 // "camera,track" → number, as found at opening
+	err  error             // of writing; the file is given up then
 }
 
 func openLedger(path string) (*ledger, error) {
