@@ -70,13 +70,71 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if a.cat.incomplete.Load() {
 		a.wantRebuild("")
 	}
+	a.openSpaces(ctx, dbCtx)
+	return a, errors.Join(err, ctx.Err())
+}
+
+// startWait is how long Open waits for its spaces. One that takes longer (a
+// plugin that is not there yet, a mount that hangs) goes on opening; PoolReady
+// tells which pools wait for it.
+const startWait = 2 * time.Second
+
+// openSpaces opens all spaces at once; work ends with the databases.
+func (a *Archive) openSpaces(ctx, work context.Context) {
+	all := make(chan struct{})
 	var wg sync.WaitGroup
 	for _, s := range a.spaces {
-		wg.Go(func() { a.openSpace(ctx, s) })
+		wg.Add(1)
+		a.dbDone.Go(func() {
+			defer wg.Done()
+			defer close(s.tried)
+			a.openSpace(work, s)
+		})
 	}
-	wg.Wait()
-	a.settleRows(ctx)
-	return a, errors.Join(err, ctx.Err())
+	a.dbDone.Go(func() {
+		wg.Wait()
+		a.settleRows(work)
+		close(all)
+	})
+	t := time.NewTimer(startWait)
+	defer t.Stop()
+	select {
+	case <-all:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// Opened waits until every space has been opened, or has failed to be.
+func (a *Archive) Opened(ctx context.Context) error {
+	for _, s := range a.spaces {
+		select {
+		case <-s.tried:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// PoolReady tells whether every space of a pool ("" = the first) has been
+// opened, or has failed to be: only then does a recorder know what there is to
+// be resumed. Safe for concurrent use.
+func (a *Archive) PoolReady(name string) bool {
+	p, err := a.pool(name)
+	if err != nil {
+		return true // Recorder will say what is wrong
+	}
+	for _, sp := range p.Spaces {
+		if s := a.space(sp); s != nil {
+			select {
+			case <-s.tried:
+			default:
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func newArchive(o Options) (*Archive, error) {
@@ -161,7 +219,13 @@ func (a *Archive) Run(ctx context.Context) error {
 	defer stop()
 	var wg sync.WaitGroup
 	for _, s := range a.spaces {
-		wg.Go(func() { s.run(work) })
+		wg.Go(func() {
+			select {
+			case <-s.tried:
+				s.run(work)
+			case <-work.Done():
+			}
+		})
 		for range sealers {
 			wg.Go(func() { s.sealLoop(work) })
 		}

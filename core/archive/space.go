@@ -11,6 +11,7 @@ import (
 // space is the archive's side of one storage space: the queue of what is not
 // yet durable there, and the goroutine that sends it.
 type space struct {
+	tried chan struct{} // closed when the opening at start has ended, well or not
 	a     *Archive
 	cfg   Space
 	st    Storage
@@ -45,7 +46,7 @@ type spaceStats struct {
 }
 
 func newSpace(a *Archive, cfg Space) *space {
-	return &space{a: a, cfg: cfg, st: cfg.Storage, reads: make(chan struct{}, 16),
+	return &space{a: a, cfg: cfg, st: cfg.Storage, tried: make(chan struct{}), reads: make(chan struct{}, 16),
 		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1)}
 }
 

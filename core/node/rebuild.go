@@ -45,5 +45,8 @@ func Rebuild(ctx context.Context, set *Settings, version, space string, progress
 		return err
 	}
 	defer a.Close()
+	if err := a.Opened(ctx); err != nil {
+		return err
+	}
 	return a.Rebuild(ctx, space, progress)
 }

@@ -29,12 +29,13 @@ type streams struct {
 
 // running is a configured stream; str is nil while it is switched off.
 type running struct {
-	set  *StreamSettings
-	str  *stream.Stream
-	rec  *archive.Recorder
-	fail string // why it could not be started
-	pool string // that its footage goes to
-	note string // what of its settings is not in force yet
+	set   *StreamSettings
+	str   *stream.Stream
+	rec   *archive.Recorder
+	fail  string // why it could not be started
+	waits bool   // for its pool to be ready; started then
+	pool  string // that its footage goes to
+	note  string // what of its settings is not in force yet
 }
 
 func newStreams(n *Node) *streams { return &streams{n: n, m: map[string]*running{}} }
@@ -53,7 +54,22 @@ func (s *streams) run(ctx context.Context) error {
 					r.str.Tick()
 				}
 			}
+			s.startWaiting()
 			s.n.viewers.expire(time.Now())
+		}
+	}
+}
+
+// startWaiting starts streams whose pool has become ready. A reload under way
+// goes first.
+func (s *streams) startWaiting() {
+	if !s.n.reloading.TryLock() {
+		return
+	}
+	defer s.n.reloading.Unlock()
+	for _, r := range s.list() {
+		if r.waits && s.n.archive.PoolReady(r.set.Config.DVR.Pool) {
+			s.put(s.start(r.set, nil))
 		}
 	}
 }
@@ -185,6 +201,12 @@ func (s *streams) start(set *StreamSettings, old *running) *running {
 		return r
 	}
 	n := s.n
+	if c.DVR.Enable && !n.archive.PoolReady(c.DVR.Pool) {
+		// What there is to be resumed is not known yet; the driver keeps a
+		// running capture's frames meanwhile.
+		r.waits, r.fail = true, "waits for a storage space of pool "+c.DVR.Pool
+		return r
+	}
 	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log}
 	if old != nil && old.str != nil {
 		dep.First = old.str.Next()
