@@ -12,6 +12,7 @@ type Map struct {
 	tracks []*track
 
 	first, latest int64 // arrival of the first and the newest unit
+	fellAt        int64 // arrival at which a track's least delay last fell visibly
 	hold          int64 // added to first walls so that none lies before NotBefore
 
 	boot      int64 // Received − Mono
@@ -58,7 +59,11 @@ func (m *Map) Observe(o Observation) Verdict {
 		return Verdict{Kind: Jump, By: by}
 	}
 	t.maxX, t.lastAt = max(t.maxX, x), at
+	had, before := t.floor.known, t.floor.value
 	t.floor.add(at, a)
+	if had && before-t.floor.value > int64(floorFell) {
+		m.fellAt = at
+	}
 	if m.first == 0 {
 		m.first = at
 	}
@@ -107,8 +112,16 @@ func (m *Map) Settled() bool {
 			return true
 		}
 	}
-	return m.first != 0 && m.latest-m.first >= int64(m.cfg.Settle)
+	if m.first == 0 || m.latest-m.first < int64(m.cfg.Settle) {
+		return false
+	}
+	// Arrivals that still get less and less late (a machine that starts fifty
+	// cameras at once) are waited for, within three times as long.
+	return m.latest-m.fellAt >= int64(m.cfg.Settle)/2 || m.latest-m.first >= 3*int64(m.cfg.Settle)
 }
+
+// floorFell is a fall of the least delay that is not jitter.
+const floorFell = 10 * time.Millisecond
 
 // Wall returns the server time of a unit's PTS. The track must have been
 // announced and observed; else the answer is 0.

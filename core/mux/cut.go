@@ -45,9 +45,13 @@ func (w *Writer) due(t *track, at int64, key bool) (independent, due bool) {
 	if t != w.primary { // only when the primary track is silent
 		return w.primary.Kind() != media.Video, t.Kind() != media.Data && long >= int64(w.cfg.MaxSegment)*11/10
 	}
-	// A few per cent less will do: the clock map bends, and a GOP of exactly
-	// half the length must not make every segment half as long again.
-	if key && (long >= int64(w.cfg.MinSegment)*19/20 || !w.independent) {
+	least := int64(w.cfg.MinSegment)
+	if t.Kind() == media.Video {
+		// A few per cent less will do: the clock map bends, and a GOP of exactly
+		// half the length must not make every segment half as long again.
+		least = least * 19 / 20
+	}
+	if key && (long >= least || !w.independent) {
 		return true, true
 	}
 	return false, long >= int64(w.cfg.MaxSegment)
