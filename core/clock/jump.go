@@ -2,8 +2,12 @@ package clock
 
 import "time"
 
+// startPhase is how long units may wait to be mapped (a camera of one picture
+// a second included).
+const startPhase = 3 * time.Second
+
 // jump tells whether the camera's PTS left its course with this unit.
-func (t *track) jump(cfg Config, o Observation, x, at int64, fresh bool) (time.Duration, bool) {
+func (t *track) jump(cfg Config, first int64, o Observation, x, at int64, fresh bool) (time.Duration, bool) {
 	if fresh {
 		return 0, false
 	}
@@ -18,6 +22,12 @@ func (t *track) jump(cfg Config, o Observation, x, at int64, fresh bool) (time.D
 	}
 	a := at - x
 	explained := o.NTP != 0 && t.reports.n > 0 && abs(int64(o.NTP)-x-t.reports.median) < int64(cfg.JumpTolerance)/2
+
+	if t.n == 0 && at-first < int64(startPhase) {
+		// Nothing has been mapped yet: a unit that is earlier by any amount only
+		// says that those before it were late.
+		return 0, false
+	}
 
 	// Forward: the PTS moved on by more than the time that passed, and now
 	// claims a capture after the arrival. A burst after congestion does the

@@ -55,7 +55,7 @@ func (m *Map) Observe(o Observation) Verdict {
 	fresh := !t.based
 	x := t.x(o.PTS)
 	a := at - x
-	if by, jumped := t.jump(m.cfg, o, x, at, fresh); jumped {
+	if by, jumped := t.jump(m.cfg, m.first, o, x, at, fresh); jumped {
 		return Verdict{Kind: Jump, By: by}
 	}
 	t.maxX, t.lastAt = max(t.maxX, x), at
