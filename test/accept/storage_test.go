@@ -164,7 +164,7 @@ func TestDiskFull(t *testing.T) {
 		footage(s, "big")
 		s.Until("the alarm", func() bool { return strings.Contains(fmt.Sprint(s.Problems()), "full") })
 		said := s.Problems()
-		time.Sleep(5 * time.Second) // longer than everything that waits
+		time.Sleep(12 * time.Second) // longer than write-buffer, buffer and what was written before the alarm bridge together
 		full := time.Now()
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
