@@ -1,11 +1,13 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +93,12 @@ func needRoot(t testing.TB) {
 
 func unmount(t testing.TB, dir string) {
 	err := unix.Unmount(dir, 0)
+	// A process that was killed holds its files until the kernel has taken it
+	// apart; with dirty pages of an ext4 image below, that takes a while.
+	for end := time.Now().Add(20 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+		err = unix.Unmount(dir, 0)
+	}
 	if err != nil { // a file is still open: say so, but leave nothing mounted
 		t.Errorf("unmount %s: %v", dir, err)
 		unix.Unmount(dir, unix.MNT_DETACH)
