@@ -368,7 +368,7 @@ func (a *Archive) mendCatalogue(cause error) {
 	a.log.Error("catalogue is damaged and is rebuilt from the media files", "err", cause)
 	a.cat.close()
 	ctx := context.Background()
-	if err := errors.Join(a.cat.putAside(), a.cat.connect(ctx, catVersion), a.cat.load()); err != nil {
+	if err := errors.Join(a.cat.putAside(), a.cat.connect(ctx), a.cat.load()); err != nil {
 		a.log.Error("catalogue cannot be made anew", "err", err)
 		return
 	}

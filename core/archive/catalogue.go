@@ -12,11 +12,12 @@ import (
 	"media-server/core/media"
 )
 
-// catVersion is the schema of catalogue.db. A catalogue is a cache: an older
-// one is made anew from the files rather than migrated.
-const catVersion = 3
+// catalogueSchema is that of catalogue.db, version 3. It is a cache: an older
+// one is made anew from the files rather than migrated; a change of the schema
+// raises before.
+var catalogueSchema = schema{before: 2, cache: true, steps: []string{catalogueTables}}
 
-const catSchema = `
+const catalogueTables = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('incomplete', '1');   -- until a rebuild has been through all spaces
 CREATE TABLE streams (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, rules TEXT NOT NULL DEFAULT '', longest INTEGER NOT NULL DEFAULT 0,
@@ -79,7 +80,7 @@ func (c *catalogue) setIncomplete(ctx context.Context, on bool) error {
 }
 
 func openCatalogue(ctx context.Context, o *Options) (*catalogue, error) {
-	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "catalogue.db"), catSchema, catVersion, true, o.Log)
+	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "catalogue.db"), catalogueSchema, o.Log)
 	if err != nil {
 		return nil, err
 	}

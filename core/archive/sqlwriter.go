@@ -19,7 +19,7 @@ import (
 // into transactions, and a few readers.
 type database struct {
 	path   string
-	schema string
+	schema schema
 	log    *slog.Logger
 
 	mu    sync.Mutex
@@ -30,6 +30,17 @@ type database struct {
 
 	undone func() // called in the writer after a transaction was rolled back
 }
+
+// schema is the form of a database: its version is before + len(steps), and
+// each step brings it one version further. A cache is made anew from the media
+// files instead; of any other database a copy is kept beside it first.
+type schema struct {
+	steps  []string
+	before int // versions older than the first step
+	cache  bool
+}
+
+func (s *schema) version() int { return s.before + len(s.steps) }
 
 // dbOp is a change. done, which may be nil, is called after the commit.
 type dbOp struct {
@@ -46,12 +57,12 @@ const (
 // errNewSchema: the database was written by a newer version.
 var errNewSchema = errors.New("was written by a newer version of this program")
 
-// openDatabase opens or makes the file. A damaged one is put aside under
-// another name when cache is true.
-func openDatabase(ctx context.Context, path, schema string, version int, cache bool, log *slog.Logger) (*database, error) {
-	d := &database{path: path, schema: schema, log: log, wake: make(chan struct{}, 1)}
-	err := d.connect(ctx, version)
-	if err == nil || !cache && !isCorrupt(err) {
+// openDatabase opens or makes the file. One that is damaged is put aside under
+// another name; of a cache also one of another version.
+func openDatabase(ctx context.Context, path string, form schema, log *slog.Logger) (*database, error) {
+	d := &database{path: path, schema: form, log: log, wake: make(chan struct{}, 1)}
+	err := d.connect(ctx)
+	if err == nil || !form.cache && !isCorrupt(err) {
 		return d, err
 	}
 	d.close()
@@ -59,7 +70,7 @@ func openDatabase(ctx context.Context, path, schema string, version int, cache b
 	if err := d.putAside(); err != nil {
 		return nil, err
 	}
-	return d, d.connect(ctx, version)
+	return d, d.connect(ctx)
 }
 
 // putAside renames the damaged file, so that nothing of it is lost for good.
@@ -75,7 +86,7 @@ func (d *database) putAside() error {
 	return nil
 }
 
-func (d *database) connect(ctx context.Context, version int) error {
+func (d *database) connect(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(d.path), 0o750); err != nil {
 		return err
 	}
@@ -100,27 +111,48 @@ func (d *database) connect(ctx context.Context, version int) error {
 	if err := w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
 		return fmt.Errorf("open %s: %w", d.path, err)
 	}
-	if have > version {
-		return fmt.Errorf("%s %w (schema %d, this one knows %d)", d.path, errNewSchema, have, version)
-	}
-	if have != 0 && have < version {
-		// A cache is made anew. Whoever brings version 2 of another database
-		// brings its migration with it, here.
-		return fmt.Errorf("%s has schema %d, this one needs %d", d.path, have, version)
-	}
 	d.fresh = have == 0
-	if d.fresh {
-		tx, err := w.BeginTx(ctx, nil)
-		if err != nil {
+	return d.migrate(ctx, have)
+}
+
+// migrate brings the database from the version it has to this program's, in
+// one transaction.
+func (d *database) migrate(ctx context.Context, have int) error {
+	version, first := d.schema.version(), 0
+	switch {
+	case have > version:
+		return fmt.Errorf("%s %w (schema %d, this one knows %d)", d.path, errNewSchema, have, version)
+	case have == version:
+		return nil
+	case have > 0 && (d.schema.cache || have < d.schema.before):
+		return fmt.Errorf("%s has schema %d, this one needs %d", d.path, have, version)
+	case have > 0:
+		first = have - d.schema.before
+		copied := fmt.Sprintf("%s.v%d", d.path, have)
+		if err := os.Remove(copied); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		defer tx.Rollback()
-		if _, err := tx.ExecContext(ctx, d.schema+fmt.Sprintf(";PRAGMA user_version=%d", version)); err != nil {
-			return fmt.Errorf("create %s: %w", d.path, err)
+		if _, err := d.w.ExecContext(ctx, "VACUUM INTO ?", copied); err != nil {
+			return fmt.Errorf("copy %s before its upgrade: %w", d.path, err)
 		}
-		return tx.Commit()
+		if err := os.Chmod(copied, 0o600); err != nil {
+			return err
+		}
 	}
-	return nil
+	tx, err := d.w.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for i, step := range d.schema.steps[first:] {
+		if _, err := tx.ExecContext(ctx, step); err != nil {
+			return fmt.Errorf("bring %s to schema %d: %w", d.path, d.schema.before+first+i+1, err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", version)); err != nil {
+		return fmt.Errorf("bring %s to schema %d: %w", d.path, version, err)
+	}
+	return tx.Commit()
 }
 
 func (d *database) close() {

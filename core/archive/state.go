@@ -11,9 +11,10 @@ import (
 	"media-server/core/media"
 )
 
-const stateVersion = 1
+// stateSchema is that of state.db. Steps are only added, never changed.
+var stateSchema = schema{steps: []string{stateFacts}}
 
-const stateSchema = `
+const stateFacts = `
 CREATE TABLE facts (
   uid   TEXT NOT NULL,
   at    INTEGER NOT NULL,           -- ns
@@ -33,7 +34,7 @@ type stateStore struct {
 }
 
 func openState(ctx context.Context, o *Options) (*stateStore, error) {
-	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "state.db"), stateSchema, stateVersion, false, o.Log)
+	d, err := openDatabase(ctx, filepath.Join(o.DataDir, "state.db"), stateSchema, o.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -185,7 +186,10 @@ type route struct {
 	fn              handler
 }
 
-var routes = []route{
+// routes are all of the API, group by group.
+var routes = slices.Concat(baseRoutes)
+
+var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
 	{"GET", "problems", Viewer, (*API).problems},
 	{"GET", "streams", Viewer, (*API).streams},
