@@ -42,7 +42,11 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 	if _, err := tx.Exec("INSERT INTO spaces VALUES (1,'main',0)"); err != nil {
 		b.Fatal(err)
 	}
-	ins, err := tx.Prepare("INSERT INTO files VALUES (?,?,1,?,?,15000000,0,0,7,0,?,?,?)")
+	shape := appendShape(nil, &Shape{First: 900, End: 15_000_000, Tracks: []TrackShape{
+		{Track: 1, Samples: 1500, Times: 1, Offsets: 1, Keys: 30, Chunks: 120, Groups: 2, Partial: true, Base: 900_000, End: 6_300_000, LastStart: 6_296_400},
+		{Track: 2, Samples: 2813, Times: 1, Offsets: 1, Keys: 2813, Chunks: 120, Groups: 40, Base: 480_000, End: 3_360_512, LastStart: 3_359_488},
+	}})
+	ins, err := tx.Prepare("INSERT INTO files VALUES (?,?,1,?,?,15000000,0,0,7,0,?,?,?,?)")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -55,7 +59,7 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 		from := t0.Add(time.Duration(i) * time.Minute)
 		for s := range 50 {
 			id := int64(i*50 + s + 1)
-			if _, err := ins.Exec(id, s+1, int64(from), int64(from.Add(time.Minute)), make([]byte, 16), finalName("cam0", FileID(id), from), table); err != nil {
+			if _, err := ins.Exec(id, s+1, int64(from), int64(from.Add(time.Minute)), make([]byte, 16), finalName("cam0", FileID(id), from), table, shape); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -64,6 +68,15 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 		b.Fatal(err)
 	}
 	if err := a.cat.load(); err != nil {
+		b.Fatal(err)
+	}
+	writing, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { a.cat.run(writing, nil); close(done) }()
+	err = a.cat.makeAllPages(ctx)
+	stop()
+	<-done
+	if err != nil {
 		b.Fatal(err)
 	}
 	return a, media.Span{From: t0, To: t0.Add(time.Duration(n) * time.Minute)}
@@ -99,6 +112,17 @@ func BenchmarkCatalogue(b *testing.B) {
 			}
 		}
 	})
+	for name, span := range map[string]media.Span{"hour": hour, "day": day} {
+		b.Run("extents-"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				es, err := a.Extents("cam7", span)
+				if err != nil || len(es) != int(span.Duration()/time.Minute) || es[0].Shape == nil {
+					b.Fatal(len(es), err)
+				}
+			}
+		})
+	}
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
 			c, err := openCatalogue(context.Background(), &a.o)

@@ -12,10 +12,10 @@ import (
 	"media-server/core/media"
 )
 
-// catalogueSchema is that of catalogue.db, version 3. It is a cache: an older
+// catalogueSchema is that of catalogue.db, version 4. It is a cache: an older
 // one is made anew from the files rather than migrated; a change of the schema
 // raises before.
-var catalogueSchema = schema{before: 2, cache: true, steps: []string{catalogueTables}}
+var catalogueSchema = schema{before: 3, cache: true, steps: []string{catalogueTables}}
 
 const catalogueTables = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,7 +42,14 @@ CREATE TABLE files (
 );
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size);
 CREATE INDEX files_space ON files (space, t0, flags, size);
-CREATE INDEX files_name ON files (space, name)`
+CREATE INDEX files_name ON files (space, name);
+CREATE TABLE pages (k INTEGER PRIMARY KEY, body BLOB NOT NULL);   -- page.go: stream << 24 | hour
+CREATE TRIGGER files_added AFTER INSERT ON files BEGIN
+  DELETE FROM pages WHERE k = NEW.stream << 24 | NEW.t0 / 3600000000000; END;
+CREATE TRIGGER files_removed AFTER DELETE ON files BEGIN
+  DELETE FROM pages WHERE k = OLD.stream << 24 | OLD.t0 / 3600000000000; END;
+CREATE TRIGGER files_changed AFTER UPDATE ON files BEGIN
+  DELETE FROM pages WHERE k IN (OLD.stream << 24 | OLD.t0 / 3600000000000, NEW.stream << 24 | NEW.t0 / 3600000000000); END`
 
 // Flags of a file's row.
 const (
@@ -62,6 +69,7 @@ type catalogue struct {
 	inits   map[InitID][]media.Track
 	longest map[int64]int64 // stream: longest file, ns; a query looks back as far
 	ruled   map[int64]bool  // streams known to have rules
+	paged   map[int64]int64 // hour of a stream's newest file; of the writer alone
 
 	incomplete atomic.Bool // files may be missing: a rebuild is due or under way
 }
@@ -84,7 +92,7 @@ func openCatalogue(ctx context.Context, o *Options) (*catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &catalogue{database: d}
+	c := &catalogue{database: d, paged: map[int64]int64{}}
 	d.undone = func() { // numbers remembered from the transaction may not exist
 		if err := c.load(); err != nil {
 			o.Log.Warn("catalogue cannot be read", "err", err)

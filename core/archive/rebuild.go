@@ -47,6 +47,9 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	if failed == nil && space == "" {
 		failed = a.cat.setIncomplete(ctx, false)
 	}
+	if failed == nil {
+		failed = a.cat.makeAllPages(ctx)
+	}
 	return failed
 }
 

@@ -108,7 +108,12 @@ func (s *space) seal(ctx context.Context, f *file) error {
 // sealedRow hands a sealed file over to the catalogue.
 func (a *Archive) sealedRow(f *file) {
 	r := f.row()
-	a.cat.later(func(tx *sql.Tx) error { return a.cat.put(tx, r, nil) }, func(err error) {
+	a.cat.later(func(tx *sql.Tx) error {
+		if err := a.cat.put(tx, r, nil); err != nil {
+			return err
+		}
+		return a.cat.hourBegins(tx, r.UID, r.Span.From)
+	}, func(err error) {
 		if err == nil {
 			a.forget(f)
 			a.addUsage(f.header.UID, r.Size)

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -136,7 +135,9 @@ func parseShape(b []byte) (*Shape, error) {
 		return nil, fmt.Errorf("shape of version %d", v)
 	}
 	sh := &Shape{First: int64(c.uvarint()), End: int64(c.uvarint())}
-	for range c.count() {
+	n := c.count()
+	sh.Tracks = make([]TrackShape, 0, n)
+	for range n {
 		t := TrackShape{Track: int(c.uvarint())}
 		for _, v := range [...]*int{&t.Samples, &t.Times, &t.Offsets, &t.Keys, &t.Chunks, &t.Groups} {
 			*v = int(c.uvarint())
@@ -200,28 +201,4 @@ func (a *Archive) Extents(uid string, s media.Span) ([]Extent, error) {
 
 func sortExtents(es []Extent) {
 	slices.SortStableFunc(es, func(a, b Extent) int { return compare(a.Span.From, b.Span.From) })
-}
-
-// extents lists what Extents needs of the sealed files.
-func (c *catalogue) extents(uid string, sp media.Span) (out []Extent, err error) {
-	id, longest, ok := c.id(uid)
-	if !ok {
-		return nil, nil
-	}
-	err = each(c.reader(), "SELECT id, t0, t1, init, zero, run, shape FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0 ORDER BY t0",
-		func(rows *sql.Rows) error {
-			var file, t0, t1, init, zero int64
-			var run, shape sql.RawBytes
-			if err := rows.Scan(&file, &t0, &t1, &init, &zero, &run, &shape); err != nil {
-				return err
-			}
-			e := Extent{File: FileID(file), Span: media.Span{From: media.Wall(t0), To: media.Wall(t1)}, Zero: media.Wall(zero), Init: InitID(init)}
-			copy(e.Run[:], run)
-			if sh, err := parseShape(shape); err == nil {
-				e.Shape = sh
-			}
-			out = append(out, e)
-			return nil
-		}, id, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
-	return out, err
 }
