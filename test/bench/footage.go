@@ -238,7 +238,7 @@ var noise = func() []byte {
 // unitOf is the next unit of either track, whichever is earlier.
 func unitOf(clip *cameras.Clip, thick bool, first media.Wall, seq *[2]int64) (media.AccessUnit, media.Wall) {
 	v := first.Add(time.Duration(seq[0]) * time.Second / cameras.Rate)
-	a := first.Add(time.Duration(seq[1]) * cameras.AUSamples * time.Second / cameras.SampleRate)
+	a := first.Add(media.DurationOf(seq[1]*cameras.AUSamples, cameras.SampleRate)) // exact: nanoseconds times ticks overflow after two days
 	if a < v {
 		n := seq[1]
 		seq[1]++
