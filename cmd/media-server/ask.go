@@ -52,6 +52,10 @@ func (c *statusCmd) Run(g *globals) error {
 	for _, sp := range srv.Spaces {
 		fmt.Printf("space %s: %s, %s of %s free\n", sp.Name, sp.State, size(sp.Free), size(sp.Total))
 	}
+	var plan api.RetentionPlan
+	if err := cl.do("GET", "/api/v1/retention", nil, &plan); err == nil { // a catalogue that cannot be read just now is told by problems
+		printPools(plan.Pools)
+	}
 	for _, p := range srv.Pending {
 		fmt.Println("waits for a restart:", p)
 	}
@@ -193,6 +197,10 @@ type rangesAnswer struct {
 		From, To   int64
 		State, Why string
 	}
+	Locks []struct {
+		ID              string
+		From, To, Until int64
+	}
 }
 
 func (c *rangesCmd) Run(g *globals) error {
@@ -226,6 +234,9 @@ func (c *rangesCmd) Run(g *globals) error {
 	}
 	for _, r := range a.Gaps {
 		fmt.Printf("%s  %s  missing: %s (%s)\n", at(r.From), at(r.To), r.Why, r.State)
+	}
+	for _, l := range a.Locks {
+		fmt.Printf("%s  %s  locked: %s\n", at(l.From), at(l.To), l.ID)
 	}
 	return nil
 }

@@ -33,20 +33,22 @@ type globals struct {
 
 type cli struct {
 	globals
-	Run      runCmd      `cmd:"" help:"Run the server."`
-	Check    checkCmd    `cmd:"" help:"Check all settings without starting; exit 0, or 78 with every problem."`
-	Config   configCmd   `cmd:"" help:"Show settings."`
-	Status   statusCmd   `cmd:"" help:"State of the server, or of one stream."`
-	Problems problemsCmd `cmd:"" help:"What needs a person's attention."`
-	Reload   reloadCmd   `cmd:"" help:"Read all settings again; a bad file leaves the last good ones in force."`
-	Passwd   passwdCmd   `cmd:"" help:"Set a user's password, read from standard input."`
-	Token    tokenCmd    `cmd:"" help:"Make, list and revoke API tokens."`
-	Ranges   rangesCmd   `cmd:"" help:"What is recorded of a stream, and what is missing."`
-	Export   exportCmd   `cmd:"" help:"Write a range of a stream to an MP4 file."`
-	Rebuild  rebuildCmd  `cmd:"" help:"Rebuild the catalogue from the media files (the server must not run)."`
-	Events   eventsCmd   `cmd:"" help:"The journal, newest last."`
-	Plugin   pluginCmd   `cmd:"" help:"Check a plugin against the protocol."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Run       runCmd       `cmd:"" help:"Run the server."`
+	Check     checkCmd     `cmd:"" help:"Check all settings without starting; exit 0, or 78 with every problem."`
+	Config    configCmd    `cmd:"" help:"Show settings."`
+	Status    statusCmd    `cmd:"" help:"State of the server, or of one stream."`
+	Problems  problemsCmd  `cmd:"" help:"What needs a person's attention."`
+	Reload    reloadCmd    `cmd:"" help:"Read all settings again; a bad file leaves the last good ones in force."`
+	Passwd    passwdCmd    `cmd:"" help:"Set a user's password, read from standard input."`
+	Token     tokenCmd     `cmd:"" help:"Make, list and revoke API tokens."`
+	Ranges    rangesCmd    `cmd:"" help:"What is recorded of a stream, and what is missing."`
+	Export    exportCmd    `cmd:"" help:"Write a range of a stream to an MP4 file."`
+	Lock      lockCmd      `cmd:"" help:"Keep footage whatever the rules say."`
+	Retention retentionCmd `cmd:"" help:"What the rules delete, and how long footage will be kept."`
+	Rebuild   rebuildCmd   `cmd:"" help:"Rebuild the catalogue from the media files (the server must not run)."`
+	Events    eventsCmd    `cmd:"" help:"The journal, newest last."`
+	Plugin    pluginCmd    `cmd:"" help:"Check a plugin against the protocol."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 // exitError ends the program with a code without saying anything more.
@@ -100,7 +102,7 @@ func realMain(args []string) int {
 }
 
 // laterVerbs are published verbs that this version lacks.
-var laterVerbs = map[string]bool{"lock": true, "verify": true, "keys": true, "pack": true, "lua": true, "doctor": true,
+var laterVerbs = map[string]bool{"verify": true, "keys": true, "pack": true, "lua": true, "doctor": true,
 	"backup": true, "restore": true, "cluster": true, "token play": true, "plugin new": true}
 
 // later tells of a verb that is known and not built: the first words that are

@@ -24,12 +24,17 @@ type Archive struct {
 	closed     atomic.Bool
 	counter    atomic.Uint32
 	counters   counters
+	locks      locks
+	asked      asked
+	knowsLocks atomic.Bool // all ledgers were read since state.db was lost, or it never was
 
 	mu      sync.Mutex
 	streams map[string]*stream
 	files   map[FileID]*file // growing, sealing, sealed but not yet in the catalogue
 	pins    map[FileID]*pinned
 	usage   map[string]int64 // bytes of streams that have a limit
+
+	lockAlarms map[string]LockAlarm // by pool
 
 	ensured chan struct{} // asks retention to look at once
 	mend    chan string   // spaces to rebuild in the background; "" = all
@@ -59,6 +64,17 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if a.cat, err = openCatalogue(ctx, &o); err != nil {
 		a.state.close()
 		return nil, fault.Wrap(err, "catalogue.db", "the catalogue cannot be opened", "move it away: it is rebuilt from the media files")
+	}
+	a.knowsLocks.Store(!a.state.fresh)
+	a.state.locked = func() {
+		if err := a.loadLocks(); err != nil {
+			a.log.Warn("locks cannot be read", "err", err)
+		}
+	}
+	if err := a.loadLocks(); err != nil {
+		a.cat.close()
+		a.state.close()
+		return nil, fault.Wrap(err, "state.db", "locks cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")
 	}
 	dbCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.dbs = cancel

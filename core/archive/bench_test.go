@@ -137,7 +137,7 @@ func BenchmarkCatalogue(b *testing.B) {
 	})
 	b.Run("retention-plan", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := a.retainStreams(whole.To); err != nil {
+			if _, err := a.retainStreams(whole.To, wish{}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -40,7 +40,7 @@ CREATE TABLE files (
   segs   BLOB NOT NULL,
   shape  BLOB NOT NULL            -- sizes of sample tables; empty = not known
 );
-CREATE INDEX files_time ON files (stream, t0, t1, flags, size);
+CREATE INDEX files_time ON files (stream, t0, t1, flags, size, space);
 CREATE INDEX files_space ON files (space, t0, flags, size);
 CREATE INDEX files_name ON files (space, name);
 CREATE TABLE pages (k INTEGER PRIMARY KEY, body BLOB NOT NULL);   -- page.go: stream << 24 | hour
@@ -436,6 +436,21 @@ func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.
 			var id, t0, t1, flags int64
 			err := rows.Scan(&id, &t0, &t1, &flags)
 			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags&rowHoles != 0)
+			return err
+		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
+}
+
+// sizes calls fn with each sealed file of a stream that shares time with sp.
+func (c *catalogue) sizes(uid string, sp media.Span, fn func(id FileID, size int64)) error {
+	sid, longest, ok := c.id(uid)
+	if !ok {
+		return nil
+	}
+	return each(c.reader(), "SELECT id, size FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0",
+		func(rows *sql.Rows) error {
+			var id, size int64
+			err := rows.Scan(&id, &size)
+			fn(FileID(id), size)
 			return err
 		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
 }

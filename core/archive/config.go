@@ -44,6 +44,8 @@ type PoolConfig struct {
 	Days          time.Duration // longest time kept, whatever streams say; 0 = no limit
 	OverwriteFree config.Size   // the oldest goes while less than this is free; 10%
 	AlarmFree     config.Size   // an alarm below this, after 5 minutes; 10%
+	LockMax       config.Size   // most that locks may keep; 0 = no limit
+	DeleteMost    config.Size   // share of a stream's footage that its rules may take at once without being asked; 50%; 0 = all
 }
 
 // FsyncOff is the Fsync of a space that is never synced.
@@ -65,7 +67,7 @@ func defaultSpace(name string) SpaceConfig {
 }
 
 func defaultPool(name string) PoolConfig {
-	return PoolConfig{Name: name, Overwrite: true, OverwriteFree: config.Size{Percent: 10}, AlarmFree: config.Size{Percent: 10}}
+	return PoolConfig{Name: name, Overwrite: true, OverwriteFree: config.Size{Percent: 10}, AlarmFree: config.Size{Percent: 10}, DeleteMost: config.Size{Percent: 50}}
 }
 
 // Bind declares the keys. Call Complete after the load.
@@ -95,7 +97,9 @@ func (c *Config) Bind(set *config.Set) {
 		s.Duration("days", &p.Days, 0, 0, "Longest time any footage of the pool is kept. 0 = as the streams say.").Restart()
 		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free.").Restart()
 		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.").Restart()
-		s.Later("lock-max", "archive-to", "archive-after", "archive-at", "groom-after", "encrypt", "sign", "stage")
+		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.").Restart()
+		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.").Restart()
+		s.Later("archive-to", "archive-after", "archive-at", "groom-after", "encrypt", "sign", "stage")
 	})
 }
 
@@ -153,6 +157,9 @@ func (c *Config) Validate() fault.Problems {
 	}
 	for _, p := range c.Pools {
 		section := "pool." + p.Name
+		if p.DeleteMost.Bytes != 0 {
+			ps.Add(fault.Problem{Where: section, Key: "delete-most", What: fmt.Sprintf("delete-most = %s is not a share", p.DeleteMost), Hint: "write for example delete-most = 50%"})
+		}
 		if len(p.Spaces) == 0 {
 			ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("pool %q has no spaces", p.Name), Hint: "write spaces = " + strings.Join(names, ", ")})
 		}

@@ -25,6 +25,7 @@ const (
 	factMark = 1 // footage missing from At on is missing for Cause
 	factGap  = 2 // between At and Until units are missing for Cause
 	factCut  = 3 // File is good up to Size only: the rest was written elsewhere
+	factLock = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
 )
 
 // fact is one record of a ledger.
@@ -35,6 +36,8 @@ type fact struct {
 	Cause     GapCause
 	File      FileID
 	Size      int64
+	Who       string     // lock: who made it
+	Made      media.Wall // lock: when
 }
 
 // appendFact appends a record: length, type, version, fields, CRC32C of all
@@ -51,6 +54,11 @@ func appendFact(b []byte, f *fact) []byte {
 	b = append(b, f.UID...)
 	b = append(b, byte(len(f.Cause)))
 	b = append(b, f.Cause...)
+	if f.Type == factLock {
+		b = append(b, byte(len(f.Who)))
+		b = append(b, f.Who...)
+		b = be.AppendUint64(b, uint64(f.Made))
+	}
 	be.PutUint16(b[at:], uint16(len(b)-at+ledgerCRC))
 	return be.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
@@ -87,7 +95,7 @@ func parseLedger(b []byte, fn func(fact)) (good int, err error) {
 }
 
 func parseFact(rec []byte) (fact, bool) {
-	if rec[3] != 1 || rec[2] < factMark || rec[2] > factCut {
+	if rec[3] != 1 || rec[2] < factMark || rec[2] > factLock {
 		return fact{}, false
 	}
 	c := cursor{b: rec[ledgerFixed:]}
@@ -95,6 +103,9 @@ func parseFact(rec []byte) (fact, bool) {
 	f.At, f.Until, f.File, f.Size = media.Wall(c.u64()), media.Wall(c.u64()), FileID(c.u64()), int64(c.u64())
 	f.UID = string(c.take(int(c.u8())))
 	f.Cause = GapCause(c.take(int(c.u8())))
+	if f.Type == factLock {
+		f.Who, f.Made = string(c.take(int(c.u8()))), media.Wall(c.u64())
+	}
 	return f, c.err == nil
 }
 

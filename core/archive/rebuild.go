@@ -47,6 +47,11 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	if failed == nil && space == "" {
 		failed = a.cat.setIncomplete(ctx, false)
 	}
+	if failed == nil && space == "" { // behind what the ledgers brought
+		if failed = a.state.now(ctx, func(*sql.Tx) error { return nil }); failed == nil {
+			a.knowsLocks.Store(true)
+		}
+	}
 	if failed == nil {
 		failed = a.cat.makeAllPages(ctx)
 	}

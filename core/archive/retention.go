@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"media-server/core/archive/retain"
+	"media-server/core/fault"
 	"media-server/core/media"
 )
 
@@ -24,6 +26,7 @@ func (a *Archive) retention(ctx context.Context) {
 		a.log.Warn("deletions decided earlier could not be finished", "err", err)
 	}
 	low := map[string]*lowState{}
+	var looked time.Time
 	t := time.NewTicker(retainEvery)
 	defer t.Stop()
 	for {
@@ -31,6 +34,10 @@ func (a *Archive) retention(ctx context.Context) {
 			a.log.Warn("retention did not finish, it is tried again", "err", err)
 		}
 		a.checkFree(low)
+		if time.Since(looked) >= outlookEvery {
+			a.checkLocks()
+			looked = time.Now()
+		}
 		a.endGrace()
 		select {
 		case <-ctx.Done():
@@ -60,12 +67,17 @@ func (a *Archive) endGrace() {
 }
 
 // Retain plans once and carries the plan out. extra asks for bytes in spaces
-// beyond what the rules want; what could not be had is returned.
+// beyond what the rules want; what could not be had is returned. Nothing is
+// planned while it is not known what is locked.
 func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map[string]int64, err error) {
+	if !a.knowsLocks.Load() {
+		return extra, nil
+	}
+	a.endLocks(ctx)
 	a.planMu.Lock()
 	defer a.planMu.Unlock()
 	now := media.WallOf(time.Now())
-	streams, err := a.retainStreams(now)
+	streams, err := a.retainStreams(now, wish{})
 	if err != nil {
 		return nil, err
 	}
@@ -78,100 +90,12 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 		a.notify(Notice{Type: "retention.keep_broken", UID: uid, Level: "warning",
 			Message: fmt.Sprintf("footage of %s goes earlier than dvr-keep promises", uid)})
 	}
+	for _, h := range a.asked.take(plan.Held, streams) {
+		a.notify(Notice{Type: "retention.held", UID: h.UID, Level: "warning",
+			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
+			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
+	}
 	return plan.Short, a.carryOut(ctx, plan.Delete, len(extra) > 0)
-}
-
-// retainStreams collects what the rules of each stream need to know.
-func (a *Archive) retainStreams(now media.Wall) ([]retain.Stream, error) {
-	var out []retain.Stream
-	var ids []int64
-	err := each(a.cat.reader(), "SELECT id, uid, rules FROM streams", func(rows *sql.Rows) error {
-		var id int64
-		var uid, text string
-		if err := rows.Scan(&id, &uid, &text); err != nil {
-			return err
-		}
-		r := parseRules(text)
-		s := retain.Stream{UID: uid, Duration: r.Duration, Keep: r.Keep, Capacity: r.Capacity}
-		if p, err := a.pool(r.Pool); err == nil {
-			s.Days = p.Days
-		}
-		out, ids = append(out, s), append(ids, id)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range out {
-		s := &out[i]
-		limit := s.Duration
-		if s.Days > 0 && (limit <= 0 || s.Days < limit) {
-			limit = s.Days
-		}
-		if s.Capacity > 0 {
-			if s.Bytes, err = a.usageOf(s.UID, ids[i]); err != nil {
-				return nil, err
-			}
-		}
-		if limit <= 0 && (s.Capacity <= 0 || s.Bytes <= s.Capacity) {
-			continue
-		}
-		until := now.Add(-limit)
-		if s.Capacity > 0 && s.Bytes > s.Capacity {
-			until = now
-		}
-		s.Oldest, err = a.candidates("f.stream = ? AND f.t0 < ? AND f.flags & 3 = 0 ORDER BY f.t0", ids[i], int64(until))
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func (a *Archive) candidates(where string, args ...any) ([]retain.File, error) {
-	var out []retain.File
-	err := each(a.cat.reader(), fmt.Sprintf("SELECT f.id, s.uid, p.name, f.t0, f.t1, f.size%sWHERE %s LIMIT %d", rowTables, where, retainBatch),
-		func(rows *sql.Rows) error {
-			var f retain.File
-			var id, t0, t1 int64
-			err := rows.Scan(&id, &f.Stream, &f.Space, &t0, &t1, &f.Size)
-			f.ID, f.Span = uint64(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}
-			out = append(out, f)
-			return err
-		}, args...)
-	return out, err
-}
-
-// pressure lists the spaces where the oldest must go.
-func (a *Archive) pressure(ctx context.Context, extra map[string]int64) ([]retain.Pressure, error) {
-	var out []retain.Pressure
-	for _, s := range a.spaces {
-		want := extra[s.cfg.Name]
-		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		u, err := s.st.Usage(uctx)
-		cancel()
-		if err == nil {
-			s.setUsage(u)
-			if t, ok := a.overwriteFree(s, u.Total); ok {
-				want = max(want, t-u.Free)
-			}
-		}
-		if _, ok := a.overwriteFree(s, u.Total); !ok || want <= 0 {
-			continue
-		}
-		a.cat.mu.Lock()
-		id, known := a.cat.spaces[s.cfg.Name]
-		a.cat.mu.Unlock()
-		if !known {
-			continue
-		}
-		oldest, err := a.candidates("f.space = ? AND f.flags & 3 = 0 ORDER BY f.t0", id)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, retain.Pressure{Space: s.cfg.Name, Want: want, Oldest: oldest})
-	}
-	return out, nil
 }
 
 // overwriteFree is the largest threshold of the pools that a space is in; ok
@@ -202,19 +126,9 @@ func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
 // carryOut deletes files: the decision is written first, so that a crash half
 // way finishes it.
 func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent bool) error {
-	if len(dels) == 0 {
-		return nil
-	}
-	err := a.cat.now(ctx, func(tx *sql.Tx) error {
-		for i := range dels {
-			if _, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ?", int64(dels[i].ID)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("write the plan of deletions: %w", err)
+	dels, err := a.decide(ctx, dels)
+	if err != nil || len(dels) == 0 {
+		return err
 	}
 	wait := pinGrace
 	if urgent {
@@ -232,6 +146,29 @@ func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent b
 			Data: map[string]any{"files": n, "bytes": bytes, "why": fmt.Sprint(why)}})
 	}
 	return err
+}
+
+// decide marks files as going, but for those that were locked since they were
+// listed. No lock is made meanwhile: one that comes later finds them gone.
+func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.Deletion, error) {
+	a.locks.mu.RLock()
+	defer a.locks.mu.RUnlock()
+	dels = slices.DeleteFunc(dels, func(d retain.Deletion) bool { return a.locks.holds(d.Stream, d.Span) })
+	if len(dels) == 0 {
+		return nil, nil
+	}
+	err := a.cat.now(ctx, func(tx *sql.Tx) error {
+		for i := range dels {
+			if _, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ?", int64(dels[i].ID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write the plan of deletions: %w", err)
+	}
+	return dels, nil
 }
 
 // finishDeletes carries out what an earlier process had decided.
@@ -318,7 +255,11 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID) (n int, bytes int
 
 // DeleteFootage deletes all footage of a stream that is not being recorded, as
 // an operator asked. Nothing but this does so at once; rules take their time.
+// While anything of it is locked it is refused.
 func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
+	if n := len(a.locks.spans(uid)); n > 0 {
+		return fault.New("stream "+uid, "footage of it is locked", "remove its locks first")
+	}
 	st := a.stream(uid)
 	st.mu.Lock()
 	if st.begun {
@@ -342,13 +283,18 @@ func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
 	a.planMu.Lock()
 	defer a.planMu.Unlock()
 	for {
-		files, err := a.candidates("f.stream = ? AND f.flags & 3 = 0 ORDER BY f.t0", id)
+		files, err := a.candidates("f.stream", id, endOfTime, retainBatch)
 		if err != nil || len(files) == 0 {
 			return err
 		}
-		dels := make([]retain.Deletion, len(files))
-		for i, f := range files {
-			dels[i] = retain.Deletion{File: f, Why: "asked for"}
+		var dels []retain.Deletion
+		for _, f := range files {
+			if !f.Locked {
+				dels = append(dels, retain.Deletion{File: f, Why: "asked for"})
+			}
+		}
+		if len(dels) == 0 {
+			return fault.New("stream "+uid, "what is left of its footage was locked meanwhile", "remove its locks first")
 		}
 		if err := a.carryOut(ctx, dels, true); err != nil {
 			return err
@@ -380,52 +326,6 @@ func (a *Archive) addUsage(uid string, n int64) {
 		a.usage[uid] += n
 	}
 	a.mu.Unlock()
-}
-
-type lowState struct {
-	since time.Time
-	told  bool
-}
-
-// checkFree raises storage.low when free space stays under the alarm for five
-// minutes though overwriting ran, or the pool may not overwrite, and clears it
-// one percent above.
-func (a *Archive) checkFree(low map[string]*lowState) {
-	for _, s := range a.spaces {
-		s.mu.Lock()
-		u := s.usage
-		s.mu.Unlock()
-		if u.Total == 0 {
-			continue
-		}
-		var alarm int64
-		for i := range a.o.Pools {
-			for _, name := range a.o.Pools[i].Spaces {
-				if name == s.cfg.Name {
-					alarm = max(alarm, a.o.Pools[i].AlarmFree.Of(u.Total))
-				}
-			}
-		}
-		l := low[s.cfg.Name]
-		_, may := a.overwriteFree(s, u.Total)
-		switch {
-		case u.Free < alarm && l == nil:
-			l = &lowState{since: time.Now()}
-			low[s.cfg.Name] = l
-			fallthrough
-		case u.Free < alarm:
-			if !l.told && (!may || time.Since(l.since) >= alarmAfter) {
-				l.told = true
-				a.notify(Notice{Type: "storage.low", Level: "warning", Message: fmt.Sprintf("space %s: %d of %d bytes are free", s.cfg.Name, u.Free, u.Total),
-					Data: map[string]any{"space": s.cfg.Name, "free": u.Free, "total": u.Total}})
-			}
-		case l != nil && u.Free >= alarm+u.Total/100:
-			delete(low, s.cfg.Name)
-			if l.told {
-				a.notify(Notice{Type: "storage.ok", Level: "info", Message: fmt.Sprintf("space %s has room again", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
-			}
-		}
-	}
 }
 
 func (s *space) setUsage(u Usage) {

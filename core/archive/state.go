@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -25,12 +25,26 @@ CREATE TABLE facts (
 ) WITHOUT ROWID;
 CREATE TABLE cuts (file INTEGER PRIMARY KEY, size INTEGER NOT NULL)`
 
+const stateLocks = `
+CREATE TABLE locks (
+  id       INTEGER PRIMARY KEY,
+  uid      TEXT NOT NULL,
+  t0       INTEGER NOT NULL,        -- ns
+  t1       INTEGER NOT NULL,
+  reason   TEXT NOT NULL,
+  who      TEXT NOT NULL,
+  made     INTEGER NOT NULL,        -- ns
+  until    INTEGER NOT NULL,        -- ns, 0 = for ever
+  released INTEGER NOT NULL         -- ns, 0 = in force; the row stays, for ledgers that are read again
+)`
+
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.
 type stateStore struct {
 	*database
 	mu     sync.Mutex
 	queued map[*fact]struct{} // not committed yet
+	locked func()             // called after a lock, or its end, was read from a ledger; may be nil
 }
 
 func openState(ctx context.Context, o *Options) (*stateStore, error) {
@@ -50,10 +64,16 @@ func (s *stateStore) add(f *fact) {
 		s.mu.Lock()
 		delete(s.queued, f)
 		s.mu.Unlock()
+		if f.Type == factLock && s.locked != nil {
+			s.locked()
+		}
 	})
 }
 
 func insertFact(tx *sql.Tx, f *fact) error {
+	if f.Type == factLock {
+		return insertLock(tx, f)
+	}
 	if f.Type == factCut {
 		_, err := tx.Exec("INSERT OR REPLACE INTO cuts VALUES (?,?)", int64(f.File), f.Size)
 		return err
@@ -91,7 +111,7 @@ func (s *stateStore) pending(uid string, sp media.Span) (out []fact) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for f := range s.queued {
-		if f.UID == uid && f.At < sp.To && f.Type != factCut {
+		if f.UID == uid && f.At < sp.To && f.Type < factCut {
 			out = append(out, *f)
 		}
 	}

@@ -70,6 +70,8 @@ type Pool struct {
 	Days          time.Duration // longest time footage is kept; 0 = no limit
 	OverwriteFree Threshold     // the oldest goes while less than this is free
 	AlarmFree     Threshold     // raises storage.low below this
+	LockMax       Threshold     // most that locks may keep; zero = no limit
+	DeleteMost    float64       // percent of a stream's footage that changed rules may take without being asked; 0 = all
 }
 
 // Threshold is an amount of space: bytes, or a share of the total in percent.
@@ -146,7 +148,8 @@ type Segment struct {
 // Notice is something that an operator, the journal or a script may want to
 // know. Types: archive.recovered, archive.torn_tail, archive.set_aside,
 // archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
-// storage.ok, storage.slow, record.gap, record.file, retention.deleted.
+// storage.ok, storage.slow, storage.locked, record.gap, record.file, record.locked,
+// record.unlocked, retention.deleted, retention.held, retention.keep_broken.
 type Notice struct {
 	Type    string
 	UID     string // stream, or ""

@@ -130,6 +130,7 @@ func (b backend) Problems() []api.Problem {
 			out = append(out, api.Problem{Level: "error", Where: "space " + s.Space, What: "the space is full and nothing in it may be deleted", Hint: "free space, lower dvr-keep, or add a space to the pool"})
 		}
 	}
+	out = append(out, b.retentionProblems()...)
 	for _, r := range n.streams.list() {
 		out = append(out, b.streamProblems(r)...)
 	}

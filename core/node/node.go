@@ -244,7 +244,9 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 	for _, p := range set.Archive.Pools {
 		o.Pools = append(o.Pools, archive.Pool{Name: p.Name, Spaces: p.Spaces, Overwrite: p.Overwrite, Days: p.Days,
 			OverwriteFree: archive.Threshold{Bytes: p.OverwriteFree.Bytes, Percent: float64(p.OverwriteFree.Percent)},
-			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)}})
+			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)},
+			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
+			DeleteMost:    float64(p.DeleteMost.Percent)})
 	}
 	return o
 }

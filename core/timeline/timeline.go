@@ -27,6 +27,7 @@ type Archive interface {
 	Pin(id archive.FileID) (*archive.Pin, error)
 	Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error)
 	Extents(uid string, s media.Span) ([]archive.Extent, error)
+	Locks(uid string, s media.Span) []archive.Lock
 }
 
 // Ring is the store of a stream that is not recorded: its last seconds, in
@@ -134,6 +135,9 @@ func (t *Timeline) Bounds(uid string) (media.Span, bool) {
 func (t *Timeline) Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error) {
 	return t.arch.Ranges(uid, s)
 }
+
+// Locks lists the locks in force that share time with s.
+func (t *Timeline) Locks(uid string, s media.Span) []archive.Lock { return t.arch.Locks(uid, s) }
 
 // Tracks gives the parameters behind an init id of the stream.
 func (t *Timeline) Tracks(uid string, id archive.InitID) ([]media.Track, error) {

@@ -25,8 +25,33 @@ type Stream struct {
 	Days     time.Duration // longest time kept in its pool
 	Keep     time.Duration // promised minimum
 	Capacity int64         // most bytes
-	Bytes    int64         // taken now
+	Bytes    int64         // taken now; needed with Capacity and Most
 	Oldest   []File        // oldest first; as many as may have to go now
+
+	// Most is the percent of Bytes that may go at once without being asked for;
+	// 0 = all. What merely ages between two passes is not counted.
+	Most    float64
+	Overdue Amount  // files that should have gone more than Slack ago
+	Rate    float64 // bytes a second that come
+}
+
+// Slack is how long files may be overdue, or go on coming, before it is no
+// ordinary ageing: a few passes.
+const Slack = 5 * time.Minute
+
+// Amount is a number of files and their bytes.
+type Amount struct {
+	Files int
+	Bytes int64
+}
+
+// Limit is how long footage of the stream is kept, and which rule says so;
+// 0 = for ever.
+func (s *Stream) Limit() (time.Duration, Why) {
+	if s.Days > 0 && (s.Duration <= 0 || s.Days < s.Duration) {
+		return s.Days, PoolDays
+	}
+	return s.Duration, Age
 }
 
 // Pressure is a space in which room is wanted.
@@ -58,6 +83,15 @@ type Result struct {
 	Delete []Deletion
 	Short  map[string]int64 // bytes that pressure could not be given, by space
 	Broken []string         // streams whose promised minimum (Keep) this plan breaks
+	Held   []Held           // streams whose rules would take more at once than Most: nothing goes by them
+}
+
+// Held is a stream that somebody has to confirm first.
+type Held struct {
+	UID   string
+	Why   Why
+	Goes  Amount // what would go; of capacity the bytes alone are known
+	Bytes int64  // of the stream
 }
 
 // Plan applies the rules at the time now.
@@ -68,6 +102,10 @@ func Plan(now media.Wall, streams []Stream, pressure []Pressure) Result {
 		if s.Keep > 0 {
 			p.keep[s.UID] = now.Add(-s.Keep)
 		}
+		if h, held := s.held(); held {
+			p.held = append(p.held, h)
+			continue
+		}
 		p.stream(now, s)
 	}
 	short := map[string]int64{}
@@ -76,7 +114,7 @@ func Plan(now media.Wall, streams []Stream, pressure []Pressure) Result {
 			short[pressure[i].Space] = left
 		}
 	}
-	r := Result{Delete: p.out, Short: short}
+	r := Result{Delete: p.out, Short: short, Held: p.held}
 	for uid := range p.broken {
 		r.Broken = append(r.Broken, uid)
 	}
@@ -84,11 +122,28 @@ func Plan(now media.Wall, streams []Stream, pressure []Pressure) Result {
 	return r
 }
 
+// held tells whether the rules would take more at once than may go unasked.
+func (s *Stream) held() (Held, bool) {
+	if s.Most <= 0 || s.Bytes <= 0 {
+		return Held{}, false
+	}
+	most := int64(float64(s.Bytes) * s.Most / 100)
+	if s.Overdue.Bytes > most {
+		_, why := s.Limit()
+		return Held{UID: s.UID, Why: why, Goes: s.Overdue, Bytes: s.Bytes}, true
+	}
+	if over := s.Bytes - s.Capacity; s.Capacity > 0 && over-int64(s.Rate*Slack.Seconds()) > most {
+		return Held{UID: s.UID, Why: Capacity, Goes: Amount{Bytes: over}, Bytes: s.Bytes}, true
+	}
+	return Held{}, false
+}
+
 type planner struct {
 	out    []Deletion
 	gone   map[uint64]bool
 	keep   map[string]media.Wall
 	broken map[string]bool
+	held   []Held
 }
 
 func (p *planner) remove(f File, why Why) {
@@ -101,10 +156,7 @@ func (p *planner) remove(f File, why Why) {
 
 // stream applies age, days and capacity. A file goes when all of it is too old.
 func (p *planner) stream(now media.Wall, s *Stream) {
-	limit, why := s.Duration, Age
-	if s.Days > 0 && (limit <= 0 || s.Days < limit) {
-		limit, why = s.Days, PoolDays
-	}
+	limit, why := s.Limit()
 	files := ordered(s.Oldest)
 	left := s.Bytes
 	for _, f := range files {

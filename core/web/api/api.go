@@ -162,6 +162,8 @@ type Backend interface {
 	Reload() []Problem
 	Audit(who, address, what string)
 	Accounts
+	Locks
+	Retention
 }
 
 // API answers /api/v1/….
@@ -187,7 +189,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -208,7 +210,7 @@ var baseRoutes = []route{
 
 // later are routes of the published interface that this version lacks; they
 // are refused by name rather than as unknown.
-var later = []string{"cluster", "tokens", "exports", "spaces", "pools", "retention", "drivers", "plugins", "packs",
+var later = []string{"cluster", "tokens", "exports", "spaces", "pools", "drivers", "plugins", "packs",
 	"backfill", "inspection", "log", "hooks", "users", "keys", "audit", "lua", "backups", "restore", "openapi.json"}
 
 const prefix = "/api/v1/"
@@ -257,7 +259,7 @@ func (a *API) answer(ctx *fasthttp.RequestCtx, path string) *web.Error {
 	}
 	if args, ok := match("streams/{uid}/{what}", path); ok {
 		switch args[1] {
-		case "restart", "pause", "resume", "rename", "move", "event", "why", "locks":
+		case "restart", "pause", "resume", "rename", "move", "event", "why":
 			return web.E(501, "not_in_this_version", "streams/{uid}/"+args[1]+" is not in this version", "")
 		}
 	}
@@ -411,7 +413,7 @@ func (a *API) footage(ctx *fasthttp.RequestCtx, args []string, shape func(any) a
 	if err != nil {
 		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
 	}
-	web.JSON(ctx, shape(playback.Ranges(rs, gs)))
+	web.JSON(ctx, shape(playback.Ranges(rs, gs, a.tl.Locks(s.UID, span))))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"media-server/core/archive"
+	"media-server/core/fault"
 	"media-server/core/media"
 	"media-server/core/timeline"
 	"media-server/core/web"
@@ -24,6 +25,8 @@ type fake struct {
 	audited []string
 	fail    error
 	tokens  []Token
+	locks   []Lock
+	changes RetentionChanges
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }
@@ -63,6 +66,29 @@ func (f *fake) SetPassword(user, password string) error {
 	return nil
 }
 
+func (f *fake) Locks(string) []Lock { return f.locks }
+func (f *fake) AddLock(uid string, l NewLock) (Lock, error) {
+	if l.Span.Empty() {
+		return Lock{}, fault.New("", "the lock has no length", "give to after from")
+	}
+	x := Lock{ID: "1", UID: uid, From: l.Span.From.Milli(), To: l.Span.To.Milli(), Reason: l.Reason, Who: l.Who}
+	f.locks = append(f.locks, x)
+	return x, nil
+}
+func (f *fake) RemoveLock(_, id, _ string) error {
+	if id != "1" {
+		return ErrNoLock
+	}
+	return nil
+}
+func (f *fake) RetentionPreview(c RetentionChanges) (*RetentionPlan, error) {
+	f.changes = c
+	return &RetentionPlan{}, f.fail
+}
+func (f *fake) RetentionOutlook() (*RetentionPlan, error) { return &RetentionPlan{}, f.fail }
+func (f *fake) RetentionHeld() []HeldBack                 { return nil }
+func (f *fake) ConfirmRetention(uid string) bool          { return uid == "a" }
+
 type empty struct{}
 
 func (empty) Segments(string, media.Span) ([]archive.Segment, error) { return nil, nil }
@@ -72,6 +98,7 @@ func (empty) Layout(archive.FileID) (*archive.Layout, error)         { return ni
 func (empty) Watch(string) (<-chan struct{}, func())                 { return nil, func() {} }
 func (empty) Pin(archive.FileID) (*archive.Pin, error)               { return nil, archive.ErrGone }
 func (empty) Extents(string, media.Span) ([]archive.Extent, error)   { return nil, nil }
+func (empty) Locks(string, media.Span) []archive.Lock                { return nil }
 func (empty) Ranges(_ string, s media.Span) ([]archive.Range, []archive.Gap, error) {
 	if s.From > 0 {
 		return nil, nil, errors.New("the catalogue is away")
@@ -169,6 +196,26 @@ func TestAnswers(t *testing.T) {
 		{"new token, rubbish", "admin", "POST", "tokens/api", `{`, 400, "bad_body"},
 		{"new token, bad ttl", "admin", "POST", "tokens/api", `{"role":"viewer","ttl":"soon"}`, 400, "bad_ttl"},
 		{"new token, bad role", "admin", "POST", "tokens/api", `{"role":"god"}`, 400, "token"},
+		{"locks", "viewer", "GET", "streams/a/locks", "", 200, ""},
+		{"locks of none", "viewer", "GET", "streams/zz/locks", "", 404, "no_such_stream"},
+		{"a lock by a viewer", "viewer", "POST", "streams/a/locks", `{"from":1,"to":2,"reason":"x"}`, 403, "role"},
+		{"a lock", "operator", "POST", "streams/a/locks", `{"from":"2026-03-01T08:00:00Z","to":1772352600000,"reason":"theft","until":"2030-01-01T00:00:00Z"}`, 201, ""},
+		{"a lock without a reason", "operator", "POST", "streams/a/locks", `{"from":1000,"to":2000}`, 400, "no_reason"},
+		{"a lock, rubbish time", "operator", "POST", "streams/a/locks", `{"from":"dawn","to":2000,"reason":"x"}`, 400, "bad_time"},
+		{"a lock, time of a wrong type", "operator", "POST", "streams/a/locks", `{"from":[1],"to":2000,"reason":"x"}`, 400, "bad_body"},
+		{"a lock, unknown field", "operator", "POST", "streams/a/locks", `{"from":1000,"to":2000,"why":"x"}`, 400, "bad_body"},
+		{"a lock, backwards", "operator", "POST", "streams/a/locks", `{"from":2000,"to":1000,"reason":"x"}`, 409, "lock"},
+		{"unlock", "operator", "DELETE", "streams/a/locks/1", "", 204, ""},
+		{"unlock none", "operator", "DELETE", "streams/a/locks/7", "", 404, "no_such_lock"},
+		{"retention", "viewer", "GET", "retention", "", 200, ""},
+		{"preview", "operator", "POST", "retention/preview", "", 200, ""},
+		{"preview of changes", "operator", "POST", "retention/preview", `{"streams":{"a":{"dvr-duration":"5d"}},"pools":{"default":{"days":"3d"}}}`, 200, ""},
+		{"preview, unknown field", "operator", "POST", "retention/preview", `{"stream":{}}`, 400, "bad_body"},
+		{"preview by a viewer", "viewer", "POST", "retention/preview", "", 403, "role"},
+		{"held", "viewer", "GET", "retention/held", "", 200, ""},
+		{"confirm", "admin", "POST", "retention/confirm", `{"uid":"a"}`, 204, ""},
+		{"confirm nothing", "admin", "POST", "retention/confirm", `{"uid":"b"}`, 404, "nothing_held"},
+		{"confirm by an operator", "operator", "POST", "retention/confirm", `{"uid":"a"}`, 403, "role"},
 		{"later", "admin", "GET", "cluster/nodes", "", 501, "not_in_this_version"},
 		{"later for a stream", "admin", "POST", "streams/a/restart", "", 501, "not_in_this_version"},
 		{"unknown", "admin", "GET", "nonsense", "", 404, "no_such_route"},
@@ -184,7 +231,7 @@ func TestAnswers(t *testing.T) {
 			switch {
 			case got >= 400:
 				shape(t, ctx, c.code)
-			case !json.Valid(ctx.Response.Body()) && c.method != "HEAD":
+			case got != 204 && !json.Valid(ctx.Response.Body()) && c.method != "HEAD":
 				t.Errorf("not JSON: %s", ctx.Response.Body())
 			}
 			if got == 401 && len(ctx.Response.Header.Peek("WWW-Authenticate")) == 0 {
@@ -235,7 +282,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestListsAreNeverNull(t *testing.T) {
-	for _, path := range []string{"problems", "streams", "events", "tokens", "streams/a/gaps"} {
+	for _, path := range []string{"problems", "streams", "events", "tokens", "streams/a/gaps", "streams/a/locks", "retention/held"} {
 		ctx, _ := do(newAPI(&fake{}), "admin", "GET", "/api/v1/"+path, "")
 		var l map[string]json.RawMessage
 		if err := json.Unmarshal(ctx.Response.Body(), &l); err != nil || !strings.HasPrefix(string(l["items"]), "[") || l["next"] == nil {
@@ -264,7 +311,10 @@ func TestChangesAreAudited(t *testing.T) {
 	do(a, "admin", "POST", "/api/v1/tokens/api", `{"name":"x","role":"viewer"}`)
 	do(a, "admin", "DELETE", "/api/v1/tokens/t1", "")
 	do(a, "admin", "POST", "/api/v1/users/anna/password", `{"password":"long enough 1"}`)
-	if len(f.audited) != 4 {
+	do(a, "operator", "POST", "/api/v1/streams/a/locks", `{"from":1000,"to":2000,"reason":"x"}`)
+	do(a, "operator", "DELETE", "/api/v1/streams/a/locks/1", "")
+	do(a, "admin", "POST", "/api/v1/retention/confirm", `{"uid":"a"}`)
+	if len(f.audited) != 7 {
 		t.Errorf("%q", f.audited)
 	}
 	for _, s := range f.audited {

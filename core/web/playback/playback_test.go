@@ -26,6 +26,7 @@ func (empty) Layout(archive.FileID) (*archive.Layout, error)         { return ni
 func (empty) Watch(string) (<-chan struct{}, func())                 { return nil, func() {} }
 func (empty) Pin(archive.FileID) (*archive.Pin, error)               { return nil, archive.ErrGone }
 func (empty) Extents(string, media.Span) ([]archive.Extent, error)   { return nil, nil }
+func (empty) Locks(string, media.Span) []archive.Lock                { return nil }
 func (empty) Ranges(string, media.Span) ([]archive.Range, []archive.Gap, error) {
 	return nil, nil, nil
 }

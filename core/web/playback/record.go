@@ -162,7 +162,7 @@ type rangesAnswer struct {
 	Stop   int64       `json:"stop"`
 	Length int64       `json:"length"`
 	Ranges []rangeItem `json:"ranges"`
-	Locks  []struct{}  `json:"locks"`
+	Locks  []lockItem  `json:"locks"`
 	Gaps   []gapItem   `json:"gaps"`
 }
 type rangeItem struct {
@@ -171,6 +171,12 @@ type rangeItem struct {
 	Duration int64  `json:"duration"`
 	Kind     string `json:"kind"`
 }
+type lockItem struct {
+	ID    string `json:"id"`
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	Until int64  `json:"until,omitempty"` // 0 = for ever
+}
 type gapItem struct {
 	From  int64  `json:"from"`
 	To    int64  `json:"to"`
@@ -178,9 +184,17 @@ type gapItem struct {
 	Why   string `json:"why"`
 }
 
-// Ranges is the body of ranges.json and of the API's streams/{uid}/ranges.
-func Ranges(rs []archive.Range, gs []archive.Gap) any {
-	a := rangesAnswer{Ranges: []rangeItem{}, Locks: []struct{}{}, Gaps: []gapItem{}}
+// Ranges is the body of ranges.json and of the API's streams/{uid}/ranges. Who
+// made a lock and why is for the API alone to tell.
+func Ranges(rs []archive.Range, gs []archive.Gap, ls []archive.Lock) any {
+	a := rangesAnswer{Ranges: []rangeItem{}, Locks: []lockItem{}, Gaps: []gapItem{}}
+	for _, l := range ls {
+		x := lockItem{ID: l.ID.String(), From: l.Span.From.Milli(), To: l.Span.To.Milli()}
+		if l.Until != 0 {
+			x.Until = l.Until.Milli()
+		}
+		a.Locks = append(a.Locks, x)
+	}
 	for _, x := range rs {
 		f, t := x.Span.From.Milli(), x.Span.To.Milli()
 		a.Ranges = append(a.Ranges, rangeItem{f, t, t - f, x.Kind})
@@ -211,7 +225,7 @@ func (h *Handler) ranges(r request) *web.Error {
 	if err != nil {
 		return h.fault(r, s, err)
 	}
-	web.JSON(r.ctx, Ranges(rs, gs))
+	web.JSON(r.ctx, Ranges(rs, gs, h.opt.Timeline.Locks(r.uid, s)))
 	return nil
 }
 

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"media-server/core/web/api"
+)
+
+type lockCmd struct {
+	Add    lockAddCmd    `cmd:"" default:"withargs" help:"Keep a range of a stream whatever the rules say."`
+	List   lockListCmd   `cmd:"" help:"Locks in force."`
+	Remove lockRemoveCmd `cmd:"" help:"End a lock; the rules take what they want from then on."`
+}
+
+type lockAddCmd struct {
+	UID    string `arg:"" help:"Stream."`
+	From   string `required:"" help:"Begin, in any notation of the URLs: RFC 3339, Unix, -2h."`
+	To     string `required:"" help:"End."`
+	Reason string `required:"" help:"Why; whoever finds it in a year wants to know."`
+	Until  string `help:"The lock ends by itself then; without it when somebody removes it."`
+	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+func (c *lockAddCmd) Run(g *globals) error {
+	cl, set, err := g.server()
+	if err != nil {
+		return err
+	}
+	in := map[string]string{"from": c.From, "to": c.To, "reason": c.Reason}
+	if c.Until != "" {
+		in["until"] = c.Until
+	}
+	var l api.Lock
+	if err := cl.do("POST", "/api/v1/streams/"+url.PathEscape(c.UID)+"/locks", in, &l); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(l)
+	}
+	printLocks([]api.Lock{l}, set.Server.Zone())
+	return nil
+}
+
+func printLocks(ls []api.Lock, zone *time.Location) {
+	at := func(ms int64) string { return time.UnixMilli(ms).In(zone).Format("2006-01-02 15:04:05.000") }
+	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "LOCK\tSTREAM\tFROM\tTO\tUNTIL\tWHO\tREASON")
+	for _, l := range ls {
+		until := "removed"
+		if l.Until != 0 {
+			until = at(l.Until)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.UID, at(l.From), at(l.To), until, l.Who, l.Reason)
+	}
+	_ = w.Flush() // to a terminal or a pipe that is gone
+}
+
+type lockListCmd struct {
+	UID  string `arg:"" optional:"" help:"Only of this stream."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+func (c *lockListCmd) Run(g *globals) error {
+	cl, set, err := g.server()
+	if err != nil {
+		return err
+	}
+	uids := []string{c.UID}
+	if c.UID == "" {
+		var l struct{ Items []api.Stream }
+		if err := cl.do("GET", "/api/v1/streams?limit=10000", nil, &l); err != nil {
+			return err
+		}
+		uids = nil
+		for _, s := range l.Items {
+			uids = append(uids, s.UID)
+		}
+	}
+	all := []api.Lock{}
+	for _, uid := range uids {
+		var l struct{ Items []api.Lock }
+		if err := cl.do("GET", "/api/v1/streams/"+url.PathEscape(uid)+"/locks", nil, &l); err != nil {
+			return err
+		}
+		all = append(all, l.Items...)
+	}
+	if c.JSON {
+		return printJSON(all)
+	}
+	if len(all) == 0 {
+		fmt.Println("no locks")
+		return nil
+	}
+	printLocks(all, set.Server.Zone())
+	return nil
+}
+
+type lockRemoveCmd struct {
+	UID string `arg:"" help:"Stream."`
+	ID  string `arg:"" help:"Lock."`
+}
+
+func (c *lockRemoveCmd) Run(g *globals) error {
+	cl, _, err := g.server()
+	if err != nil {
+		return err
+	}
+	return cl.do("DELETE", "/api/v1/streams/"+url.PathEscape(c.UID)+"/locks/"+url.PathEscape(c.ID), nil, nil)
+}
+
+type retentionCmd struct {
+	Preview retentionPreviewCmd `cmd:"" default:"withargs" help:"What the rules delete now, and how long each stream will be kept; with changes, what they would do."`
+	Confirm retentionConfirmCmd `cmd:"" help:"Let the rules of a stream delete what delete-most holds back."`
+}
+
+type retentionPreviewCmd struct {
+	Set  []string `name:"set" placeholder:"UID.KEY=VALUE" help:"A setting to try: gate.dvr-duration=5d, or pool.NAME.days=3d. May be repeated."`
+	JSON bool     `name:"json" help:"Print JSON."`
+}
+
+func (c *retentionPreviewCmd) Run(g *globals) error {
+	cl, set, err := g.server()
+	if err != nil {
+		return err
+	}
+	in := api.RetentionChanges{Streams: map[string]map[string]string{}, Pools: map[string]map[string]string{}}
+	for _, s := range c.Set {
+		key, value, ok := strings.Cut(s, "=")
+		of, name := in.Streams, key
+		if rest, isPool := strings.CutPrefix(key, "pool."); isPool {
+			of, name = in.Pools, rest
+		}
+		uid, key, dotted := strings.Cut(name, ".")
+		if !ok || !dotted {
+			return usagef("--set %s: write UID.KEY=VALUE or pool.NAME.days=VALUE", s)
+		}
+		if of[uid] == nil {
+			of[uid] = map[string]string{}
+		}
+		of[uid][key] = value
+	}
+	var p api.RetentionPlan
+	if err := cl.do("POST", "/api/v1/retention/preview", in, &p); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(p)
+	}
+	printPlan(&p, set.Server.Zone())
+	return nil
+}
+
+func printPlan(p *api.RetentionPlan, zone *time.Location) {
+	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "STREAM\tFOOTAGE\tA DAY\tLOCKED\tKEPT\tBY\tDELETES NOW\tNOTE")
+	for _, s := range p.Streams {
+		kept, goes, note := "for ever", "-", ""
+		if s.LimitedBy != "" {
+			kept = fmt.Sprintf("%.1f days", s.Days)
+		}
+		if s.Deletes > 0 {
+			goes = fmt.Sprintf("%d files, %s, up to %s", s.Deletes, size(s.Goes), time.UnixMilli(s.GoneTo).In(zone).Format("2006-01-02 15:04"))
+		}
+		switch {
+		case s.Asks:
+			note = "asks first: media-server retention confirm " + s.UID
+		case s.Broken:
+			note = "breaks dvr-keep"
+		case s.Short:
+			note = fmt.Sprintf("dvr-keep promises %.1f days", s.KeepDays)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.UID, size(s.Bytes), size(s.PerDay), size(s.Locked), kept, s.LimitedBy, goes, note)
+	}
+	_ = w.Flush()
+	printPools(p.Pools)
+	fmt.Printf("%d files, %s would be deleted now\n", p.Deletes, size(p.Goes))
+}
+
+func printPools(ps []api.RetentionPool) {
+	for _, q := range ps {
+		fmt.Printf("pool %s: %s of %s free, %s a day, %s locked", q.Name, size(q.Free), size(q.Total), size(q.PerDay), size(q.Locked))
+		switch {
+		case q.FullIn > 0:
+			fmt.Printf(", full in %.1f days", q.FullIn)
+		case q.Days > 0:
+			fmt.Printf(", room for %.1f days", q.Days)
+		}
+		fmt.Println()
+	}
+}
+
+type retentionConfirmCmd struct {
+	UID string `arg:"" help:"Stream."`
+}
+
+func (c *retentionConfirmCmd) Run(g *globals) error {
+	cl, _, err := g.server()
+	if err != nil {
+		return err
+	}
+	return cl.do("POST", "/api/v1/retention/confirm", map[string]string{"uid": c.UID}, nil)
+}

@@ -1,0 +1,215 @@
+package archive
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"media-server/core/archive/retain"
+	"media-server/core/media"
+)
+
+// Changes are rules that are not in force, to be tried; nil maps change
+// nothing. Days: 0 = no limit.
+type Changes struct {
+	Streams map[string]Rules         // by uid, whole
+	Days    map[string]time.Duration // longest time kept, by pool
+}
+
+// Preview is what rules would do if they were in force now.
+type Preview struct {
+	At      media.Wall
+	Streams []StreamPreview // by uid
+	Pools   []PoolPreview
+}
+
+// StreamPreview is one stream of a Preview.
+type StreamPreview struct {
+	UID    string
+	Pool   string
+	Bytes  int64      // of sealed footage
+	Span   media.Span // of it
+	PerDay int64      // bytes that come in a day, as lately
+	Locked int64      // bytes that locks keep
+	Kept   time.Duration
+	By     string // rule that limits Kept; "" = nothing does, or nothing comes
+
+	Deletes int           // files that would go now
+	Goes    int64         // their bytes
+	Gone    media.Span    // from the first to the last of them
+	Why     []string      // rules that take them
+	Held    bool          // delete-most asks for a confirmation first
+	Broken  bool          // dvr-keep is not held
+	Keep    time.Duration // dvr-keep
+}
+
+// PoolPreview is one pool of a Preview.
+type PoolPreview struct {
+	Name      string
+	Total     int64 // of the spaces that have told
+	Free      int64
+	Usable    int64 // what footage may take
+	Locked    int64
+	PerDay    int64
+	Kept      time.Duration // age at which footage goes for want of room; 0 = the streams' rules are shorter
+	Full      time.Duration // where nothing is overwritten: until it is full; 0 = never
+	Overwrite bool
+}
+
+// Preview tells what the rules, changed so, would delete now, and how long each
+// stream would be kept. It changes nothing. It reads a row of the catalogue for
+// each file that would go: a second or so for a million.
+func (a *Archive) Preview(ctx context.Context, c Changes) (*Preview, error) {
+	now := media.WallOf(time.Now())
+	w := wish{every: true,
+		rules: func(uid string, r Rules) Rules {
+			if n, ok := c.Streams[uid]; ok {
+				return n
+			}
+			return r
+		},
+		pool: func(p Pool) Pool {
+			if d, ok := c.Days[p.Name]; ok {
+				p.Days = d
+			}
+			return p
+		}}
+	streams, err := a.retainStreams(now, w)
+	if err != nil {
+		return nil, err
+	}
+	pressure, err := a.pressure(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	plan := retain.Plan(now, streams, pressure)
+	if len(plan.Held) > 0 { // what would go is the question
+		ask := make([]retain.Stream, len(streams))
+		for i, s := range streams {
+			s.Most = 0
+			ask[i] = s
+		}
+		held := plan.Held
+		plan = retain.Plan(now, ask, pressure)
+		plan.Held = held
+	}
+	out, err := a.outlook(now, w)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out.Streams {
+		out.Streams[i].apply(&plan)
+	}
+	return out, nil
+}
+
+func (s *StreamPreview) apply(plan *retain.Result) {
+	for i := range plan.Delete {
+		d := &plan.Delete[i]
+		if d.Stream != s.UID {
+			continue
+		}
+		if s.Deletes == 0 {
+			s.Gone = d.Span
+		}
+		s.Deletes++
+		s.Goes += d.Size
+		s.Gone = media.Span{From: min(s.Gone.From, d.Span.From), To: max(s.Gone.To, d.Span.To)}
+		if !slices.Contains(s.Why, string(d.Why)) {
+			s.Why = append(s.Why, string(d.Why))
+		}
+	}
+	s.Held = slices.ContainsFunc(plan.Held, func(h retain.Held) bool { return h.UID == s.UID })
+	s.Broken = slices.Contains(plan.Broken, s.UID)
+}
+
+// Outlook is how long each stream will be kept, and how full pools will get, as
+// things are.
+func (a *Archive) Outlook() (*Preview, error) {
+	return a.outlook(media.WallOf(time.Now()), wish{})
+}
+
+func (a *Archive) outlook(now media.Wall, w wish) (*Preview, error) {
+	all, err := a.catStreams()
+	if err != nil {
+		return nil, err
+	}
+	out := &Preview{At: now}
+	var facts []retain.StreamFacts
+	locked := map[string]int64{}
+	for _, c := range all {
+		r := w.rulesOf(c.uid, c.rules)
+		s := StreamPreview{UID: c.uid, Pool: r.Pool, Keep: r.Keep}
+		rs := retain.Stream{Duration: r.Duration}
+		if p, err := a.pool(r.Pool); err == nil {
+			s.Pool, rs.Days = p.Name, w.poolOf(*p).Days
+		}
+		if s.Bytes, err = a.usageOf(c.uid, c.id); err != nil {
+			return nil, err
+		}
+		s.Span, _ = a.cat.bounds(c.uid)
+		if s.PerDay, err = a.perDay(c.id, now); err != nil {
+			return nil, err
+		}
+		if s.Locked, err = a.lockedBytes(c.uid, media.Span{}); err != nil {
+			return nil, err
+		}
+		locked[s.Pool] += s.Locked
+		f := retain.StreamFacts{UID: c.uid, Pool: s.Pool, PerDay: s.PerDay, Bytes: s.Bytes, Capacity: r.Capacity}
+		f.Limit, f.By = rs.Limit()
+		out.Streams, facts = append(out.Streams, s), append(facts, f)
+	}
+	pools := make([]retain.PoolFacts, len(a.o.Pools))
+	for i := range a.o.Pools {
+		p := w.poolOf(a.o.Pools[i])
+		x := PoolPreview{Name: p.Name, Locked: locked[p.Name], Overwrite: p.Overwrite}
+		x.Total, x.Free, x.Usable = a.room(&p)
+		out.Pools = append(out.Pools, x)
+		pools[i] = retain.PoolFacts{Name: p.Name, Usable: x.Usable, Locked: x.Locked, Overwrite: p.Overwrite}
+	}
+	ss, ps := retain.Forecast(pools, facts)
+	for i := range ss {
+		out.Streams[i].Kept, out.Streams[i].By = ss[i].Kept, string(ss[i].By)
+	}
+	for i := range ps {
+		out.Pools[i].PerDay, out.Pools[i].Kept, out.Pools[i].Full = ps[i].PerDay, ps[i].Kept, ps[i].Full
+	}
+	slices.SortFunc(out.Streams, func(x, y StreamPreview) int { return cmp.Compare(x.UID, y.UID) })
+	return out, nil
+}
+
+// room is the size of a pool's spaces, what is free in them, and what footage
+// may take of them.
+func (a *Archive) room(p *Pool) (total, free, usable int64) {
+	for _, name := range p.Spaces {
+		s := a.space(name)
+		if s == nil {
+			continue
+		}
+		s.mu.Lock()
+		u := s.usage
+		s.mu.Unlock()
+		total, free = total+u.Total, free+u.Free
+		keep := s.cfg.Reserve
+		if p.Overwrite {
+			keep = max(keep, p.OverwriteFree.Of(u.Total))
+		}
+		usable += max(0, u.Used+u.Free-keep)
+	}
+	return total, free, usable
+}
+
+// perDay is how many bytes of a stream came in a day, over the last week or as
+// long as it has been recorded; of one that was recorded a while ago nothing
+// comes any more.
+func (a *Archive) perDay(id int64, now media.Wall) (int64, error) {
+	var first, last, sum sql.NullInt64
+	err := a.cat.reader().QueryRow("SELECT min(t0), max(t1), sum(size) FROM files WHERE stream = ? AND t0 >= ? AND flags & 3 = 0", id, int64(now.Add(-7*24*time.Hour))).Scan(&first, &last, &sum)
+	if err != nil || !first.Valid || now.Sub(media.Wall(last.Int64)) > 24*time.Hour {
+		return 0, err
+	}
+	d := max(now.Sub(media.Wall(first.Int64)), time.Minute)
+	return int64(float64(sum.Int64) / float64(d) * float64(24*time.Hour)), nil
+}

@@ -1,0 +1,308 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"time"
+
+	"media-server/core/archive/retain"
+	"media-server/core/media"
+)
+
+// wish changes rules before a plan is made of them, to see what would happen;
+// nil fields change nothing.
+type wish struct {
+	rules func(uid string, r Rules) Rules
+	pool  func(p Pool) Pool
+	every bool // list every file that would go, not only as many as one pass takes
+}
+
+func (w *wish) rulesOf(uid string, r Rules) Rules {
+	if w.rules == nil {
+		return r
+	}
+	return w.rules(uid, r)
+}
+
+func (w *wish) poolOf(p Pool) Pool {
+	if w.pool == nil {
+		return p
+	}
+	return w.pool(p)
+}
+
+// catStream is a stream of the catalogue with its rules.
+type catStream struct {
+	id    int64
+	uid   string
+	rules Rules
+}
+
+func (a *Archive) catStreams() (out []catStream, err error) {
+	err = each(a.cat.reader(), "SELECT id, uid, rules FROM streams", func(rows *sql.Rows) error {
+		var s catStream
+		var text string
+		err := rows.Scan(&s.id, &s.uid, &text)
+		s.rules = parseRules(text)
+		out = append(out, s)
+		return err
+	})
+	return out, err
+}
+
+// retainStreams collects what the rules of each stream need to know.
+func (a *Archive) retainStreams(now media.Wall, w wish) ([]retain.Stream, error) {
+	all, err := a.catStreams()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]retain.Stream, 0, len(all))
+	for _, c := range all {
+		r := w.rulesOf(c.uid, c.rules)
+		s := retain.Stream{UID: c.uid, Duration: r.Duration, Keep: r.Keep, Capacity: r.Capacity}
+		if p, err := a.pool(r.Pool); err == nil {
+			pool := w.poolOf(*p)
+			s.Days, s.Most = pool.Days, pool.DeleteMost
+		}
+		if err := a.retainStream(&s, c.id, now, w.every); err != nil {
+			return nil, err
+		}
+		if a.asked.confirmed(c.uid) {
+			s.Most = 0
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// retainStream adds the files that may have to go, and, where any does, what
+// tells ordinary ageing from a rule that takes a lot at once.
+func (a *Archive) retainStream(s *retain.Stream, id int64, now media.Wall, every bool) (err error) {
+	limit, _ := s.Limit()
+	if s.Capacity > 0 {
+		if s.Bytes, err = a.usageOf(s.UID, id); err != nil {
+			return err
+		}
+	}
+	over := s.Capacity > 0 && s.Bytes > s.Capacity
+	if limit <= 0 && !over {
+		return nil
+	}
+	until := now.Add(-limit)
+	if over {
+		until = endOfTime // also what was recorded before the clock was set back
+	}
+	most := retainBatch
+	if every {
+		most = 1 << 30
+	}
+	if s.Oldest, err = a.candidates("f.stream", id, until, most); err != nil || len(s.Oldest) == 0 || s.Most <= 0 {
+		return err
+	}
+	if s.Bytes, err = a.usageOf(s.UID, id); err != nil {
+		return err
+	}
+	if limit > 0 {
+		if s.Overdue, err = a.overdue(s.UID, id, now.Add(-limit).Add(-retain.Slack)); err != nil {
+			return err
+		}
+	}
+	if over {
+		s.Rate, err = a.rateOf(id, now)
+	}
+	return err
+}
+
+// overdue sums the files that end before until and are not locked.
+func (a *Archive) overdue(uid string, id int64, until media.Wall) (sum retain.Amount, err error) {
+	err = each(a.cat.reader(), "SELECT t0, t1, size FROM files WHERE stream = ? AND t0 < ? AND t1 <= ? AND flags & 3 = 0", func(rows *sql.Rows) error {
+		var t0, t1, size int64
+		err := rows.Scan(&t0, &t1, &size)
+		if err == nil && !a.locks.locked(uid, media.Span{From: media.Wall(t0), To: media.Wall(t1)}) {
+			sum.Files++
+			sum.Bytes += size
+		}
+		return err
+	}, id, int64(until), int64(until))
+	return sum, err
+}
+
+// rateOf is how many bytes a second of a stream's time came lately.
+func (a *Archive) rateOf(id int64, now media.Wall) (float64, error) {
+	var bytes, ns sql.NullInt64
+	err := a.cat.reader().QueryRow("SELECT sum(size), sum(t1 - t0) FROM (SELECT size, t0, t1 FROM files WHERE stream = ? AND t0 < ? AND flags & 3 = 0 ORDER BY t0 DESC LIMIT 20)", id, int64(now)).Scan(&bytes, &ns)
+	if err != nil || ns.Int64 <= 0 {
+		return 0, err
+	}
+	return float64(bytes.Int64) / (float64(ns.Int64) / 1e9), nil
+}
+
+const endOfTime media.Wall = 1<<63 - 1
+
+// candidates lists files of a stream or a space (by column) that begin before
+// until, oldest first, until most of them are not locked. A stretch that is
+// locked as a whole is stepped over, not read.
+func (a *Archive) candidates(column string, key int64, until media.Wall, most int) ([]retain.File, error) {
+	const step = 500
+	var out []retain.File
+	free := 0
+	from, after := int64(-1<<62), int64(-1)
+	for free < most {
+		n := 0
+		err := each(a.cat.reader(), fmt.Sprintf("SELECT f.id, s.uid, p.name, f.t0, f.t1, f.size%sWHERE %s = ? AND (f.t0 > ? OR f.t0 = ? AND f.id > ?) AND f.t0 < ? AND f.flags & 3 = 0 ORDER BY f.t0, f.id LIMIT %d", rowTables, column, step),
+			func(rows *sql.Rows) error {
+				var f retain.File
+				var id, t0, t1 int64
+				if err := rows.Scan(&id, &f.Stream, &f.Space, &t0, &t1, &f.Size); err != nil {
+					return err
+				}
+				f.ID, f.Span = uint64(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}
+				f.Locked = a.locks.locked(f.Stream, f.Span)
+				if !f.Locked {
+					free++
+				}
+				out = append(out, f)
+				from, after = t0, id
+				n++
+				return nil
+			}, key, from, from, after, int64(until))
+		if err != nil {
+			return nil, err
+		}
+		if n < step {
+			return out, nil
+		}
+		if last := &out[len(out)-1]; last.Locked && column == "f.stream" {
+			from = max(from, a.lockedUntil(last.Stream, last.Span))
+		}
+	}
+	return out, nil
+}
+
+// lockedUntil is the time up to which every file that begins behind sp begins
+// inside the locked stretch that sp begins in.
+func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
+	for _, l := range a.locks.spans(uid) {
+		if l.From <= sp.From && sp.From < l.To {
+			return int64(l.To) - 1
+		}
+	}
+	return int64(sp.From)
+}
+
+// pressure lists the spaces where the oldest must go.
+func (a *Archive) pressure(ctx context.Context, extra map[string]int64) ([]retain.Pressure, error) {
+	var out []retain.Pressure
+	for _, s := range a.spaces {
+		want := extra[s.cfg.Name]
+		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		u, err := s.st.Usage(uctx)
+		cancel()
+		if err == nil {
+			s.setUsage(u)
+			if t, ok := a.overwriteFree(s, u.Total); ok {
+				want = max(want, t-u.Free)
+			}
+		}
+		if _, ok := a.overwriteFree(s, u.Total); !ok || want <= 0 {
+			continue
+		}
+		a.cat.mu.Lock()
+		id, known := a.cat.spaces[s.cfg.Name]
+		a.cat.mu.Unlock()
+		if !known {
+			continue
+		}
+		oldest, err := a.candidates("f.space", id, endOfTime, retainBatch)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, retain.Pressure{Space: s.cfg.Name, Want: want, Oldest: oldest})
+	}
+	return out, nil
+}
+
+// asked remembers which streams' rules wait for a person, and which have been
+// confirmed. Neither outlives the process: whoever starts it again is asked
+// again.
+type asked struct {
+	mu   sync.Mutex
+	held map[string]heldSince
+	yes  map[string]bool
+}
+
+type heldSince struct {
+	retain.Held
+	since time.Time
+}
+
+func (k *asked) confirmed(uid string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.yes[uid]
+}
+
+// take notes what a plan holds back, and returns what is new of it. A
+// confirmation is used up when nothing is left to confirm.
+func (k *asked) take(now []retain.Held, streams []retain.Stream) (fresh []retain.Held) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	held := map[string]heldSince{}
+	for _, h := range now {
+		since := time.Now()
+		if old, ok := k.held[h.UID]; ok {
+			since = old.since
+		} else {
+			fresh = append(fresh, h)
+		}
+		held[h.UID] = heldSince{h, since}
+	}
+	k.held = held
+	for i := range streams {
+		if s := &streams[i]; k.yes[s.UID] && s.Overdue.Files == 0 && (s.Capacity <= 0 || s.Bytes <= s.Capacity) {
+			delete(k.yes, s.UID)
+		}
+	}
+	return fresh
+}
+
+// HeldBack is a stream whose rules would take more at once than its pool's
+// delete-most allows; nothing goes by them until ConfirmRetention.
+type HeldBack struct {
+	UID   string
+	Why   string // rule
+	Files int    // that would go; 0 where only bytes are known
+	Goes  int64  // bytes that would go
+	Bytes int64  // of all the stream's footage
+	Since time.Time
+}
+
+// Held lists the streams whose rules wait to be confirmed.
+func (a *Archive) Held() (out []HeldBack) {
+	a.asked.mu.Lock()
+	defer a.asked.mu.Unlock()
+	for _, h := range a.asked.held {
+		out = append(out, HeldBack{UID: h.UID, Why: string(h.Why), Files: h.Goes.Files, Goes: h.Goes.Bytes, Bytes: h.Bytes, Since: h.since})
+	}
+	return out
+}
+
+// ConfirmRetention lets the rules of a stream take what they want. It tells
+// whether something was held back.
+func (a *Archive) ConfirmRetention(uid string) bool {
+	a.asked.mu.Lock()
+	_, ok := a.asked.held[uid]
+	if ok {
+		if a.asked.yes == nil {
+			a.asked.yes = map[string]bool{}
+		}
+		a.asked.yes[uid] = true
+	}
+	a.asked.mu.Unlock()
+	if ok {
+		poke(a.ensured)
+	}
+	return ok
+}

@@ -1,0 +1,176 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/config"
+	"media-server/core/media"
+	"media-server/core/web/api"
+)
+
+// Locks implements api.Locks.
+func (b backend) Locks(uid string) (out []api.Lock) {
+	for _, l := range b.n.archive.Locks(uid, media.Span{From: -1 << 62, To: 1<<63 - 1}) {
+		out = append(out, apiLock(l))
+	}
+	return out
+}
+
+func apiLock(l archive.Lock) api.Lock {
+	x := api.Lock{ID: l.ID.String(), UID: l.UID, From: l.Span.From.Milli(), To: l.Span.To.Milli(), Reason: l.Reason, Who: l.Who, Made: l.Made.Milli()}
+	if l.Until != 0 {
+		x.Until = l.Until.Milli()
+	}
+	return x
+}
+
+// AddLock implements api.Locks.
+func (b backend) AddLock(uid string, l api.NewLock) (api.Lock, error) {
+	made, err := b.n.archive.AddLock(b.n.web.ctx, archive.Lock{UID: uid, Span: l.Span, Reason: l.Reason, Who: l.Who, Until: l.Until})
+	return apiLock(made), err
+}
+
+// RemoveLock implements api.Locks.
+func (b backend) RemoveLock(uid, id, who string) error {
+	n, ok := archive.ParseLockID(id)
+	if !ok {
+		return api.ErrNoLock
+	}
+	err := b.n.archive.RemoveLock(b.n.web.ctx, uid, n, who)
+	if err == archive.ErrNoLock {
+		return api.ErrNoLock
+	}
+	return err
+}
+
+// RetentionHeld implements api.Retention.
+func (b backend) RetentionHeld() (out []api.HeldBack) {
+	for _, h := range b.n.archive.Held() {
+		out = append(out, api.HeldBack{UID: h.UID, Why: h.Why, Files: h.Files, Goes: h.Goes, Bytes: h.Bytes, Since: h.Since.UnixMilli()})
+	}
+	slices.SortFunc(out, func(x, y api.HeldBack) int { return strings.Compare(x.UID, y.UID) })
+	return out
+}
+
+// RetentionOutlook implements api.Retention.
+func (b backend) RetentionOutlook() (*api.RetentionPlan, error) {
+	p, err := b.n.archive.Outlook()
+	if err != nil {
+		return nil, err
+	}
+	return apiPlan(p), nil
+}
+
+// ConfirmRetention implements api.Retention.
+func (b backend) ConfirmRetention(uid string) bool { return b.n.archive.ConfirmRetention(uid) }
+
+// RetentionPreview implements api.Retention.
+func (b backend) RetentionPreview(c api.RetentionChanges) (*api.RetentionPlan, error) {
+	ch := archive.Changes{Streams: map[string]archive.Rules{}, Days: map[string]time.Duration{}}
+	for uid, keys := range c.Streams {
+		r, ok := b.n.archive.RulesOf(uid)
+		if !ok {
+			return nil, fmt.Errorf("there is no stream %q with footage", uid)
+		}
+		if err := tryRules(&r, keys, b.n.boot.Archive); err != nil {
+			return nil, fmt.Errorf("streams.%s: %w", uid, err)
+		}
+		ch.Streams[uid] = r
+	}
+	for name, keys := range c.Pools {
+		if _, ok := b.n.boot.Archive.Pool(name); !ok {
+			return nil, fmt.Errorf("there is no pool %q", name)
+		}
+		for k, v := range keys {
+			d, err := config.ParseDuration(v)
+			if k != "days" || err != nil {
+				return nil, fmt.Errorf("pools.%s: %s = %s: only days = DURATION can be tried, for example 10d", name, k, v)
+			}
+			ch.Days[name] = d
+		}
+	}
+	p, err := b.n.archive.Preview(b.n.web.ctx, ch)
+	if err != nil {
+		return nil, err
+	}
+	return apiPlan(p), nil
+}
+
+// tryRules changes rules as keys of a stream file would.
+func tryRules(r *archive.Rules, keys map[string]string, set archive.Config) (err error) {
+	for k, v := range keys {
+		switch k {
+		case "dvr-duration":
+			r.Duration, err = config.ParseDuration(v)
+		case "dvr-keep":
+			r.Keep, err = config.ParseDuration(v)
+		case "dvr-capacity":
+			var size config.Size
+			if size, err = config.ParseSize(v); size.Percent != 0 {
+				err = fmt.Errorf("a number of bytes is wanted, for example 100G")
+			}
+			r.Capacity = size.Bytes
+		case "dvr-pool":
+			if _, ok := set.Pool(v); !ok {
+				err = fmt.Errorf("there is no pool %q", v)
+			}
+			r.Pool = v
+		default:
+			return fmt.Errorf("%q cannot be tried; keys: dvr-duration, dvr-keep, dvr-capacity, dvr-pool", k)
+		}
+		if err != nil {
+			return fmt.Errorf("%s = %s: %w", k, v, err)
+		}
+	}
+	return nil
+}
+
+func apiPlan(p *archive.Preview) *api.RetentionPlan {
+	out := &api.RetentionPlan{Now: p.At.Milli(), Streams: []api.RetentionStream{}, Pools: []api.RetentionPool{}}
+	for _, s := range p.Streams {
+		x := api.RetentionStream{UID: s.UID, Pool: s.Pool, Bytes: s.Bytes, PerDay: s.PerDay, Locked: s.Locked, Days: inDays(s.Kept), LimitedBy: s.By,
+			Deletes: s.Deletes, Goes: s.Goes, Why: s.Why, Asks: s.Held, Broken: s.Broken, KeepDays: inDays(s.Keep),
+			Short: s.By != "" && s.Kept < s.Keep}
+		if !s.Span.Empty() {
+			x.First, x.Last = s.Span.From.Milli(), s.Span.To.Milli()
+		}
+		if s.Deletes > 0 {
+			x.GoneFrom, x.GoneTo = s.Gone.From.Milli(), s.Gone.To.Milli()
+		}
+		out.Deletes += s.Deletes
+		out.Goes += s.Goes
+		out.Streams = append(out.Streams, x)
+	}
+	for _, q := range p.Pools {
+		out.Pools = append(out.Pools, api.RetentionPool{Name: q.Name, Total: q.Total, Free: q.Free, Usable: q.Usable, Locked: q.Locked, PerDay: q.PerDay,
+			Overwrite: q.Overwrite, Days: inDays(q.Kept), FullIn: inDays(q.Full)})
+	}
+	return out
+}
+
+// inDays rounds to hundredths of a day, a quarter of an hour.
+func inDays(d time.Duration) float64 { return float64(d/(864*time.Second)) / 100 }
+
+// retentionProblems are rules that wait for somebody, and locks that leave too
+// little room.
+func (b backend) retentionProblems() (out []api.Problem) {
+	for _, h := range b.RetentionHeld() {
+		out = append(out, api.Problem{Level: "warning", Where: "stream " + h.UID, UID: h.UID, Since: h.Since,
+			What: fmt.Sprintf("%s would delete %d of %d MB at once; nothing of the stream is deleted by rule until somebody confirms", h.Why, h.Goes>>20, h.Bytes>>20),
+			Hint: "look with: media-server retention preview; then correct the setting, or: media-server retention confirm " + h.UID})
+	}
+	for _, l := range b.n.archive.LockAlarms() {
+		out = append(out, api.Problem{Level: "warning", Where: "pool " + l.Pool,
+			What: fmt.Sprintf("locks keep %d of %d MB; other footage will have to go after %s", l.Locked>>20, l.Usable>>20, l.Kept.Round(time.Hour)),
+			Hint: "remove locks that are no longer needed (media-server lock list), or add a space to the pool"})
+	}
+	if b.n.archive.RetentionWaits() {
+		out = append(out, api.Problem{Level: "warning", Where: "state.db", What: "it is not known yet what is locked: nothing is deleted by rule until the ledgers of all spaces have been read",
+			Hint: "normally over within seconds of a first start; if not, a space is away: bring it back, or remove its [space.NAME]"})
+	}
+	return out
+}

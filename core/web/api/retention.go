@@ -1,0 +1,134 @@
+package api
+
+import (
+	"fmt"
+
+	"github.com/valyala/fasthttp"
+
+	"media-server/core/web"
+)
+
+// RetentionChanges are settings to be tried, in ini notation and by ini key;
+// none = as they are.
+type RetentionChanges struct {
+	Streams map[string]map[string]string `json:"streams"` // uid → dvr-duration, dvr-keep, dvr-capacity, dvr-pool
+	Pools   map[string]map[string]string `json:"pools"`   // name → days
+}
+
+// RetentionStream is what becomes of one stream's footage.
+type RetentionStream struct {
+	UID       string   `json:"uid"`
+	Pool      string   `json:"pool"`
+	Bytes     int64    `json:"bytes"`
+	First     int64    `json:"first_ms,omitempty"`
+	Last      int64    `json:"last_ms,omitempty"`
+	PerDay    int64    `json:"bytes_per_day"`
+	Locked    int64    `json:"locked_bytes"`
+	Days      float64  `json:"days,omitempty"`       // how long footage will be kept; absent = nothing limits it
+	LimitedBy string   `json:"limited_by,omitempty"` // the rule
+	Deletes   int      `json:"deletes_files"`        // that would go now
+	Goes      int64    `json:"deletes_bytes"`
+	GoneFrom  int64    `json:"deletes_from_ms,omitempty"`
+	GoneTo    int64    `json:"deletes_to_ms,omitempty"`
+	Why       []string `json:"deletes_why,omitempty"`
+	Asks      bool     `json:"asks,omitempty"`         // more than delete-most: somebody would have to confirm
+	Broken    bool     `json:"keep_broken,omitempty"`  // dvr-keep would not be held
+	KeepDays  float64  `json:"keep_days,omitempty"`    // dvr-keep
+	Short     bool     `json:"keep_at_risk,omitempty"` // days is less than dvr-keep
+}
+
+// RetentionPool is what becomes of a pool.
+type RetentionPool struct {
+	Name      string  `json:"name"`
+	Total     int64   `json:"total_bytes"`
+	Free      int64   `json:"free_bytes"`
+	Usable    int64   `json:"usable_bytes"`
+	Locked    int64   `json:"locked_bytes"`
+	PerDay    int64   `json:"bytes_per_day"`
+	Overwrite bool    `json:"overwrite"`
+	Days      float64 `json:"days,omitempty"`    // footage older than that goes for want of room
+	FullIn    float64 `json:"full_in,omitempty"` // days until a pool that may not overwrite is full
+}
+
+// RetentionPlan is the answer of retention/preview.
+type RetentionPlan struct {
+	Now     int64             `json:"now_ms"`
+	Deletes int               `json:"deletes_files"`
+	Goes    int64             `json:"deletes_bytes"`
+	Streams []RetentionStream `json:"streams"`
+	Pools   []RetentionPool   `json:"pools"`
+}
+
+// HeldBack is a stream whose rules wait for a confirmation.
+type HeldBack struct {
+	UID   string `json:"uid"`
+	Why   string `json:"why"`
+	Files int    `json:"deletes_files,omitempty"`
+	Goes  int64  `json:"deletes_bytes"`
+	Bytes int64  `json:"bytes"`
+	Since int64  `json:"since_ms"`
+}
+
+// Retention is the part of Backend that tells what goes and when.
+type Retention interface {
+	// RetentionPreview changes nothing. The error says which change cannot be.
+	RetentionPreview(c RetentionChanges) (*RetentionPlan, error)
+	// RetentionOutlook is the same as things are, without a plan of what goes.
+	RetentionOutlook() (*RetentionPlan, error)
+	RetentionHeld() []HeldBack
+	// ConfirmRetention tells whether something of the stream was held back.
+	ConfirmRetention(uid string) bool
+}
+
+var retentionRoutes = []route{
+	{"GET", "retention", Viewer, (*API).retention},
+	{"POST", "retention/preview", Operator, (*API).retentionPreview},
+	{"GET", "retention/held", Viewer, (*API).retentionHeld},
+	{"POST", "retention/confirm", Administrator, (*API).confirmRetention},
+}
+
+func (a *API) retentionPreview(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
+	var c RetentionChanges
+	if len(ctx.PostBody()) > 0 {
+		if e := strict(ctx, &c); e != nil {
+			return e
+		}
+	}
+	plan, err := a.b.RetentionPreview(c)
+	if err != nil {
+		return web.E(400, "retention", err.Error(), "")
+	}
+	web.JSON(ctx, plan)
+	return nil
+}
+
+func (a *API) retention(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
+	plan, err := a.b.RetentionOutlook()
+	if err != nil {
+		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+	}
+	web.JSON(ctx, plan)
+	return nil
+}
+
+func (a *API) retentionHeld(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
+	hs := a.b.RetentionHeld()
+	if hs == nil {
+		hs = []HeldBack{}
+	}
+	web.JSON(ctx, list{Items: hs})
+	return nil
+}
+
+func (a *API) confirmRetention(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {
+	var in struct{ UID string }
+	if e := strict(ctx, &in); e != nil {
+		return e
+	}
+	if !a.b.ConfirmRetention(in.UID) {
+		return web.E(404, "nothing_held", fmt.Sprintf("no rule of stream %q waits for a confirmation", in.UID), "those that do are at /api/v1/retention/held")
+	}
+	a.b.Audit(who.Name, ctx.RemoteIP().String(), "confirmed what the rules of "+in.UID+" delete")
+	ctx.SetStatusCode(204)
+	return nil
+}
