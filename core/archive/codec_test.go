@@ -144,19 +144,20 @@ func sampleLedger() []byte {
 	b = appendFact(b, &fact{Type: factMark, UID: "gate", At: 1000, Cause: GapCameraLost})
 	b = appendFact(b, &fact{Type: factGap, UID: "yard", At: 1000, Until: 2000, Cause: GapDriver})
 	b = appendFact(b, &fact{Type: factCut, File: 5<<32 | 1, Size: 4096})
-	return appendFact(b, &fact{Type: factLock, UID: "gate", At: 1000, Until: 2000, File: 7, Size: 9000, Cause: "theft", Who: "anna", Made: 3000})
+	b = appendFact(b, &fact{Type: factLock, UID: "gate", At: 1000, Until: 2000, File: 7, Size: 9000, Cause: "theft", Who: "anna", Made: 3000})
+	return appendFact(b, &fact{Type: factEvent, UID: "gate", At: 1000, Until: 2000, File: 10, Size: 20, Cause: "motion", Flags: eventRecorded})
 }
 
 func TestLedgerTornAnywhere(t *testing.T) {
 	b := sampleLedger()
 	var whole []fact
-	if good, err := parseLedger(b, func(f fact) { whole = append(whole, f) }); err != nil || good != len(b) || len(whole) != 4 {
+	if good, err := parseLedger(b, func(f fact) { whole = append(whole, f) }); err != nil || good != len(b) || len(whole) != 5 {
 		t.Fatal(good, err, whole)
 	}
 	for n := ledgerHead; n < len(b); n++ {
 		var part []fact
 		good, err := parseLedger(b[:n], func(f fact) { part = append(part, f) })
-		if err != nil || good > n || len(part) == 4 || len(part) > 0 && !reflect.DeepEqual(part, whole[:len(part)]) {
+		if err != nil || good > n || len(part) == 5 || len(part) > 0 && !reflect.DeepEqual(part, whole[:len(part)]) {
 			t.Fatalf("cut at %d: %d good, %v, %v", n, good, err, part)
 		}
 	}

@@ -22,10 +22,11 @@ const (
 	ledgerFixed = 4 // length u16, type u8, version u8
 	ledgerCRC   = 4
 
-	factMark = 1 // footage missing from At on is missing for Cause
-	factGap  = 2 // between At and Until units are missing for Cause
-	factCut  = 3 // File is good up to Size only: the rest was written elsewhere
-	factLock = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
+	factMark  = 1 // footage missing from At on is missing for Cause
+	factGap   = 2 // between At and Until units are missing for Cause
+	factCut   = 3 // File is good up to Size only: the rest was written elsewhere
+	factEvent = 5 // an event of kind Cause, At to Until; File before it and Size behind it, ns, were recorded for it
+	factLock  = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
 )
 
 // fact is one record of a ledger.
@@ -38,6 +39,7 @@ type fact struct {
 	Size      int64
 	Who       string     // lock: who made it
 	Made      media.Wall // lock: when
+	Flags     uint8      // event: 1 = footage is kept because of it
 }
 
 // appendFact appends a record: length, type, version, fields, CRC32C of all
@@ -58,6 +60,9 @@ func appendFact(b []byte, f *fact) []byte {
 		b = append(b, byte(len(f.Who)))
 		b = append(b, f.Who...)
 		b = be.AppendUint64(b, uint64(f.Made))
+	}
+	if f.Type == factEvent {
+		b = append(b, f.Flags)
 	}
 	be.PutUint16(b[at:], uint16(len(b)-at+ledgerCRC))
 	return be.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
@@ -95,7 +100,7 @@ func parseLedger(b []byte, fn func(fact)) (good int, err error) {
 }
 
 func parseFact(rec []byte) (fact, bool) {
-	if rec[3] != 1 || rec[2] < factMark || rec[2] > factLock {
+	if rec[3] != 1 || rec[2] < factMark || rec[2] > factEvent {
 		return fact{}, false
 	}
 	c := cursor{b: rec[ledgerFixed:]}
@@ -105,6 +110,9 @@ func parseFact(rec []byte) (fact, bool) {
 	f.Cause = GapCause(c.take(int(c.u8())))
 	if f.Type == factLock {
 		f.Who, f.Made = string(c.take(int(c.u8()))), media.Wall(c.u64())
+	}
+	if f.Type == factEvent {
+		f.Flags = c.u8()
 	}
 	return f, c.err == nil
 }

@@ -171,12 +171,16 @@ func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
 	if !ok || window.Empty() {
 		return recorded(spans), nil, nil
 	}
+	marks, err := a.Events(uid, window)
+	if err != nil {
+		return recorded(spans), nil, err
+	}
 	facts, err := a.state.facts(uid, window)
 	if err != nil {
 		return recorded(spans), nil, err
 	}
 	gs := gaps(window, spans, facts)
-	return recorded(without(spans, gs)), gs, nil
+	return kinds(recorded(without(spans, gs)), marks), gs, nil
 }
 
 // without cuts gaps out of the spans they lie in: what was lost inside a run is

@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -37,6 +37,18 @@ CREATE TABLE locks (
   until    INTEGER NOT NULL,        -- ns, 0 = for ever
   released INTEGER NOT NULL         -- ns, 0 = in force; the row stays, for ledgers that are read again
 )`
+
+const stateEvents = `
+CREATE TABLE events (
+  uid      TEXT NOT NULL,
+  at       INTEGER NOT NULL,        -- ns
+  kind     TEXT NOT NULL,
+  until    INTEGER NOT NULL,        -- ns, 0 = goes on
+  pre      INTEGER NOT NULL,        -- ns
+  post     INTEGER NOT NULL,
+  recorded INTEGER NOT NULL,        -- 1 = footage is kept because of it
+  PRIMARY KEY (uid, at, kind)
+) WITHOUT ROWID`
 
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.
@@ -73,6 +85,9 @@ func (s *stateStore) add(f *fact) {
 func insertFact(tx *sql.Tx, f *fact) error {
 	if f.Type == factLock {
 		return insertLock(tx, f)
+	}
+	if f.Type == factEvent {
+		return insertEvent(tx, f)
 	}
 	if f.Type == factCut {
 		_, err := tx.Exec("INSERT OR REPLACE INTO cuts VALUES (?,?)", int64(f.File), f.Size)
