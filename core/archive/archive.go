@@ -105,11 +105,11 @@ func (a *Archive) openSpaces(ctx, work context.Context) {
 			defer wg.Done()
 			defer close(s.tried)
 			a.openSpace(work, s)
+			a.settleRows(work, s) // before anybody asks where a recording ended
 		})
 	}
 	a.dbDone.Go(func() {
 		wg.Wait()
-		a.settleRows(work)
 		close(all)
 	})
 	t := time.NewTimer(startWait)

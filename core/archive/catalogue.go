@@ -457,12 +457,14 @@ func (c *catalogue) sizes(uid string, sp media.Span, fn func(id FileID, size int
 
 // remove deletes rows.
 func (c *catalogue) remove(ctx context.Context, ids []FileID) error {
-	return c.now(ctx, func(tx *sql.Tx) error {
-		for _, id := range ids {
-			if _, err := tx.Exec("DELETE FROM files WHERE id = ?", int64(id)); err != nil {
-				return err
-			}
+	return c.now(ctx, func(tx *sql.Tx) error { return removeRows(tx, ids) })
+}
+
+func removeRows(tx *sql.Tx, ids []FileID) error {
+	for _, id := range ids {
+		if _, err := tx.Exec("DELETE FROM files WHERE id = ?", int64(id)); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }

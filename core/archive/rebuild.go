@@ -243,38 +243,71 @@ func (c *catalogue) sweep(ctx context.Context, space string, gen int64) error {
 	})
 }
 
-// settleRows compares the rows of files that were open when the last process
-// ended with what lies in storage.
-func (a *Archive) settleRows(ctx context.Context) {
+// settleRows compares the rows of files of a space that were open when the last
+// process ended with what lies there: what was sealed meanwhile gets its row,
+// what is gone loses it. Until then nobody can tell where a stream's last file
+// ends, so it is one change, however many rows there are: fifty, each waiting
+// for the writer, once took longer than the streams waited, and two of them
+// asked their drivers for units that the archive had.
+func (a *Archive) settleRows(ctx context.Context, s *space) {
+	if !s.usable() {
+		return
+	}
 	var rows []*row
-	err := each(a.cat.reader(), "SELECT "+rowColumns+rowTables+"WHERE f.flags & 1", func(q *sql.Rows) error {
+	err := each(a.cat.reader(), "SELECT "+rowColumns+rowTables+"WHERE f.flags & 1 AND p.name = ?", func(q *sql.Rows) error {
 		r, err := scanRow(q)
 		rows = append(rows, r)
 		return err
-	})
+	}, s.cfg.Name)
 	if err != nil {
-		a.log.Warn("rows of open files cannot be read", "err", err)
+		a.log.Warn("rows of open files cannot be read", "space", s.cfg.Name, "err", err)
 		return
 	}
+	var sealed []*row
+	var gone []FileID
 	for _, r := range rows {
-		s := a.space(r.Space)
-		if a.file(r.ID) != nil || s == nil || !s.usable() {
+		if a.file(r.ID) != nil {
 			continue
 		}
-		e, err := s.st.Stat(ctx, r.Name)
-		if err == nil {
-			var sealed *row
-			if sealed, err = a.readRow(ctx, s, e); err == nil && sealed != nil {
-				sealed.ID = r.ID
-				err = a.cat.now(ctx, func(tx *sql.Tx) error { return a.cat.put(tx, sealed, nil) })
-			}
-		} else if errors.Is(err, os.ErrNotExist) {
-			err = a.cat.remove(ctx, []FileID{r.ID})
-		}
-		if err != nil {
-			a.log.Warn("a file that was open at the end of the last process cannot be settled", "file", r.Name, "err", err)
+		switch now, err := a.sealedMeanwhile(ctx, s, r); {
+		case errors.Is(err, os.ErrNotExist):
+			gone = append(gone, r.ID)
+		case err != nil:
+			a.log.Warn("a file that was open at the end of the last process cannot be settled", "space", s.cfg.Name, "file", r.Name, "err", err)
+		default:
+			sealed = append(sealed, now)
 		}
 	}
+	if len(sealed)+len(gone) == 0 {
+		return
+	}
+	err = a.cat.now(ctx, func(tx *sql.Tx) error {
+		for _, r := range sealed {
+			if err := a.cat.put(tx, r, nil); err != nil {
+				return err
+			}
+		}
+		return removeRows(tx, gone)
+	})
+	if err != nil {
+		a.log.Warn("files that were open at the end of the last process cannot be settled", "space", s.cfg.Name, "err", err)
+	}
+}
+
+// sealedMeanwhile reads what a file that its row calls open has become.
+func (a *Archive) sealedMeanwhile(ctx context.Context, s *space, r *row) (*row, error) {
+	e, err := s.st.Stat(ctx, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	now, err := a.readRow(ctx, s, e)
+	if err == nil && now == nil {
+		err = os.ErrNotExist
+	}
+	if err == nil {
+		now.ID = r.ID
+	}
+	return now, err
 }
 
 // lastRow finds the newest file of a stream: in the catalogue, or, while that

@@ -27,6 +27,7 @@ type space struct {
 	failedAt time.Time
 	stuck    bool // the session was ended because nothing was taken for long
 	full     bool
+	fullAt   time.Time // when it last said so
 	stale    bool
 	fails    int // failures since the last Synced
 	usage    Usage
@@ -184,6 +185,7 @@ func (s *space) ensureOpen(ctx context.Context) error {
 			s.mu.Unlock()
 			return fmt.Errorf("recover space %s: %w", s.cfg.Name, err)
 		}
+		s.a.settleRows(ctx, s)
 	}
 	return nil
 }
@@ -452,7 +454,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 	case ae.Reason == FailNoSpace || ae.Reason == FailLimit:
 		s.mu.Lock()
 		first := !s.full
-		s.full = true
+		s.full, s.fullAt = true, time.Now()
 		s.mu.Unlock()
 		if first {
 			s.a.notify(Notice{Type: "storage.full", Level: "error", Message: fmt.Sprintf("space %s is full", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
@@ -489,11 +491,15 @@ func (s *space) setFailing(level, what string, err error) {
 	}
 }
 
+// fullLately: a full space takes a small append now and then, and is full again
+// with the next part. What waits longer than that waits because it is full.
+const fullLately = 30 * time.Second
+
 // ails says in the words of ranges.json why the space takes nothing.
 func (s *space) ails() GapCause {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.full {
+	if s.full || !s.fullAt.IsZero() && time.Since(s.fullAt) < fullLately {
 		return GapDiskFull
 	}
 	return GapDiskError
