@@ -61,6 +61,16 @@ func (r *Recorder) Resume() (Resume, bool) {
 	}, true
 }
 
+// Held tells how far the newest run of the stream is held, whether it can go on
+// or was ended on purpose: what a driver need not send again.
+func (r *Recorder) Held() (media.RunPosition, bool) {
+	st := r.st
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	l := &st.last
+	return media.RunPosition{Run: l.run, Tracks: append([]media.Position(nil), l.next...)}, l.known && !l.run.IsZero() && len(l.next) > 0
+}
+
 // NextSegment gives the numbers that a new run starts with: a segment number
 // never used before and the discontinuity counter of the last segment.
 func (r *Recorder) NextSegment() (segment, discontinuity uint64) {

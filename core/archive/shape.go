@@ -165,6 +165,10 @@ type Extent struct {
 	Zero  media.Wall
 	Init  InitID
 	Shape *Shape // nil: the file is growing, or was written without one
+
+	// Segment is the number of the first segment that counts: those of a memory
+	// ring before it are recorded, too. 0 = the whole file.
+	Segment uint64
 }
 
 // Extents lists the files of a stream that share time with s, in order of

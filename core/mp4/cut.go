@@ -208,15 +208,28 @@ func (p *plan) addFile(e *archive.Extent, l *archive.Layout, tracks []media.Trac
 		c := &f.tracks[ti]
 		*c = trackCut{track: t.ID, scale: t.Timescale, entry: out.entry(e.Init, t)}
 		c.origin = media.TicksOf(l.Zero.Sub(start), out.scale)
-		p.cutTrack(l, t, c, out, start, to, f)
+		p.cutTrack(l, firstFragment(l, e.Segment), t, c, out, start, to, f)
 	}
 	if f.from >= 0 {
 		p.files = append(p.files, f)
 	}
 }
 
-// cutTrack finds the run of samples of one track.
-func (p *plan) cutTrack(l *archive.Layout, t media.Track, c *trackCut, out *outTrack, start, to media.Wall, f *fileCut) {
+// firstFragment is the first fragment of a layout that counts.
+func firstFragment(l *archive.Layout, segment uint64) int {
+	if segment == 0 {
+		return 0
+	}
+	for i := range l.Segments {
+		if l.Segments[i].Number >= segment {
+			return l.Segments[i].First
+		}
+	}
+	return len(l.Fragments)
+}
+
+// cutTrack finds the run of samples of one track, from fragment first on.
+func (p *plan) cutTrack(l *archive.Layout, first int, t media.Track, c *trackCut, out *outTrack, start, to media.Wall, f *fileCut) {
 	// Presentation from start on for what is always a random access point;
 	// video begins with the key frame itself.
 	lo := media.TicksOf(start.Sub(l.Zero), t.Timescale)
@@ -226,6 +239,10 @@ func (p *plan) cutTrack(l *archive.Layout, t media.Track, c *trackCut, out *outT
 	for i := range l.Fragments {
 		fr := &l.Fragments[i]
 		if fr.Track != t.ID {
+			continue
+		}
+		if i < first {
+			n += len(fr.Samples)
 			continue
 		}
 		if !begun && fr.BaseTime+fr.Duration+maxReorder(t) < lo {

@@ -305,6 +305,7 @@ func (b backend) stream(r *running) api.Stream {
 	st := r.str.Status()
 	s.State, s.Since, s.Reason, s.Hint = string(st.State), st.Since.Milli(), st.Reason, st.Hint
 	s.BitrateIn, s.LastFrame, s.Recording, s.Device = st.BitrateIn, st.LastFrame.Milli(), st.Recording && st.State == stream.StateActive, st.Device
+	s.Mode, s.RecordingWhy = st.Mode, st.Why
 	s.Tracks = tracksOf(st)
 	if st.CameraOffsetKnown {
 		ms := st.CameraOffset.Milliseconds()

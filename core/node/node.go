@@ -57,6 +57,7 @@ type Node struct {
 	viewers   *viewers
 	known     *knownStreams
 	timings   timings
+	marks     *marks
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -119,6 +120,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	}
 
 	n.known = readKnown(dir)
+	n.marks = newMarks(n)
 
 	// Each group ends after the one before it has ended.
 	core := newGroup(context.WithoutCancel(ctx)) // journal, access, host
@@ -164,6 +166,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	n.announce(set)
 
 	front.run("streams", n.streams.run)
+	front.run("marks", n.marks.run)
 	front.run("web", n.web.run)
 	front.run("settings", n.followSettings)
 	front.run("drivers", n.checkDrivers)

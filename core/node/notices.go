@@ -6,6 +6,7 @@ import (
 
 	"media-server/core/archive"
 	"media-server/core/journal"
+	"media-server/core/media"
 	"media-server/core/pluginhost"
 	"media-server/core/stream"
 )
@@ -61,6 +62,11 @@ func (n *Node) deviceEvent(x pluginhost.Event) {
 		word = "began"
 	}
 	n.emit(event("camera."+x.Kind, x.UID, "info", x.Kind+" "+word+" at "+x.Time.In(n.zone()).Format("15:04:05"), data))
+	phase := stream.Ends
+	if x.Active {
+		phase = stream.Begins
+	}
+	n.marks.device(x.UID, stream.Event{Kind: x.Kind, At: media.WallOf(x.Time), Phase: phase})
 }
 
 // zone is the server's time zone as it is set now.

@@ -181,13 +181,13 @@ func TestStreamProblems(t *testing.T) {
 		{"pool", "gate", "[gate]\n" + url + "dvr-pool = defualt", `streams.d/gate.ini:3:1: there is no pool "defualt"; did you mean "default"?`},
 		{"keep", "gate", "[gate]\n" + url + "dvr-keep = 11d", `streams.d/gate.ini:3:1: dvr-keep = 11d is longer than dvr-duration = 10d; raise dvr-duration or lower dvr-keep`},
 		{"waits", "gate", "[gate]\n" + url + "reconnect-timeout = 1m", `streams.d/gate.ini:1:1: the first wait, reconnect-timeout = 1m, is longer than the longest, reconnect-interval = 30s; raise reconnect-interval`},
-		{"not yet", "gate", "[gate]\n" + url + "stream-enable = on-demand\nstream-access = protected\nstream-proto = hls, webrtc\ndvr-mode = event\nbackfill = off\nstream-sub = x",
+		{"not yet", "gate", "[gate]\n" + url + "stream-enable = on-demand\nstream-access = protected\nstream-proto = hls, webrtc\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\nstream-sub = x",
 			`streams.d/gate.ini:3:17: bad value "on-demand" for stream-enable: not in this version; allowed: true, false (also yes, no, on, off)
 streams.d/gate.ini:4:17: bad value "protected" for stream-access: not in this version; allowed: public, private
 streams.d/gate.ini:5:16: bad value "hls, webrtc" for stream-proto: "webrtc": not in this version; allowed: hls, mp4
-streams.d/gate.ini:6:12: bad value "event" for dvr-mode: not in this version; allowed: continuous
-streams.d/gate.ini:7:1: key "backfill" in [gate]: not in this version; remove it
-streams.d/gate.ini:8:1: key "stream-sub" in [gate]: not in this version; remove it`},
+streams.d/gate.ini:7:16: bad value "mon 8-18 event" for dvr-schedule: "8" is no time of day (at character 5 of the schedule); write for example 08:00-18:00
+streams.d/gate.ini:8:1: key "backfill" in [gate]: not in this version; remove it
+streams.d/gate.ini:9:1: key "stream-sub" in [gate]: not in this version; remove it`},
 		{"cluster", "gate", "[gate]\n" + url + "primary-node = a\nsecondary-node = b\nstandby = hot", `streams.d/gate.ini:3:1: warning: key "primary-node" has no effect: the cluster is off; this node captures the stream
 streams.d/gate.ini:4:1: warning: key "secondary-node" has no effect: the cluster is off; this node captures the stream
 streams.d/gate.ini:5:1: warning: key "standby" has no effect: the cluster is off; this node captures the stream`},

@@ -152,6 +152,7 @@ func (s *streams) live(old *running, set *StreamSettings) bool {
 		default:
 			old.str.SetRules(rules)
 		}
+		old.str.SetModes(set.Config.Modes(s.n.zone()))
 	}
 	s.put(r)
 	return true
@@ -207,7 +208,7 @@ func (s *streams) start(set *StreamSettings, old *running) *running {
 		r.waits, r.fail = true, "waits for a storage space of pool "+c.DVR.Pool
 		return r
 	}
-	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log}
+	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log, DriverKeeps: n.boot.Plugins.Buffer / 2}
 	if old != nil && old.str != nil {
 		dep.First = old.str.Next()
 	}
@@ -234,7 +235,8 @@ func (s *streams) start(set *StreamSettings, old *running) *running {
 		return r
 	}
 	dep.Driver = driver
-	r.str = stream.New(stream.Spec{Capture: subscription(set), Record: c.DVR.Enable, Rules: rules}, dep)
+	r.str = stream.New(stream.Spec{Capture: subscription(set), Record: c.DVR.Enable, Rules: rules, Modes: c.Modes(n.zone())}, dep)
+	n.goOn(r)
 	if err := r.str.Start(); err != nil {
 		r.fail = err.Error()
 	}

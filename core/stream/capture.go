@@ -22,6 +22,12 @@ func (k *sink) Positions() []media.RunPosition {
 		return []media.RunPosition{s.cur.position()}
 	case s.resume != nil:
 		return []media.RunPosition{s.resume.Positions}
+	case s.gate != nil:
+		// The recording was ended, the run perhaps not: what an event had kept of
+		// it must not come again.
+		if pos, ok := s.dep.Recorder.Held(); ok {
+			return []media.RunPosition{pos}
+		}
 	}
 	return nil
 }
@@ -64,11 +70,17 @@ func (s *Stream) clockConfig() clock.Config {
 }
 
 func (s *Stream) lastEnd() (media.Wall, bool) {
+	end, ok := media.Wall(0), false
 	if s.ring != nil {
-		b, ok := s.ring.Bounds(s.spec.Capture.UID)
-		return b.To, ok
+		b, has := s.ring.Bounds(s.spec.Capture.UID)
+		end, ok = b.To, has
 	}
-	return s.dep.LastEnd(s.spec.Capture.UID)
+	if s.dep.Recorder != nil {
+		if e, has := s.dep.LastEnd(s.spec.Capture.UID); has {
+			end, ok = max(end, e), true
+		}
+	}
+	return end, ok
 }
 
 // Units implements Sink.
@@ -161,6 +173,12 @@ func (s *Stream) fallBehind() {
 	s.behind = true
 	s.status.behindSince = media.WallOf(s.dep.Now())
 	s.cur = nil
+	if s.gate != nil {
+		// What comes again is numbered behind what the archive holds: players
+		// go on there.
+		s.dep.First = s.nextNumbers()
+		s.gateRing()
+	}
 	if !s.behindTold { // it may go on for hours, with a try each second
 		s.behindTold = true
 		s.notify("stream.behind", "warning", "storage does not keep up; the driver keeps the camera's frames meanwhile", nil)
@@ -198,6 +216,10 @@ func (s *Stream) acknowledge() {
 		if s.session != nil && s.allDurable(r.id) {
 			s.session.Ack(pos)
 		}
+		return
+	}
+	if s.gate != nil && !s.gate.on {
+		s.acknowledgeGated()
 		return
 	}
 	if out := r.notInFile(); len(out) > 0 {
@@ -265,7 +287,7 @@ func (k *sink) Closed(c Closed) {
 	}
 	if s.cur != nil && (c.Run.IsZero() || c.Run == s.cur.id) {
 		s.endRun(c.Cause)
-	} else if c.Cause != CauseChanged {
+	} else if c.Cause != CauseChanged && (s.gate == nil || s.gate.on) {
 		s.lost = gapCause(c.Cause)
 	}
 	s.status.RetryIn = c.RetryIn

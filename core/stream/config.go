@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"media-server/core/config"
 	"media-server/core/fault"
 	"media-server/core/media"
+	"media-server/core/schedule"
 )
 
 // Config is one stream file, its defaults and template included.
@@ -46,7 +48,10 @@ type DVRConfig struct {
 	Keep     time.Duration // promised minimum; 0 = none
 	Capacity int64         // most bytes; 0 = no limit
 	Chunk    time.Duration // length of a media file; 2m
-	Mode     string        // continuous
+	Mode     string        // continuous, event or schedule
+	Schedule string        // with schedule: weekly ranges
+	Pre      time.Duration // kept before an event; 10s
+	Post     time.Duration // kept behind it; 20s
 }
 
 // Access of a stream.
@@ -62,7 +67,7 @@ func DefaultConfig() Config {
 		Enable: true, Application: "live", Access: AccessPublic,
 		Tracks: []string{"video", "audio", "data"}, Proto: []string{"hls", "mp4"},
 		ReconnectTimeout: time.Second, ReconnectInterval: 30 * time.Second, ReadTimeout: 5 * time.Second,
-		DVR: DVRConfig{Enable: true, Pool: archive.DefaultPool, Duration: 10 * 24 * time.Hour, Chunk: 2 * time.Minute, Mode: "continuous"},
+		DVR: DVRConfig{Enable: true, Pool: archive.DefaultPool, Duration: 10 * 24 * time.Hour, Chunk: 2 * time.Minute, Mode: "continuous", Pre: 10 * time.Second, Post: 20 * time.Second},
 	}
 }
 
@@ -91,9 +96,12 @@ func (c *Config) Bind(s *config.Section) {
 	s.Duration("dvr-keep", &c.DVR.Keep, 0, 0, "Time footage is promised to be kept: an alarm comes before it goes earlier. 0 = no promise.")
 	s.Bytes("dvr-capacity", &c.DVR.Capacity, 0, "Most bytes of footage; the oldest goes. 0 = no limit.")
 	s.Duration("dvr-chunk", &c.DVR.Chunk, time.Second, time.Hour, "Length of a media file; a file ends at the next key frame. Longer = fewer files.")
-	s.Enum("dvr-mode", &c.DVR.Mode, []string{"continuous"}, "When to record: continuous = always.").NotYet("event", "schedule")
+	s.Enum("dvr-mode", &c.DVR.Mode, []string{"continuous", "event", "schedule"}, "When to record: continuous = always; event = around events (motion and inputs that the camera reports, POST streams/UID/event); schedule = as dvr-schedule says.")
+	s.String("dvr-schedule", &c.DVR.Schedule, "Weekly ranges, separated by semicolons, each of days, a time and a mode, by the clock of [server] time-zone: mon-fri 08:00-18:00 continuous; sat,sun event. Where ranges overlap the later one counts; the rest is off. Times without recording are no gaps that anybody has to mend.").Check(checkSchedule)
+	s.Duration("dvr-pre", &c.DVR.Pre, 0, 5*time.Minute, "Kept before an event: at least so much, back to a key frame. It waits in memory; of what lies further back than half of [plugins] buffer a killed server loses some.")
+	s.Duration("dvr-post", &c.DVR.Post, 0, time.Hour, "Kept behind an event, to the end of the group of pictures.")
 	s.List("labels", &c.Labels, "Free words, by comma, for search.")
-	s.Later("stream-sub", "stream-whitelist", "stream-limit", "dvr-schedule", "dvr-pre", "dvr-post", "backfill",
+	s.Later("stream-sub", "stream-whitelist", "stream-limit", "backfill",
 		"aipix", "camera-uid", "reconnect-invalid", "dvr-archive")
 	s.Warned(clusterOff, "primary-node", "secondary-node", "standby")
 	s.Rest(config.Rest{Prefix: "driver-", Doc: "The driver's own keys.", Effect: config.RestartStream, Into: &c.DriverKeys})
@@ -108,6 +116,9 @@ func (c *Config) Validate(where string) fault.Problems {
 	}
 	if c.DVR.Duration > 0 && c.DVR.Keep > c.DVR.Duration {
 		ps.Add(fault.Problem{Where: where, Key: "dvr-keep", What: fmt.Sprintf("dvr-keep = %s is longer than dvr-duration = %s", config.FormatDuration(c.DVR.Keep), config.FormatDuration(c.DVR.Duration)), Hint: "raise dvr-duration or lower dvr-keep"})
+	}
+	if c.DVR.Mode == "schedule" && c.DVR.Schedule == "" {
+		ps.Add(fault.Problem{Where: where, Key: "dvr-mode", What: "dvr-mode = schedule without a dvr-schedule", Hint: "write for example dvr-schedule = mon-fri 08:00-18:00 continuous; sat,sun event"})
 	}
 	if c.ReconnectTimeout > c.ReconnectInterval {
 		ps.Add(fault.Problem{Where: where, Key: "reconnect-interval", What: fmt.Sprintf("the first wait, reconnect-timeout = %s, is longer than the longest, reconnect-interval = %s", config.FormatDuration(c.ReconnectTimeout), config.FormatDuration(c.ReconnectInterval)), Hint: "raise reconnect-interval"})
@@ -163,6 +174,33 @@ func (c *Config) Rules() archive.Rules {
 		Pool: c.DVR.Pool, Duration: c.DVR.Duration, Keep: c.DVR.Keep,
 		Capacity: c.DVR.Capacity, Chunk: c.DVR.Chunk,
 	}
+}
+
+// Modes are when the stream is recorded, times of the schedule by zone.
+func (c *Config) Modes(zone *time.Location) Modes {
+	m := Modes{Zone: zone, Pre: c.DVR.Pre, Post: c.DVR.Post}
+	switch c.DVR.Mode {
+	case "event":
+		w := schedule.Always(schedule.Event)
+		m.Week = &w
+	case "schedule":
+		if w, err := schedule.Parse(c.DVR.Schedule); err == nil { // checked when it was read
+			m.Week = &w
+		}
+	}
+	return m
+}
+
+func checkSchedule(text string) (what, hint string) {
+	if text == "" {
+		return "", ""
+	}
+	_, err := schedule.Parse(text)
+	var e *schedule.SyntaxError
+	if errors.As(err, &e) {
+		return fmt.Sprintf("%s (at character %d of the schedule)", e.What, e.At+1), e.Hint
+	}
+	return "", ""
 }
 
 var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)

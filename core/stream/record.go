@@ -30,7 +30,7 @@ func (s *Stream) Record(rec Recorder) {
 		old.End(archive.GapDisabled)
 		old.Close()
 	}
-	s.dep.Recorder, s.dep.First, s.ring = rec, numbers, nil
+	s.dep.Recorder, s.dep.First, s.ring, s.gate = rec, numbers, nil, nil
 	s.handed, s.resume, s.lost = media.RunPosition{}, nil, archive.GapNone
 	s.leftOut.Store(nil)
 	s.durableTo.Store(nil)
@@ -39,6 +39,9 @@ func (s *Stream) Record(rec Recorder) {
 		s.ring = newRing(s.spec.Capture.UID, fmt.Sprint(s.spec.Capture.UID, s.dep.Now().UnixNano()))
 	} else {
 		rec.OnDurable(s.durable)
+		if s.setGate(s.modes); s.gate != nil {
+			s.status.Recording = false
+		}
 	}
 	if r := s.cur; r != nil {
 		cfg.NotBefore = max(cfg.NotBefore, s.clockConfig().NotBefore)

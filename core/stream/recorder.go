@@ -9,6 +9,7 @@ import (
 // See there for what each method promises.
 type Recorder interface {
 	Resume() (archive.Resume, bool)
+	Held() (media.RunPosition, bool)
 	NextSegment() (segment, discontinuity uint64)
 	Begin(run media.RunID, zero media.Wall, tracks []media.Track, why archive.GapCause) error
 	Append(p *media.Part) error

@@ -15,14 +15,15 @@ import (
 
 // Bounds of a ring: whole segments are dropped from the front while both what
 // stays is longer than ringSpan and there are more than ringSegments of them,
-// or it is larger than ringBytes.
+// or it is larger than ringBytes. A stream that is recorded around events keeps
+// more (keep).
 const (
 	ringSpan     = 30 * time.Second
 	ringSegments = 8
 	ringBytes    = 64 << 20
 )
 
-// Ring keeps the newest parts of a stream that is not recorded, in the shapes
+// Ring keeps the newest parts of a stream that is not recorded, or not always, in the shapes
 // of the archive, so that playback reads both alike. Each run (and each set of
 // parameters) is one "file" whose offsets are those the file would have had.
 // Safe for concurrent use.
@@ -33,6 +34,7 @@ type Ring struct {
 	mu      sync.Mutex
 	files   []*ringFile
 	watch   map[chan struct{}]struct{}
+	span    time.Duration
 	number  uint64 // next segment number
 	disc    uint64
 	counter uint64
@@ -64,7 +66,7 @@ func newRing(uid, salt string) *Ring {
 	// A ring that begins anew after a restart must not reuse numbers that
 	// players still remember: it starts from the clock.
 	return &Ring{uid: uid, salt: binary.BigEndian.Uint64(h[:]) >> 24 << 20 &^ ringFileBase,
-		watch: map[chan struct{}]struct{}{}, number: uint64(time.Now().Unix()), disc: uint64(time.Now().Unix())}
+		span: ringSpan, watch: map[chan struct{}]struct{}{}, number: uint64(time.Now().Unix()), disc: uint64(time.Now().Unix())}
 }
 
 func (r *Ring) next() (segment, discontinuity uint64) {
@@ -131,7 +133,7 @@ func (r *Ring) trim() {
 				count++
 			}
 		}
-		if count <= 1 || !(bytes > ringBytes || count > ringSegments && last.Sub(first) > ringSpan) {
+		if count <= 1 || !(bytes > ringBytes || count > ringSegments && last.Sub(first) > r.span) {
 			return
 		}
 		for len(r.files) > 1 && len(r.files[0].segs) == 0 {
@@ -315,4 +317,91 @@ func (h *Held) Release() {
 		hp.part.Release()
 	}
 	h.parts = nil
+}
+
+// keep makes the ring hold pre and the group of pictures around it, within the
+// bound of bytes; never less than ever.
+func (r *Ring) keep(pre time.Duration) {
+	r.mu.Lock()
+	r.span = max(ringSpan, min(pre, longestRing)+10*time.Second)
+	r.mu.Unlock()
+}
+
+// ringRun is a stretch of a ring for the recorder: parts, each with a reference
+// that is the caller's.
+type ringRun struct {
+	run    media.RunID
+	zero   media.Wall
+	tracks []media.Track
+	parts  []*media.Part
+}
+
+// since gives what the ring has from the independent segment on that from lies
+// in (the first one behind it, if none is as old), of segments numbered above
+// last where any are recorded. The newest file is listed even without parts:
+// what comes next belongs to it.
+func (r *Ring) since(from media.Wall, last uint64, any bool) (out []ringRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fi, si, ok := r.startAt(from, last, any)
+	if !ok {
+		return nil
+	}
+	for i, f := range r.files[fi:] {
+		x := ringRun{run: f.run, zero: f.zero, tracks: f.tracks}
+		segs := f.segs
+		if i == 0 {
+			segs = segs[si:]
+		}
+		for k := range segs {
+			for _, p := range segs[k].parts {
+				p.Retain()
+				x.parts = append(x.parts, p)
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// startAt finds the segment that a recording begins with.
+func (r *Ring) startAt(from media.Wall, last uint64, any bool) (file, seg int, ok bool) {
+	for fi, f := range r.files {
+		for i := range f.segs {
+			s := &f.segs[i]
+			if !s.independent || any && s.number <= last {
+				continue
+			}
+			if ok && s.span.From > from {
+				return file, seg, true
+			}
+			file, seg, ok = fi, i, true
+		}
+	}
+	return file, seg, ok
+}
+
+// before is the position behind the last part in front of the segment that a
+// recording from w would begin with, in its run.
+func (r *Ring) before(w media.Wall) (pos media.RunPosition, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fi, si, ok := r.startAt(w, 0, false)
+	if !ok {
+		return pos, false
+	}
+	f := r.files[fi]
+	pos.Run = f.run
+	for i := si - 1; i >= 0 && i >= si-4; i-- { // a track may have nothing in the last one
+		parts := f.segs[i].parts
+		for k := len(parts) - 1; k >= 0; k-- {
+			for j := range parts[k].Fragments {
+				fr := &parts[k].Fragments[j]
+				if pos.Next(fr.Track) == 0 { // later parts came first
+					pos.Tracks = append(pos.Tracks, media.Position{Track: fr.Track, Next: fr.LastSeq + 1})
+				}
+			}
+		}
+	}
+	return pos, len(pos.Tracks) > 0
 }

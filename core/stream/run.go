@@ -160,12 +160,8 @@ func (s *Stream) muxConfig() mux.Config {
 // nextSegment numbers the first segment of a run that starts at first, leaving
 // numbers free for the hole before it.
 func (s *Stream) nextSegment(first media.Wall) (segment, discontinuity uint64) {
-	if s.ring != nil {
-		segment, discontinuity = s.ring.next()
-	} else {
-		segment, discontinuity = s.dep.Recorder.NextSegment()
-	}
-	segment, discontinuity = max(segment, s.dep.First.Segment), max(discontinuity, s.dep.First.Discontinuity)
+	n := s.nextNumbers()
+	segment, discontinuity = n.Segment, n.Discontinuity
 	if end, ok := s.lastEnd(); ok {
 		return segment + media.GapSegments(first.Sub(end)), discontinuity + 1
 	}
@@ -198,6 +194,10 @@ func (s *Stream) restore(o Opened) bool {
 	}
 	start.Expect = res.Expect
 	start.SegmentStart, start.Fragments = res.SegmentStart, res.Fragments
+	if s.gate != nil { // it was being recorded when it was left
+		s.gate.on, s.status.Recording = true, true
+		s.gate.last, s.gate.any = res.Segment, true
+	}
 	if err := s.begin(r.id, res.Zero, res.Tracks); err != nil {
 		s.dep.Log.Warn("a recording cannot be continued; a new run begins", "stream", s.spec.Capture.UID, "err", err)
 		return false
@@ -259,7 +259,7 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 // unit behind them has its time.
 func (s *Stream) noteHole(r *run, track int, wall media.Wall) {
 	t := r.track(track)
-	if t.jumped && t.last != 0 && wall > t.last && s.dep.Recorder != nil {
+	if t.jumped && t.last != 0 && wall > t.last && s.dep.Recorder != nil && (s.gate == nil || s.gate.on) {
 		s.dep.Recorder.Gap(media.Span{From: t.last, To: wall}, r.holeWhy)
 	}
 	if t.jumped {
@@ -283,7 +283,9 @@ func (s *Stream) count(d mux.Drop) {
 func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) error {
 	if s.ring != nil {
 		s.ring.begin(id, zero, tracks)
-		return nil
+		if s.gate == nil || !s.gate.on {
+			return nil
+		}
 	}
 	why := s.lost
 	if err := s.dep.Recorder.Begin(id, zero, tracks, why); err != nil {
@@ -298,6 +300,12 @@ func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) er
 func (s *Stream) deliver(parts []*media.Part) error {
 	defer releaseParts(parts)
 	for _, p := range parts {
+		if s.gate != nil {
+			if err := s.pass(p); err != nil {
+				return err
+			}
+			continue
+		}
 		if s.ring != nil {
 			s.ring.add(p)
 			continue
@@ -353,8 +361,8 @@ func (s *Stream) endRun(c Cause) bool {
 	if err != nil {
 		s.dep.Log.Warn("the end of a run could not be stored", "stream", s.spec.Capture.UID, "err", err)
 	}
-	s.lost = gapCause(c)
-	if s.dep.Recorder != nil {
+	if s.dep.Recorder != nil && (s.gate == nil || s.gate.on) {
+		s.lost = gapCause(c)
 		s.dep.Recorder.End(s.lost)
 	}
 	s.leftOut.Store(nil)

@@ -18,8 +18,10 @@ type Status struct {
 	LeftOut   []LeftOut
 	BitrateIn int64 // bits a second over the last seconds
 	LastFrame media.Wall
-	Recording bool
-	Behind    bool // storage does not keep up: the driver is buffering
+	Recording bool   // a key frame that came now would be stored
+	Mode      string // off, event, continuous: what the schedule says now
+	Why       string // why it is being recorded: continuous, schedule, event; "" = it is not
+	Behind    bool   // storage does not keep up: the driver is buffering
 
 	CameraOffset      time.Duration // camera's clock minus ours
 	CameraOffsetKnown bool
@@ -49,6 +51,7 @@ func (s *Stream) Status() Status {
 	st := s.status
 	st.BitrateIn = s.meter.rate
 	st.Behind = s.behind
+	st.Mode, st.Why = s.mode()
 	if r := s.cur; r != nil {
 		st.CameraOffset, st.CameraOffsetKnown = r.clock.CameraOffset()
 		st.Unstored = r.unstored()

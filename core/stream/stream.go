@@ -18,6 +18,7 @@ type Spec struct {
 	Capture Subscription
 	Record  bool
 	Rules   archive.Rules
+	Modes   Modes
 }
 
 // Deps are what a Stream works with.
@@ -29,6 +30,10 @@ type Deps struct {
 	Notify   func(Notice) // must not block
 	Log      *slog.Logger
 	Now      func() time.Time // nil = time.Now
+
+	// DriverKeeps is how much of what is not acknowledged a driver keeps for
+	// certain; 0 = any amount. Pre-recording beyond it is in memory alone.
+	DriverKeeps time.Duration
 
 	// First are the least numbers that segments may get: behind those of the
 	// stream that this one follows, which players remember.
@@ -68,7 +73,7 @@ const (
 type Stream struct {
 	spec Spec
 	dep  Deps
-	ring *Ring // nil when recorded
+	ring *Ring // nil when everything is recorded
 
 	leftOut   atomic.Pointer[media.RunPosition] // tracks that are not in the file, and how far they were received
 	durableTo atomic.Pointer[media.RunPosition] // the recorder's last word
@@ -89,6 +94,8 @@ type Stream struct {
 	status     Status
 	meter      meter
 	clockOn    bool // camera.clock is raised
+	modes      Modes
+	gate       *gate // nil when everything is recorded, or nothing
 }
 
 // New makes a stream; nothing runs yet.
@@ -108,6 +115,10 @@ func New(spec Spec, dep Deps) *Stream {
 		// Files of an earlier ring of the stream have other names: what somebody
 		// remembers of them must not fit this one's.
 		s.ring = newRing(spec.Capture.UID, fmt.Sprint(spec.Capture.UID, dep.Now().UnixNano()))
+	}
+	s.setGate(spec.Modes)
+	if s.gate != nil {
+		s.status.Recording = false
 	}
 	return s
 }
@@ -129,8 +140,10 @@ func (s *Stream) Next() Numbers {
 func (s *Stream) nextNumbers() (n Numbers) {
 	if s.ring != nil {
 		n.Segment, n.Discontinuity = s.ring.next()
-	} else {
-		n.Segment, n.Discontinuity = s.dep.Recorder.NextSegment()
+	}
+	if s.dep.Recorder != nil {
+		segment, disc := s.dep.Recorder.NextSegment()
+		n.Segment, n.Discontinuity = max(n.Segment, segment), max(n.Discontinuity, disc)
 	}
 	n.Segment, n.Discontinuity = max(n.Segment, s.dep.First.Segment), max(n.Discontinuity, s.dep.First.Discontinuity)
 	return n

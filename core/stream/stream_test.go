@@ -66,6 +66,19 @@ func (r *fakeRecorder) Resume() (res archive.Resume, ok bool) {
 	return res, true
 }
 
+func (r *fakeRecorder) Held() (pos media.RunPosition, ok bool) {
+	if len(r.parts) == 0 {
+		return pos, false
+	}
+	pos.Run = r.parts[len(r.parts)-1].Run
+	for _, p := range r.parts {
+		if p.Run == pos.Run {
+			pos.Tracks = []media.Position{{Track: 1, Next: p.Fragments[0].LastSeq + 1}}
+		}
+	}
+	return pos, true
+}
+
 func (r *fakeRecorder) NextSegment() (uint64, uint64) {
 	if n := len(r.parts); n > 0 {
 		return r.parts[n-1].Segment + 1, r.parts[n-1].Discontinuity

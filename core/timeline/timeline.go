@@ -94,7 +94,7 @@ func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
 			out[n-1].Span.To = max(out[n-1].Span.To, g.Span.To)
 			continue
 		}
-		out = append(out, archive.Extent{File: g.File, Span: g.Span, Run: g.Run, Zero: g.Zero, Init: g.Init})
+		out = append(out, archive.Extent{File: g.File, Span: g.Span, Run: g.Run, Zero: g.Zero, Init: g.Init, Segment: g.Number})
 	}
 	return out, nil
 }

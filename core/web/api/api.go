@@ -101,27 +101,29 @@ type Track struct {
 
 // Stream is GET streams/{uid}.
 type Stream struct {
-	UID       string            `json:"uid"`
-	Name      string            `json:"name"`
-	Node      string            `json:"node"`
-	Role      string            `json:"role"`
-	State     string            `json:"state"`
-	Since     int64             `json:"since"`
-	Reason    string            `json:"reason"`
-	Hint      string            `json:"hint,omitempty"`
-	Settings  map[string]string `json:"settings"`
-	Tracks    []Track           `json:"tracks"`
-	BitrateIn int64             `json:"bitrate_in"`
-	Viewers   int               `json:"viewers"`
-	LastFrame int64             `json:"last_frame_ms"`
-	Recording bool              `json:"recording"`
-	FirstMS   int64             `json:"first_ms,omitempty"` // oldest footage
-	Bytes     int64             `json:"bytes,omitempty"`
-	Device    string            `json:"device,omitempty"`
-	ClockMS   *int64            `json:"camera_clock_offset_ms,omitempty"`
-	Counters  map[string]uint64 `json:"counters"`
-	Problems  []Problem         `json:"problems"`
-	Removed   bool              `json:"removed,omitempty"` // no longer configured; its footage is kept
+	UID          string            `json:"uid"`
+	Name         string            `json:"name"`
+	Node         string            `json:"node"`
+	Role         string            `json:"role"`
+	State        string            `json:"state"`
+	Since        int64             `json:"since"`
+	Reason       string            `json:"reason"`
+	Hint         string            `json:"hint,omitempty"`
+	Settings     map[string]string `json:"settings"`
+	Tracks       []Track           `json:"tracks"`
+	BitrateIn    int64             `json:"bitrate_in"`
+	Viewers      int               `json:"viewers"`
+	LastFrame    int64             `json:"last_frame_ms"`
+	Recording    bool              `json:"recording"`
+	Mode         string            `json:"mode,omitempty"`          // what dvr-mode or its schedule says now: off, event, continuous
+	RecordingWhy string            `json:"recording_why,omitempty"` // continuous, schedule, event
+	FirstMS      int64             `json:"first_ms,omitempty"`      // oldest footage
+	Bytes        int64             `json:"bytes,omitempty"`
+	Device       string            `json:"device,omitempty"`
+	ClockMS      *int64            `json:"camera_clock_offset_ms,omitempty"`
+	Counters     map[string]uint64 `json:"counters"`
+	Problems     []Problem         `json:"problems"`
+	Removed      bool              `json:"removed,omitempty"` // no longer configured; its footage is kept
 }
 
 // Event is an entry of the journal.
@@ -164,6 +166,7 @@ type Backend interface {
 	Accounts
 	Locks
 	Retention
+	Marks
 }
 
 // API answers /api/v1/….
@@ -189,7 +192,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -259,7 +262,7 @@ func (a *API) answer(ctx *fasthttp.RequestCtx, path string) *web.Error {
 	}
 	if args, ok := match("streams/{uid}/{what}", path); ok {
 		switch args[1] {
-		case "restart", "pause", "resume", "rename", "move", "event", "why":
+		case "restart", "pause", "resume", "rename", "move", "why":
 			return web.E(501, "not_in_this_version", "streams/{uid}/"+args[1]+" is not in this version", "")
 		}
 	}

@@ -89,6 +89,11 @@ func (f *fake) RetentionOutlook() (*RetentionPlan, error) { return &RetentionPla
 func (f *fake) RetentionHeld() []HeldBack                 { return nil }
 func (f *fake) ConfirmRetention(uid string) bool          { return uid == "a" }
 
+func (f *fake) AddMark(uid string, m NewMark) (Mark, error) {
+	return Mark{UID: uid, Kind: m.Kind, At: m.At.Milli()}, f.fail
+}
+func (f *fake) MarksOf(string, media.Span) ([]Mark, error) { return nil, f.fail }
+
 type empty struct{}
 
 func (empty) Segments(string, media.Span) ([]archive.Segment, error) { return nil, nil }
@@ -207,6 +212,13 @@ func TestAnswers(t *testing.T) {
 		{"a lock, backwards", "operator", "POST", "streams/a/locks", `{"from":2000,"to":1000,"reason":"x"}`, 409, "lock"},
 		{"unlock", "operator", "DELETE", "streams/a/locks/1", "", 204, ""},
 		{"unlock none", "operator", "DELETE", "streams/a/locks/7", "", 404, "no_such_lock"},
+		{"an event", "operator", "POST", "streams/a/event", `{"kind":"motion","data":{"zone":3}}`, 201, ""},
+		{"an event of a minute ago", "operator", "POST", "streams/a/event", `{"kind":"motion","at":"-1m"}`, 201, ""},
+		{"an event of tomorrow", "operator", "POST", "streams/a/event", `{"kind":"motion","at":"2100-01-01T00:00:00Z"}`, 400, "bad_time"},
+		{"an event without a kind", "operator", "POST", "streams/a/event", `{}`, 400, "bad_kind"},
+		{"an event of a strange kind", "operator", "POST", "streams/a/event", `{"kind":"<script>"}`, 400, "bad_kind"},
+		{"an event by a viewer", "viewer", "POST", "streams/a/event", `{"kind":"motion"}`, 403, "role"},
+		{"events of a stream", "viewer", "GET", "streams/a/events", "", 200, ""},
 		{"retention", "viewer", "GET", "retention", "", 200, ""},
 		{"preview", "operator", "POST", "retention/preview", "", 200, ""},
 		{"preview of changes", "operator", "POST", "retention/preview", `{"streams":{"a":{"dvr-duration":"5d"}},"pools":{"default":{"days":"3d"}}}`, 200, ""},

@@ -59,7 +59,12 @@ func (s *Server) control() *http.Client {
 
 // Call asks the API over the control socket; out may be nil.
 func (s *Server) Call(method, path string, out any) (int, error) {
-	req, err := http.NewRequest(method, "http://server/api/v1/"+path, nil)
+	return s.Send(method, path, "", out)
+}
+
+// Send is Call with a body.
+func (s *Server) Send(method, path, body string, out any) (int, error) {
+	req, err := http.NewRequest(method, "http://server/api/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
@@ -145,8 +150,8 @@ lines:
 
 // Span is a range or gap of ranges.json, in Unix ms.
 type Span struct {
-	From, To int64
-	Why      string
+	From, To  int64
+	Why, Kind string
 }
 
 // Footage is ranges.json.

@@ -1,0 +1,113 @@
+package accept
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"media-server/test/accept/harness"
+	"media-server/test/ledger"
+)
+
+const (
+	pre  = 4 * time.Second
+	post = 3 * time.Second
+)
+
+// TestEventRecording: around events everything is there, elsewhere nothing is
+// and the server says why; a core killed between an event and the end of its
+// footage changes nothing of that.
+func TestEventRecording(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{Restart: "1s", Linger: "60s"})
+	lines := []string{"dvr-mode = event", "dvr-pre = 4s", "dvr-post = 3s", "dvr-chunk = 3s"}
+	told := harness.Camera{UID: "told", Sent: s.Sim("told", "", lines...)}
+	moved := harness.Camera{UID: "moved", Sent: s.Sim("moved", "codec=h265&audio=pcma&cue=12s:motion=2s,34s:motion=2s", lines...)}
+	s.Start()
+	for _, uid := range []string{"told", "moved"} {
+		s.Until(uid+" to be captured", func() bool { return s.Stream(uid).State == "active" })
+	}
+	began := time.Now()
+	var at []time.Time
+	tell := func() {
+		t.Helper()
+		at = append(at, time.Now())
+		var m struct{ Recorded bool }
+		if status, err := s.Send("POST", "streams/told/event", `{"kind":"door","data":{"who":"anna"}}`, &m); err != nil || status != 201 || !m.Recorded {
+			t.Fatalf("the event was answered %d %+v %v", status, m, err)
+		}
+	}
+	time.Sleep(8 * time.Second) // real cameras take real time
+	if f := s.Footage("told"); len(f.Ranges) > 0 {
+		t.Errorf("without an event there is %+v", f.Ranges)
+	}
+	tell()
+	s.Past(at[0].Add(post).UnixMilli(), "told")
+	time.Sleep(8 * time.Second)
+	for range harness.Pick(10, 2) { // killed while the footage of an event is being recorded
+		tell()
+		time.Sleep(300 * time.Millisecond)
+		s.Kill()
+		s.Start()
+		s.Past(at[len(at)-1].Add(post).UnixMilli(), "told")
+		time.Sleep(8 * time.Second)
+	}
+	if d := 40*time.Second - time.Since(began); d > 0 {
+		time.Sleep(d) // the second motion and its footage
+	}
+	s.Until("the footage of motion", func() bool { return len(s.Footage("moved").Ranges) > 0 })
+	for _, a := range at {
+		covered(t, s, "told", a.Add(-pre), a.Add(post))
+	}
+	motions := 0
+	for _, e := range s.Events("camera.motion") {
+		if e.UID == "moved" && e.Data["active"] == true {
+			from := time.UnixMilli(int64(e.Data["at_ms"].(float64)))
+			covered(t, s, "moved", from.Add(-pre), from.Add(2*time.Second+post))
+			motions++
+		}
+	}
+	if motions == 0 {
+		t.Error("no motion was reported")
+	}
+	line := ""
+	for _, c := range []harness.Camera{told, moved} {
+		f := s.Footage(c.UID)
+		var kept time.Duration
+		for _, r := range f.Ranges {
+			kept += time.Duration(r.To-r.From) * time.Millisecond
+			if r.Kind != "event" {
+				t.Errorf("%s: a range of kind %q", c.UID, r.Kind)
+			}
+		}
+		for _, g := range f.Gaps {
+			if g.Why != "off_schedule" {
+				t.Errorf("%s: a gap because of %q, not off_schedule", c.UID, g.Why)
+			}
+		}
+		if most := time.Duration(len(at)) * (pre + post + 6*time.Second); kept > most {
+			t.Errorf("%s: %v are kept of %d events", c.UID, kept, len(at))
+		}
+		c.Rules = ledger.Rules{From: f.Ranges[0].From * 1e6, To: f.Ranges[len(f.Ranges)-1].To*1e6 - int64(300*time.Millisecond), Head: 300 * time.Millisecond, Tail: 300 * time.Millisecond, GapSlack: 250 * time.Millisecond}
+		line += fmt.Sprintf("; %s: %v kept, %s", c.UID, kept.Round(time.Second), s.Judge(c.UID, s.Account(c)))
+	}
+	harness.Row(t, "recording around events", 0, "%d events told (%d with a kill of the core behind them), %d motions%s", len(at), len(at)-1, motions, line)
+}
+
+// covered tells whether a stream has everything from one time to another.
+func covered(t *testing.T, s *harness.Server, uid string, from, to time.Time) {
+	t.Helper()
+	for _, r := range s.Footage(uid).Ranges {
+		if r.From <= from.UnixMilli() && r.To >= to.UnixMilli() {
+			return
+		}
+	}
+	t.Errorf("%s has not all from %s to %s: %+v", uid, from.Format("15:04:05.000"), to.Format("15:04:05.000"), spans(s.Footage(uid).Ranges))
+}
+
+func spans(ss []harness.Span) (out []string) {
+	for _, x := range ss {
+		out = append(out, time.UnixMilli(x.From).Format("15:04:05.000")+"-"+time.UnixMilli(x.To).Format("05.000")+" "+x.Kind+x.Why)
+	}
+	return out
+}
