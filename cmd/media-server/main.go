@@ -45,6 +45,8 @@ type cli struct {
 	Export    exportCmd    `cmd:"" help:"Write a range of a stream to an MP4 file."`
 	Lock      lockCmd      `cmd:"" help:"Keep footage whatever the rules say."`
 	Retention retentionCmd `cmd:"" help:"What the rules delete, and how long footage will be kept."`
+	Verify    verifyCmd    `cmd:"" help:"Find what was changed, cut or taken away of signed footage."`
+	Keys      keysCmd      `cmd:"" help:"The keys that footage is signed with."`
 	Rebuild   rebuildCmd   `cmd:"" help:"Rebuild the catalogue from the media files (the server must not run)."`
 	Events    eventsCmd    `cmd:"" help:"The journal, newest last."`
 	Plugin    pluginCmd    `cmd:"" help:"Check a plugin against the protocol."`
@@ -102,7 +104,7 @@ func realMain(args []string) int {
 }
 
 // laterVerbs are published verbs that this version lacks.
-var laterVerbs = map[string]bool{"verify": true, "keys": true, "pack": true, "lua": true, "doctor": true,
+var laterVerbs = map[string]bool{"pack": true, "lua": true, "doctor": true,
 	"backup": true, "restore": true, "cluster": true, "token play": true, "plugin new": true}
 
 // later tells of a verb that is known and not built: the first words that are

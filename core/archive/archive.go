@@ -33,6 +33,7 @@ type Archive struct {
 	files   map[FileID]*file // growing, sealing, sealed but not yet in the catalogue
 	pins    map[FileID]*pinned
 	usage   map[string]int64 // bytes of streams that have a limit
+	signed  map[string]lastSigned
 
 	lockAlarms map[string]LockAlarm // by pool
 
@@ -71,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 			a.log.Warn("locks cannot be read", "err", err)
 		}
 	}
-	if err := a.loadLocks(); err != nil {
+	if err := errors.Join(a.loadLocks(), a.loadSigned()); err != nil {
 		a.cat.close()
 		a.state.close()
 		return nil, fault.Wrap(err, "state.db", "locks cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")
@@ -176,7 +177,7 @@ func newArchive(o Options) (*Archive, error) {
 		return nil, fault.New("archive", "there is no storage space", "add a [space.NAME] section")
 	}
 	a := &Archive{o: o, log: o.Log, spaceLimit: o.WriteBufferMax / int64(len(o.Spaces)), layouts: newLayoutCache(o.LayoutCache),
-		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{},
+		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), mend: make(chan string, 8)}
 	for _, cfg := range o.Spaces {
 		a.spaces = append(a.spaces, newSpace(a, cfg))

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -163,4 +164,31 @@ func BenchmarkIndex(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkChain is what signing costs while recording: a part of 2 Mbit/s, 12
+// pictures and 24 sounds. 1 GB/s = 1 CPU-second a GB.
+func BenchmarkChain(b *testing.B) {
+	video := media.Fragment{Track: 1, LastSeq: 11, Samples: make([]media.Sample, 12), Payload: make([]byte, 12*10_000)}
+	audio := media.Fragment{Track: 2, LastSeq: 23, Samples: make([]media.Sample, 24), Payload: make([]byte, 24*350)}
+	for i := range video.Samples {
+		video.Samples[i].Size = 10_000
+	}
+	for i := range audio.Samples {
+		audio.Samples[i].Size = 350
+	}
+	for _, f := range []*media.Fragment{&video, &audio} {
+		f.Head = make([]byte, 152+8*len(f.Samples)+36+200)
+		binary.BigEndian.PutUint32(f.Head, uint32(152+8*len(f.Samples)+36))
+		binary.BigEndian.PutUint32(f.Head[144:], uint32(len(f.Samples)))
+		binary.BigEndian.PutUint16(f.Head[150:], 36)
+		binary.BigEndian.PutUint16(f.Head[152+8*len(f.Samples):], 2)
+	}
+	c := beginChain(nil)
+	b.SetBytes(int64(len(video.Payload) + len(audio.Payload)))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.add(&video)
+		c.add(&audio)
+	}
 }

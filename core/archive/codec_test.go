@@ -2,6 +2,8 @@ package archive
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/hex"
 	"os"
 	"reflect"
@@ -145,21 +147,65 @@ func sampleLedger() []byte {
 	b = appendFact(b, &fact{Type: factGap, UID: "yard", At: 1000, Until: 2000, Cause: GapDriver})
 	b = appendFact(b, &fact{Type: factCut, File: 5<<32 | 1, Size: 4096})
 	b = appendFact(b, &fact{Type: factLock, UID: "gate", At: 1000, Until: 2000, File: 7, Size: 9000, Cause: "theft", Who: "anna", Made: 3000})
-	return appendFact(b, &fact{Type: factEvent, UID: "gate", At: 1000, Until: 2000, File: 10, Size: 20, Cause: "motion", Flags: eventRecorded})
+	b = appendFact(b, &fact{Type: factEvent, UID: "gate", At: 1000, Until: 2000, File: 10, Size: 20, Cause: "motion", Flags: eventRecorded})
+	sealed := &fact{Type: factSigned, UID: "gate", At: 1000, Until: 2000, File: 5<<32 | 2, Size: 4096, Cause: causeSealed, Link: [32]byte{1}}
+	signFact(sealed, exampleKey())
+	return appendFact(b, sealed)
 }
 
 func TestLedgerTornAnywhere(t *testing.T) {
 	b := sampleLedger()
 	var whole []fact
-	if good, err := parseLedger(b, func(f fact) { whole = append(whole, f) }); err != nil || good != len(b) || len(whole) != 5 {
+	if good, err := parseLedger(b, func(f fact) { whole = append(whole, f) }); err != nil || good != len(b) || len(whole) != 6 {
 		t.Fatal(good, err, whole)
 	}
 	for n := ledgerHead; n < len(b); n++ {
 		var part []fact
 		good, err := parseLedger(b[:n], func(f fact) { part = append(part, f) })
-		if err != nil || good > n || len(part) == 5 || len(part) > 0 && !reflect.DeepEqual(part, whole[:len(part)]) {
+		if err != nil || good > n || len(part) == 6 || len(part) > 0 && !reflect.DeepEqual(part, whole[:len(part)]) {
 			t.Fatalf("cut at %d: %d good, %v, %v", n, good, err, part)
 		}
+	}
+}
+
+// keyed signs with a key made of a seed.
+type keyed ed25519.PrivateKey
+
+func exampleKey() keyed { return keyed(ed25519.NewKeyFromSeed(append([]byte{1}, make([]byte, 31)...))) }
+
+func (k keyed) KeyID() [8]byte {
+	h := sha256.Sum256(ed25519.PrivateKey(k).Public().(ed25519.PublicKey))
+	return [8]byte(h[:8])
+}
+func (k keyed) Sign(m []byte) []byte { return ed25519.Sign(ed25519.PrivateKey(k), m) }
+
+// TestSignatureExample decodes the signature that FORMAT.md shows, and verifies
+// it with the public key there.
+func TestSignatureExample(t *testing.T) {
+	doc, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)public key\n`([0-9a-f]{64})`:\n\n```sign\n(.*?)```").FindSubmatch(doc)
+	if m == nil {
+		t.Fatal("FORMAT.md has no example of a signature")
+	}
+	b, err := hex.DecodeString(strings.Join(strings.Fields(string(m[2])), ""))
+	pub, err2 := hex.DecodeString(string(m[1]))
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	x, err := parseSignature(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Signature{Recovered: true, Key: exampleKey().KeyID(), At: 1000, File: 5<<32 | 2, Count: 4, Link: [32]byte{1}, Index: [32]byte{2},
+		Previous: 5<<32 | 1, PreviousLink: [32]byte{3}, Sig: x.Sig}
+	if *x != want {
+		t.Errorf("%+v", x)
+	}
+	if !ed25519.Verify(pub, signedBytes(b), x.Sig[:]) {
+		t.Error("the signature is wrong")
 	}
 }
 
@@ -243,6 +289,11 @@ func FuzzIndex(f *testing.F) {
 func FuzzSegmentTable(f *testing.F) {
 	f.Add(appendSegTable(nil, 5, rowsOf(&sampleIndex().Layout)))
 	f.Fuzz(func(t *testing.T, b []byte) { parseSegTable(b, 0) })
+}
+
+func FuzzSignature(f *testing.F) {
+	f.Add(make([]byte, signSize))
+	f.Fuzz(func(t *testing.T, b []byte) { _, _ = parseSignature(b) })
 }
 
 func FuzzLedger(f *testing.F) {

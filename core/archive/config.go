@@ -45,6 +45,7 @@ type PoolConfig struct {
 	OverwriteFree config.Size   // the oldest goes while less than this is free; 10%
 	AlarmFree     config.Size   // an alarm below this, after 5 minutes; 10%
 	LockMax       config.Size   // most that locks may keep; 0 = no limit
+	Sign          bool          // files are signed
 	DeleteMost    config.Size   // share of a stream's footage that its rules may take at once without being asked; 50%; 0 = all
 }
 
@@ -99,7 +100,8 @@ func (c *Config) Bind(set *config.Set) {
 		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.").Restart()
 		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.").Restart()
 		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.").Restart()
-		s.Later("archive-to", "archive-after", "archive-at", "groom-after", "encrypt", "sign", "stage")
+		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.").Restart()
+		s.Later("archive-to", "archive-after", "archive-at", "groom-after", "encrypt", "stage")
 	})
 }
 

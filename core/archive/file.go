@@ -47,7 +47,9 @@ type file struct {
 	slab     []media.Sample // free end of the last slab
 	flags    uint8          // of the index
 	indexSum [32]byte
-	indexAt  int64 // offset of the index box; 0 = none yet
+	indexAt  int64  // offset of the index box; 0 = none yet
+	chain    *chain // nil: not signed
+	attest   *fact  // the ledger's record of the signature, when there is one
 	rowOpen  chan struct{}
 	tail     tailInfo
 	busy     bool      // being sealed at this moment
@@ -90,6 +92,9 @@ func (f *file) addPart(pieces [][]byte, p *media.Part, frags []media.Fragment) [
 	seg := &f.segs[len(f.segs)-1]
 	for i := range frags {
 		mf := &frags[i]
+		if f.chain != nil {
+			f.chain.add(mf)
+		}
 		fr := Fragment{Track: mf.Track, Segment: len(f.segs) - 1, Part: p.Index, Offset: f.size,
 			MoofOffset: f.size + int64(mf.UUIDLen), MoofSize: int64(len(mf.Head) - mf.UUIDLen - mdatHeader),
 			DataOffset: f.size + int64(len(mf.Head)), DataSize: int64(len(mf.Payload)),
@@ -183,7 +188,8 @@ func (f *file) layoutLocked() *Layout {
 		Segments: append([]SegmentLayout(nil), f.segs...)}
 }
 
-// appendIndexLocked ends the layout with the index box and returns it.
+// appendIndexLocked ends the layout with the index box and returns it, the
+// signature in front of it.
 func (f *file) appendIndexLocked(complete bool, rules Rules) []byte {
 	if n := len(f.segs); n > 0 && complete {
 		f.segs[n-1].Complete = true
@@ -191,10 +197,11 @@ func (f *file) appendIndexLocked(complete bool, rules Rules) []byte {
 	x := Index{Flags: f.flags, First: f.first, End: f.size, Layout: *f.layoutLocked(), Marks: f.marks, Tracks: f.sumTracks(), Rules: rules}
 	b := AppendIndex(make([]byte, 0, 4096), &x)
 	f.indexSum = sha256.Sum256(b)
-	f.indexAt = f.size
-	f.size += int64(len(b))
+	sig := f.signLocked(b)
+	f.indexAt = f.size + int64(len(sig))
+	f.size = f.indexAt + int64(len(b))
 	f.state = sealing
-	return b
+	return append(sig, b...)
 }
 
 func (f *file) sumTracks() []IndexTrack {

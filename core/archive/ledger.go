@@ -22,11 +22,12 @@ const (
 	ledgerFixed = 4 // length u16, type u8, version u8
 	ledgerCRC   = 4
 
-	factMark  = 1 // footage missing from At on is missing for Cause
-	factGap   = 2 // between At and Until units are missing for Cause
-	factCut   = 3 // File is good up to Size only: the rest was written elsewhere
-	factEvent = 5 // an event of kind Cause, At to Until; File before it and Size behind it, ns, were recorded for it
-	factLock  = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
+	factMark   = 1 // footage missing from At on is missing for Cause
+	factGap    = 2 // between At and Until units are missing for Cause
+	factCut    = 3 // File is good up to Size only: the rest was written elsewhere
+	factSigned = 7 // signed: File was sealed with Link, or went because of Cause
+	factEvent  = 5 // an event of kind Cause, At to Until; File before it and Size behind it, ns, were recorded for it
+	factLock   = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
 )
 
 // fact is one record of a ledger.
@@ -40,6 +41,10 @@ type fact struct {
 	Who       string     // lock: who made it
 	Made      media.Wall // lock: when
 	Flags     uint8      // event: 1 = footage is kept because of it
+
+	Key  [8]byte // signed: by whom
+	Link [32]byte
+	Sig  [64]byte
 }
 
 // appendFact appends a record: length, type, version, fields, CRC32C of all
@@ -64,6 +69,11 @@ func appendFact(b []byte, f *fact) []byte {
 	if f.Type == factEvent {
 		b = append(b, f.Flags)
 	}
+	if f.Type == factSigned {
+		b = append(b, f.Key[:]...)
+		b = append(b, f.Link[:]...)
+		b = append(b, f.Sig[:]...)
+	}
 	be.PutUint16(b[at:], uint16(len(b)-at+ledgerCRC))
 	return be.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
@@ -78,6 +88,11 @@ func ledgerHeader(node [16]byte, epoch uint64) []byte {
 // good: what follows is a torn tail. Records of unknown type or version are
 // stepped over.
 func parseLedger(b []byte, fn func(fact)) (good int, err error) {
+	return parseRecords(b, func(f fact, _ []byte) { fn(f) })
+}
+
+// parseRecords is parseLedger for those who need a record's bytes.
+func parseRecords(b []byte, fn func(f fact, rec []byte)) (good int, err error) {
 	if len(b) < ledgerHead || string(b[:8]) != ledgerMagic {
 		return 0, fmt.Errorf("not a ledger")
 	}
@@ -92,7 +107,7 @@ func parseLedger(b []byte, fn func(fact)) (good int, err error) {
 			break
 		}
 		if f, ok := parseFact(rec[:n-ledgerCRC]); ok {
-			fn(f)
+			fn(f, rec)
 		}
 		at += n
 	}
@@ -100,7 +115,7 @@ func parseLedger(b []byte, fn func(fact)) (good int, err error) {
 }
 
 func parseFact(rec []byte) (fact, bool) {
-	if rec[3] != 1 || rec[2] < factMark || rec[2] > factEvent {
+	if rec[3] != 1 || rec[2] < factMark || rec[2] > factEvent && rec[2] != factSigned {
 		return fact{}, false
 	}
 	c := cursor{b: rec[ledgerFixed:]}
@@ -113,6 +128,11 @@ func parseFact(rec []byte) (fact, bool) {
 	}
 	if f.Type == factEvent {
 		f.Flags = c.u8()
+	}
+	if f.Type == factSigned {
+		copy(f.Key[:], c.take(8))
+		copy(f.Link[:], c.take(32))
+		copy(f.Sig[:], c.take(64))
 	}
 	return f, c.err == nil
 }

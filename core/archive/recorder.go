@@ -208,6 +208,9 @@ func (st *stream) lay(f *file, e *entry, frags []media.Fragment) []*chunk {
 			head = nil
 		}
 		head = AppendFileHeader(head, &f.header)
+		if f.header.Optional&featureSigned != 0 {
+			f.chain = beginChain(head)
+		}
 		f.first, f.size = int64(len(head)), int64(len(head))
 		pieces = append(pieces, head)
 	}
@@ -266,6 +269,9 @@ func (st *stream) newFile(sp *space, p *media.Part, run media.RunID, zero media.
 	f.header = FileHeader{GoesOn: st.prev != 0, Source: SourceLive, Node: a.o.Node, Run: run, Zero: zero, ID: id, Epoch: a.o.Epoch,
 		Segment: p.Segment, Discontinuity: p.Discontinuity, Previous: st.prev, PreviousHash: st.prevSum, UID: st.uid, Rules: st.rules,
 		Program: a.o.Program, Opened: p.Start, Tracks: tracks}
+	if st.signs() {
+		f.header.Optional |= featureSigned
+	}
 	a.cat.init(init, tracks)
 	a.cat.opened(f, p.Start)
 	st.files = append(st.files, f)
@@ -300,8 +306,12 @@ func (st *stream) sealLocked(recovered bool) {
 	}
 	f.pending = append(f.pending, cs...)
 	st.prev, st.prevSum = f.id, f.indexSum
+	attest := f.attest
 	f.mu.Unlock()
 	f.sp.push(cs)
+	if attest != nil {
+		f.sp.note(attest)
+	}
 }
 
 // OnDurable registers what is told how far the stream survives a power cut.

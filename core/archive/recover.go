@@ -91,6 +91,9 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		}
 		switch {
 		case f.state == sealing:
+			if f.attest != nil {
+				s.note(f.attest)
+			}
 			s.sealSoon(f)
 		case keep:
 			st.cur = f
@@ -379,8 +382,12 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 		}
 	}
 	f.size = verified
+	if f.header.Optional&featureSigned != 0 {
+		f.chain = chainOf(r, infos[:good])
+	}
 	// The trailer may have survived what lies before it, so it counts only now.
 	if x, b, err := readIndex(r, size); err == nil && x.Layout.File == f.id && x.End == f.size && len(x.Layout.Fragments) == good {
+		f.attestAgain(r, size-int64(len(b)))
 		f.adoptIndex(x, b, size)
 		return nil
 	}

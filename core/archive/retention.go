@@ -135,12 +135,13 @@ func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent b
 		wait = 0
 	}
 	ids := make([]FileID, len(dels))
-	why := map[retain.Why]int{}
+	why, causes := map[retain.Why]int{}, make(map[FileID]string, len(dels))
 	for i := range dels {
 		ids[i] = FileID(dels[i].ID)
 		why[dels[i].Why]++
+		causes[ids[i]] = string(dels[i].Why)
 	}
-	n, bytes, err := a.deleteFiles(ctx, ids, wait)
+	n, bytes, err := a.deleteFiles(ctx, ids, causes, wait)
 	if n > 0 {
 		a.notify(Notice{Type: "retention.deleted", Level: "info", Message: fmt.Sprintf("%d files were deleted by rule", n),
 			Data: map[string]any{"files": n, "bytes": bytes, "why": fmt.Sprint(why)}})
@@ -183,13 +184,13 @@ func (a *Archive) finishDeletes(ctx context.Context) error {
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	_, _, err = a.deleteFiles(ctx, ids, 0)
+	_, _, err = a.deleteFiles(ctx, ids, nil, 0)
 	return err
 }
 
 // deleteFiles deletes files marked before. Those that somebody reads come
 // last, and are waited for together.
-func (a *Archive) deleteFiles(ctx context.Context, ids []FileID, wait time.Duration) (n int, bytes int64, err error) {
+func (a *Archive) deleteFiles(ctx context.Context, ids []FileID, why map[FileID]string, wait time.Duration) (n int, bytes int64, err error) {
 	var free, held []FileID
 	a.mu.Lock()
 	for _, id := range ids {
@@ -200,19 +201,19 @@ func (a *Archive) deleteFiles(ctx context.Context, ids []FileID, wait time.Durat
 		}
 	}
 	a.mu.Unlock()
-	n, bytes, err = a.deleteNow(ctx, free)
+	n, bytes, err = a.deleteNow(ctx, free, why)
 	deadline := time.Now().Add(wait)
 	for _, id := range held {
 		a.unpin(ctx, id, time.Until(deadline))
 	}
 	if len(held) > 0 && ctx.Err() == nil {
-		n2, b2, err2 := a.deleteNow(ctx, held)
+		n2, b2, err2 := a.deleteNow(ctx, held, why)
 		n, bytes, err = n+n2, bytes+b2, errors.Join(err, err2)
 	}
 	return n, bytes, err
 }
 
-func (a *Archive) deleteNow(ctx context.Context, ids []FileID) (n int, bytes int64, err error) {
+func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]string) (n int, bytes int64, err error) {
 	bySpace := map[string][]*row{}
 	for _, id := range ids {
 		r, e := a.cat.get(id)
@@ -231,6 +232,7 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID) (n int, bytes int
 			names[i], gone[i] = r.Name, r.ID
 			sum += r.Size
 		}
+		a.attestGone(s, rows, why)
 		dctx, cancel := context.WithTimeout(ctx, time.Minute)
 		e := s.st.Delete(dctx, names)
 		cancel()

@@ -71,7 +71,7 @@ func start(t testing.TB, cam *camera, rec *archive.Recorder, why archive.GapCaus
 	zero := mux.Zero(cam.born)
 	if r, ok := rec.Resume(); ok && r.Positions.Run == cam.run {
 		f.next[1], f.next[2] = r.Positions.Next(1), r.Positions.Next(2)
-		f.w = mux.NewWriter(mux.Config{Epoch: 2}, mux.Start{Run: cam.run, Zero: r.Zero, Tracks: r.Tracks, Segment: r.Segment, Discontinuity: r.Discontinuity,
+		f.w = mux.NewWriter(mux.Config{Chain: true, Epoch: 2}, mux.Start{Run: cam.run, Zero: r.Zero, Tracks: r.Tracks, Segment: r.Segment, Discontinuity: r.Discontinuity,
 			PartIndex: r.PartIndex, Fragments: r.Fragments, Expect: r.Expect, Continue: true, SegmentStart: r.SegmentStart})
 		if err := rec.Begin(cam.run, r.Zero, r.Tracks, why); err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func start(t testing.TB, cam *camera, rec *archive.Recorder, why archive.GapCaus
 		return f
 	}
 	seg, disc := rec.NextSegment()
-	f.w = mux.NewWriter(mux.Config{Epoch: 1}, mux.Start{Run: cam.run, Zero: zero, Tracks: testTracks(), Segment: seg, Discontinuity: disc})
+	f.w = mux.NewWriter(mux.Config{Chain: true, Epoch: 1}, mux.Start{Run: cam.run, Zero: zero, Tracks: testTracks(), Segment: seg, Discontinuity: disc})
 	if err := rec.Begin(cam.run, zero, testTracks(), why); err != nil {
 		t.Fatal(err)
 	}

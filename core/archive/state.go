@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -50,6 +50,9 @@ CREATE TABLE events (
   PRIMARY KEY (uid, at, kind)
 ) WITHOUT ROWID`
 
+const stateSigned = `
+CREATE TABLE signed (uid TEXT PRIMARY KEY, file INTEGER NOT NULL, link BLOB NOT NULL) WITHOUT ROWID   -- the newest signed file`
+
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.
 type stateStore struct {
@@ -85,6 +88,9 @@ func (s *stateStore) add(f *fact) {
 func insertFact(tx *sql.Tx, f *fact) error {
 	if f.Type == factLock {
 		return insertLock(tx, f)
+	}
+	if f.Type == factSigned {
+		return insertSigned(tx, f)
 	}
 	if f.Type == factEvent {
 		return insertEvent(tx, f)

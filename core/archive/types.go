@@ -43,6 +43,8 @@ type Options struct {
 	Spaces  []Space
 	Pools   []Pool
 
+	Signer Signer // nil: nothing is signed, whatever pools say
+
 	WriteBuffer    time.Duration // longest time a part waits for storage; 0 = 30 s
 	WriteBufferMax int64         // bytes waiting, all spaces; each may use an equal share; 0 = 512 MiB
 	ResumeGrace    time.Duration // how long a recovered file waits for its run to go on; 0 = 60 s
@@ -71,6 +73,7 @@ type Pool struct {
 	OverwriteFree Threshold     // the oldest goes while less than this is free
 	AlarmFree     Threshold     // raises storage.low below this
 	LockMax       Threshold     // most that locks may keep; zero = no limit
+	Sign          bool          // files are signed
 	DeleteMost    float64       // percent of a stream's footage that changed rules may take without being asked; 0 = all
 }
 

@@ -60,7 +60,7 @@ func (w *Writer) startsIndependent() bool {
 func (w *Writer) headSize() int {
 	n := 256
 	for _, t := range w.tracks {
-		n += headerFixed + 144 + 32*len(t.pending)
+		n += headerFixed + chainRecord + 144 + 32*len(t.pending)
 	}
 	return n
 }
@@ -70,7 +70,7 @@ func (w *Writer) headSize() int {
 func (w *Writer) fragment(p *partBox, t *track, index int, first, last bool) {
 	samples := p.samples[index][:0]
 	h := PartHeader{Track: t.ID, First: first, Last: last, Independent: w.startsIndependent(), Epoch: w.cfg.Epoch,
-		Run: w.start.Run, Zero: w.zero, Segment: w.segment, Discontinuity: w.start.Discontinuity, PartIndex: w.partIndex}
+		Run: w.start.Run, Zero: w.zero, Segment: w.segment, Discontinuity: w.start.Discontinuity, PartIndex: w.partIndex, HasChain: w.cfg.Chain}
 	holes := false
 	for i := range t.pending {
 		u := &t.pending[i]

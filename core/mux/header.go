@@ -28,6 +28,8 @@ type PartHeader struct {
 	Hashes        []uint64   // xxh64 of each unit
 	Clock         []byte     // state of the clock map; only in the first fragment of a part
 	Seqs          []uint64   // sequence number of each unit; nil = FirstSeq, FirstSeq+1, …
+	HasChain      bool       // has room for a chain link
+	Chain         [32]byte   // link of the fragment before (archive, sign.go)
 	Encrypted     bool       // has the reserved encryption record: payload is not media to us
 
 	CRC  uint32 // of the box, as stored

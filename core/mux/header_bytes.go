@@ -31,6 +31,7 @@ const (
 	flagIndependent = 4
 
 	recordSeqs      = 1
+	recordChain     = 2
 	recordEncrypted = 0x8001
 	mustUnderstand  = 0x8000
 
@@ -60,6 +61,9 @@ func (h *PartHeader) append(b []byte, units []unit) []byte {
 	records := 0
 	if seqs != nil {
 		records = 4 + len(seqs)
+	}
+	if h.HasChain {
+		records += chainRecord
 	}
 	n := max(len(units), len(h.Hashes))
 	w := boxes(b)
@@ -100,6 +104,11 @@ func (h *PartHeader) append(b []byte, units []unit) []byte {
 		}
 	}
 	w.bytes(h.Clock...)
+	if h.HasChain { // first, where SetChain looks for it
+		w.u16(recordChain)
+		w.u16(uint16(len(h.Chain)))
+		w.bytes(h.Chain[:]...)
+	}
 	if seqs != nil {
 		w.u16(recordSeqs)
 		w.u16(uint16(len(seqs)))
@@ -128,6 +137,21 @@ func SetDurable(head []byte, durableTo uint64) {
 	n := binary.BigEndian.Uint32(head)
 	binary.BigEndian.PutUint64(head[32:], durableTo)
 	sealHeader(head[:n])
+}
+
+const chainRecord = 4 + 32
+
+// SetChain writes the link of the fragment before into a fragment's part
+// header; false: the header has no room for one. As SetDurable.
+func SetChain(head []byte, link [32]byte) bool {
+	n := binary.BigEndian.Uint32(head)
+	at := headerFixed + 8*int(binary.BigEndian.Uint32(head[144:])) + int(binary.BigEndian.Uint16(head[148:]))
+	if binary.BigEndian.Uint16(head[150:]) < chainRecord || binary.BigEndian.Uint16(head[at:]) != recordChain {
+		return false
+	}
+	copy(head[at+4:at+chainRecord], link[:])
+	sealHeader(head[:n])
+	return true
 }
 
 // ParsePartHeader decodes the part header at the beginning of b, which may go
@@ -188,6 +212,8 @@ func (h *PartHeader) records(b []byte) error {
 			if err := h.sequences(b[:n]); err != nil {
 				return err
 			}
+		case tag == recordChain && n == len(h.Chain):
+			h.HasChain, h.Chain = true, [32]byte(b[:n])
 		case tag == recordEncrypted:
 			h.Encrypted = true
 		case tag&mustUnderstand != 0:

@@ -13,6 +13,7 @@ type Config struct {
 	MaxSegment   time.Duration // without a key frame a segment is cut after this long, not independent
 	Wait         time.Duration // how long the start waits for tracks without parameters
 	Epoch        uint64        // core epoch, written into every part header
+	Chain        bool          // leave room for the chain link in every part header (SetChain)
 }
 
 // Default is what is used for fields of Config that are zero.

@@ -58,6 +58,7 @@ type Node struct {
 	known     *knownStreams
 	timings   timings
 	marks     *marks
+	signer    archive.Signer // nil: no pool signs
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -119,6 +120,10 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		return fault.Wrap(err, "accounts.db", "the accounts cannot be opened", "restore it from a backup")
 	}
 
+	if n.signer, err = openSigner(set); err != nil {
+		n.journal.Close()
+		return errors.Join(err, n.access.Close())
+	}
 	n.known = readKnown(dir)
 	n.marks = newMarks(n)
 
@@ -232,7 +237,7 @@ func (n *Node) hostOptions(set *Settings) pluginhost.Options {
 
 func (n *Node) archiveOptions(set *Settings) archive.Options {
 	o := archive.Options{
-		DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
+		Signer: n.signer, DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
 		WriteBuffer: set.Archive.WriteBuffer, WriteBufferMax: set.Archive.WriteBufferMax,
 		Notify: n.archiveNotice, Log: n.log,
 	}
@@ -249,6 +254,7 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 			OverwriteFree: archive.Threshold{Bytes: p.OverwriteFree.Bytes, Percent: float64(p.OverwriteFree.Percent)},
 			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)},
 			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
+			Sign:          p.Sign,
 			DeleteMost:    float64(p.DeleteMost.Percent)})
 	}
 	return o

@@ -8,6 +8,7 @@ import (
 
 	"media-server/core/archive"
 	"media-server/core/config"
+	"media-server/core/keys"
 	"media-server/core/media"
 	"media-server/core/web/api"
 )
@@ -167,6 +168,10 @@ func (b backend) retentionProblems() (out []api.Problem) {
 		out = append(out, api.Problem{Level: "warning", Where: "pool " + l.Pool,
 			What: fmt.Sprintf("locks keep %d of %d MB; other footage will have to go after %s", l.Locked>>20, l.Usable>>20, l.Kept.Round(time.Hour)),
 			Hint: "remove locks that are no longer needed (media-server lock list), or add a space to the pool"})
+	}
+	if b.n.signer != nil && !keys.Exported(keysDir(b.n.boot)) {
+		out = append(out, api.Problem{Level: "warning", Where: "[keys]", What: "the signing key has not been saved elsewhere",
+			Hint: "run: media-server keys export -o FILE, and keep the file apart from this machine"})
 	}
 	if b.n.archive.RetentionWaits() {
 		out = append(out, api.Problem{Level: "warning", Where: "state.db", What: "it is not known yet what is locked: nothing is deleted by rule until the ledgers of all spaces have been read",

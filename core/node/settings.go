@@ -9,6 +9,7 @@ import (
 	"media-server/core/archive"
 	"media-server/core/config"
 	"media-server/core/fault"
+	"media-server/core/keys"
 	"media-server/core/pluginhost"
 	"media-server/core/web"
 )
@@ -31,6 +32,7 @@ type Settings struct {
 	Access  access.Config
 	Archive archive.Config
 	Plugins pluginhost.Config
+	Signing keys.Config
 
 	Keys    config.Effective           // the server's keys in force
 	Streams map[string]*StreamSettings // in force, by uid
@@ -117,7 +119,8 @@ func (s *Settings) bind() *config.Set {
 	s.Access.Bind(set)
 	s.Archive.Bind(set)
 	s.Plugins.Bind(set)
-	set.Later("rtsp", "rtsps", "webrtc", "keys", "export", "backup", "cluster", "lua", "lua.*", "compat", "address-map.*")
+	s.Signing.Bind(set)
+	set.Later("rtsp", "rtsps", "webrtc", "export", "backup", "cluster", "lua", "lua.*", "compat", "address-map.*")
 	return set
 }
 

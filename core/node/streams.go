@@ -208,7 +208,7 @@ func (s *streams) start(set *StreamSettings, old *running) *running {
 		r.waits, r.fail = true, "waits for a storage space of pool "+c.DVR.Pool
 		return r
 	}
-	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log, DriverKeeps: n.boot.Plugins.Buffer / 2}
+	dep := stream.Deps{LastEnd: n.lastEnd, Epoch: n.home.epoch, Notify: n.streamNotice, Log: n.log, DriverKeeps: n.boot.Plugins.Buffer / 2, Chain: n.signer != nil}
 	if old != nil && old.str != nil {
 		dep.First = old.str.Next()
 	}

@@ -153,7 +153,7 @@ func (s *Stream) settle(r *run) error {
 
 func (s *Stream) muxConfig() mux.Config {
 	c := mux.Default()
-	c.Epoch = s.dep.Epoch
+	c.Epoch, c.Chain = s.dep.Epoch, s.dep.Chain
 	return c
 }
 
