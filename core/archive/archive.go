@@ -212,7 +212,14 @@ func (a *Archive) space(name string) *space {
 func (a *Archive) openSpace(ctx context.Context, s *space) {
 	octx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	info, err := s.st.Open(octx, a.o.Epoch, s.cfg.Create)
+	info, err := a.openStorage(octx, s)
+	if errors.Is(err, errLost) {
+		s.mu.Lock()
+		s.lost = true
+		s.mu.Unlock()
+		s.setFailing("error", "lost", err)
+		return
+	}
 	if err == nil {
 		err = a.recoverSpace(octx, s, true)
 	}

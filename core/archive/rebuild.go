@@ -65,6 +65,21 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 		return 0, err
 	}
 	var total, done atomic.Int64
+	s.mu.Lock()
+	s.scanning, s.scanDone, s.scanTotal = true, 0, 0
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.scanning = false
+		s.mu.Unlock()
+	}()
+	tell := progress
+	progress = func(d, t int) {
+		s.mu.Lock()
+		s.scanDone, s.scanTotal = int64(d), int64(t)
+		s.mu.Unlock()
+		tell(d, t)
+	}
 	names := make(chan Entry, 1024)
 	rows := make(chan *row, 1024)
 	var listErr error

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"media-server/core/fault"
 )
 
 // space is the archive's side of one storage space: the queue of what is not
@@ -17,23 +19,30 @@ type space struct {
 	st    Storage
 	reads chan struct{} // at most 16 reads at once
 
-	mu       sync.Mutex
-	q        []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
-	sent, wr int
-	bytes    int64 // in q
-	opened   bool
-	info     SpaceInfo
-	failing  string // why the space cannot be used at present; "" = it can
-	failedAt time.Time
-	stuck    bool // the session was ended because nothing was taken for long
-	full     bool
-	fullAt   time.Time // when it last said so
-	stale    bool
-	fails    int // failures since the last Synced
-	usage    Usage
-	led      *ledger
-	seals    []*file
-	stats    spaceStats
+	mu                  sync.Mutex
+	q                   []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
+	sent, wr            int
+	bytes               int64 // in q
+	opened              bool
+	info                SpaceInfo
+	failing             string // why the space cannot be used at present; "" = it can
+	failWhat            string // what the backend said
+	failHint            string
+	failedAt            time.Time
+	failSince           time.Time
+	lost                bool // what lies there is not this space
+	accept              bool // somebody said that what lies there is right
+	scanning            bool
+	scanDone, scanTotal int64
+	stuck               bool // the session was ended because nothing was taken for long
+	full                bool
+	fullAt              time.Time // when it last said so
+	stale               bool
+	fails               int // failures since the last Synced
+	usage               Usage
+	led                 *ledger
+	seals               []*file
+	stats               spaceStats
 
 	wake     chan struct{}
 	sealWake chan struct{}
@@ -167,18 +176,25 @@ func (s *space) ensureOpen(ctx context.Context) error {
 	}
 	octx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	info, err := s.st.Open(octx, s.a.o.Epoch, s.cfg.Create && first)
+	info, err := s.a.openStorage(octx, s)
 	if err != nil {
 		return fmt.Errorf("open space %s: %w", s.cfg.Name, err)
 	}
 	s.mu.Lock()
-	s.opened, s.info = true, info
+	wasLost := s.lost
+	s.opened, s.info, s.lost = true, info, false
+	if wasLost {
+		first = true // what it holds growing belongs to the past
+	}
 	if first {
 		s.failing = ""
 	}
 	s.mu.Unlock()
 	if first {
 		// A space that was away at start: what it holds growing belongs to the past.
+		if wasLost {
+			s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " is there again", Data: map[string]any{"space": s.cfg.Name}})
+		}
 		if err := s.a.recoverSpace(ctx, s, false); err != nil {
 			s.mu.Lock()
 			s.opened, s.info = false, SpaceInfo{}
@@ -427,6 +443,13 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 	s.mu.Unlock()
 	wait := min(100*time.Millisecond<<min(fails-1, 6), 5*time.Second)
 	switch {
+	case errors.Is(err, errLost):
+		s.mu.Lock()
+		s.lost = true
+		s.mu.Unlock()
+		s.setFailing("error", "lost", err)
+		s.failOver(ctx)
+		return min(wait, time.Second)
 	case errors.Is(err, StaleEpochError) || ae != nil && ae.Reason == FailStaleEpoch:
 		s.mu.Lock()
 		s.stale = true
@@ -482,8 +505,15 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 
 func (s *space) setFailing(level, what string, err error) {
 	s.mu.Lock()
-	first := s.failing == ""
-	s.failing, s.failedAt = what, time.Now()
+	first := s.failing == "" || s.failing != what && what == "lost"
+	if s.failing == "" {
+		s.failSince = time.Now()
+	}
+	s.failedAt = time.Now()
+	s.failing, s.failWhat, s.failHint = what, fmt.Sprint(err), ""
+	if p := new(fault.Problem); errors.As(err, &p) {
+		s.failWhat, s.failHint = p.What, p.Hint
+	}
 	s.mu.Unlock()
 	if first {
 		s.a.notify(Notice{Type: "storage.failed", Level: level, Message: fmt.Sprintf("space %s: %s: %v", s.cfg.Name, what, err),

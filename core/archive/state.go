@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -52,6 +52,9 @@ CREATE TABLE events (
 
 const stateSigned = `
 CREATE TABLE signed (uid TEXT PRIMARY KEY, file INTEGER NOT NULL, link BLOB NOT NULL) WITHOUT ROWID   -- the newest signed file`
+
+const stateSpaces = `
+CREATE TABLE spaces (name TEXT PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID   -- which id a space had, from its marker`
 
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.

@@ -17,7 +17,9 @@ import (
 // errors.Is(err, os.ErrNotExist) holds. Calls may be made concurrently; each
 // must end when ctx does.
 type Storage interface {
-	// Open makes the space ready for this epoch. It must be called again after
+	// Open makes the space ready for this epoch. An error that is a
+	// *fault.Problem says what is wrong with what lies there; SpaceInfo.ID is
+	// set all the same where it is a space. It must be called again after
 	// the backend died; it is harmless when nothing happened.
 	Open(ctx context.Context, epoch uint64, create bool) (SpaceInfo, error)
 	// Append opens the one byte stream of the space. The caller closes it.

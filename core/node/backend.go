@@ -60,8 +60,8 @@ func zoneName(set *Settings) string {
 
 func (b backend) spaces() []api.Space {
 	out := []api.Space{}
-	for _, s := range b.n.archive.Metrics().Spaces {
-		out = append(out, api.Space{Name: s.Space, State: s.State, Total: s.Usage.Total, Used: s.Usage.Used, Free: s.Usage.Free})
+	for _, s := range b.n.archive.SpaceStatuses() {
+		out = append(out, api.Space{Name: s.Name, State: string(s.State), Total: s.Usage.Total, Used: s.Usage.Used, Free: s.Usage.Free})
 	}
 	return out
 }
@@ -122,12 +122,9 @@ func (b backend) Problems() []api.Problem {
 			out = append(out, api.Problem{Level: "warning", Where: "plugin " + p.Name, What: p.Health})
 		}
 	}
-	for _, s := range n.archive.Metrics().Spaces {
-		switch {
-		case s.Problem != "":
-			out = append(out, api.Problem{Level: "error", Where: "space " + s.Space, What: s.Problem, Hint: "frames wait in memory and in the drivers meanwhile; mend the disk or name another space in the pool"})
-		case s.State == "full":
-			out = append(out, api.Problem{Level: "error", Where: "space " + s.Space, What: "the space is full and nothing in it may be deleted", Hint: "free space, lower dvr-keep, or add a space to the pool"})
+	for _, s := range n.archive.SpaceStatuses() {
+		if p, ails := spaceProblem(s); ails {
+			out = append(out, p)
 		}
 	}
 	out = append(out, b.retentionProblems()...)

@@ -163,7 +163,9 @@ func (s *spaceStorage) Open(ctx context.Context, epoch uint64, create bool) (arc
 		return archive.SpaceInfo{}, err
 	}
 	if p := o.Problem; p != nil {
-		return archive.SpaceInfo{}, &fault.Problem{Where: "space " + s.space, What: p.What, Hint: p.Hint, Key: p.Key}
+		var info archive.SpaceInfo // with an id where the space is there and ails otherwise
+		copy(info.ID[:], o.Id)
+		return info, &fault.Problem{Where: "space " + s.space, What: p.What, Hint: p.Hint, Key: p.Key}
 	}
 	info := archive.SpaceInfo{Created: o.Created, OwnMount: o.OwnMount, Append: d.Append, Descriptors: d.Descriptors}
 	if len(o.Id) != len(info.ID) {

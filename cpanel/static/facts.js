@@ -90,7 +90,7 @@ export function showServer(s, now) {
   if (box.dataset.key === key) return;
   box.dataset.key = key;
   box.replaceChildren(...s.spaces.map((x) => {
-    const label = `Space ${x.name}`, used = Math.max(0, x.total_bytes - x.free_bytes);
+    const label = `Space ${x.name}${x.state === "normal" ? "" : `, ${x.state.replace("_", "-")}`}`, used = Math.max(0, x.total_bytes - x.free_bytes);
     return el("li", {}, el("p", {}, el("span", {}, label), el("span", { class: "num" }, x.total_bytes ? `${size(x.free_bytes)} free of ${size(x.total_bytes)}` : x.state)),
       el("meter", { min: "0", max: String(x.total_bytes || 1), high: String(x.total_bytes * .92 || 1), value: String(used), "aria-label": `${label}: used` }),
       el("p", { class: "where" }, `${size(x.used_bytes)} of footage`));

@@ -2,7 +2,7 @@ package storagetest
 
 import (
 	"context"
-	"crypto/sha256"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/fault"
 	"media-server/core/media"
 )
 
@@ -77,13 +78,29 @@ func (d *Dir) Open(ctx context.Context, epoch uint64, create bool) (archive.Spac
 			a.breakLocked(archive.StaleEpochError)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(d.Root, "open"), 0o755); err != nil {
+	info := archive.SpaceInfo{Append: true, Descriptors: d.Descriptors}
+	id, err := d.marker(create)
+	if err != nil {
 		return archive.SpaceInfo{}, err
 	}
-	info := archive.SpaceInfo{Append: true, Descriptors: d.Descriptors}
-	sum := sha256.Sum256([]byte(d.Root))
-	copy(info.ID[:], sum[:])
-	return info, nil
+	info.ID = id
+	return info, os.MkdirAll(filepath.Join(d.Root, "open"), 0o755)
+}
+
+// marker reads the space's id, or makes one where create allows it.
+func (d *Dir) marker(create bool) (id [16]byte, err error) {
+	path := filepath.Join(d.Root, ".space")
+	b, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(b) == len(id):
+		return [16]byte(b), nil
+	case !errors.Is(err, fs.ErrNotExist) || !create:
+		return id, fault.New("space", "there is no space in the folder", "mount the disk")
+	}
+	if _, err := crand.Read(id[:]); err != nil {
+		return id, err
+	}
+	return id, os.WriteFile(path, id[:], 0o600)
 }
 
 // List implements archive.Storage.

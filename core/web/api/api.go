@@ -167,6 +167,7 @@ type Backend interface {
 	Locks
 	Retention
 	Marks
+	Spaces
 }
 
 // API answers /api/v1/….
@@ -192,7 +193,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -213,7 +214,7 @@ var baseRoutes = []route{
 
 // later are routes of the published interface that this version lacks; they
 // are refused by name rather than as unknown.
-var later = []string{"cluster", "tokens", "exports", "spaces", "pools", "drivers", "plugins", "packs",
+var later = []string{"cluster", "tokens", "exports", "drivers", "plugins", "packs",
 	"backfill", "inspection", "log", "hooks", "users", "keys", "audit", "lua", "backups", "restore", "openapi.json"}
 
 const prefix = "/api/v1/"
@@ -224,6 +225,7 @@ func (a *API) Handle(ctx *fasthttp.RequestCtx) bool {
 	if path != "/api/v1" && !strings.HasPrefix(path, prefix) {
 		return false
 	}
+	ctx.Response.Header.Set("Cache-Control", "no-store") // answers without a body too
 	if e := a.answer(ctx, strings.Trim(strings.TrimPrefix(path, "/api/v1"), "/")); e != nil {
 		if e.Status == 401 {
 			ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="media-server"`)

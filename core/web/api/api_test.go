@@ -94,6 +94,18 @@ func (f *fake) AddMark(uid string, m NewMark) (Mark, error) {
 }
 func (f *fake) MarksOf(string, media.Span) ([]Mark, error) { return nil, f.fail }
 
+func (f *fake) SpaceStatuses() []SpaceStatus { return nil }
+func (f *fake) Pools() ([]Pool, error)       { return nil, f.fail }
+func (f *fake) RestoreSpace(name string) error {
+	switch name {
+	case "lost":
+		return nil
+	case "main":
+		return fault.New("space main", "the space is not lost", "")
+	}
+	return ErrNoSpace
+}
+
 type empty struct{}
 
 func (empty) Segments(string, media.Span) ([]archive.Segment, error) { return nil, nil }
@@ -219,6 +231,12 @@ func TestAnswers(t *testing.T) {
 		{"an event of a strange kind", "operator", "POST", "streams/a/event", `{"kind":"<script>"}`, 400, "bad_kind"},
 		{"an event by a viewer", "viewer", "POST", "streams/a/event", `{"kind":"motion"}`, 403, "role"},
 		{"events of a stream", "viewer", "GET", "streams/a/events", "", 200, ""},
+		{"spaces", "viewer", "GET", "spaces", "", 200, ""},
+		{"pools", "viewer", "GET", "pools", "", 200, ""},
+		{"take a lost space", "admin", "POST", "spaces/lost/restore", "", 202, ""},
+		{"take a space that is there", "admin", "POST", "spaces/main/initialize", "", 409, "space"},
+		{"take a space that is none", "admin", "POST", "spaces/none/restore", "", 404, "no_such_space"},
+		{"take a space as an operator", "operator", "POST", "spaces/lost/restore", "", 403, "role"},
 		{"retention", "viewer", "GET", "retention", "", 200, ""},
 		{"preview", "operator", "POST", "retention/preview", "", 200, ""},
 		{"preview of changes", "operator", "POST", "retention/preview", `{"streams":{"a":{"dvr-duration":"5d"}},"pools":{"default":{"days":"3d"}}}`, 200, ""},

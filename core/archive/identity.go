@@ -1,0 +1,186 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"media-server/core/fault"
+)
+
+// A space is known by the id in its marker, not by its path: under the same
+// path there may be an empty mount point, a disk that was swapped, or a copy.
+// state.db remembers which space had which id. What does not fit is Lost:
+// nothing is written there, nothing of it is listed anew, and it is tried again
+// until the right disk is back or somebody says that this one is right now.
+
+// errLost: what lies at the path of a space is not that space.
+var errLost = errors.New("lost")
+
+// lostError says what lies there instead.
+type lostError struct{ *fault.Problem }
+
+func (e *lostError) Unwrap() error { return e.Problem }
+
+func (e *lostError) Is(target error) bool { return target == errLost }
+
+func lost(name, what, hint string) error {
+	return &lostError{&fault.Problem{Where: "space " + name, What: what, Hint: hint}}
+}
+
+// openStorage opens a space for this process and makes sure that it is the one
+// that had its name before. A space never seen is made, if its folder is empty.
+func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) {
+	name := s.cfg.Name
+	known, seen, err := a.spaceID(name)
+	if err != nil {
+		return SpaceInfo{}, fmt.Errorf("look up space %s: %w", name, err)
+	}
+	s.mu.Lock()
+	accept := s.accept
+	s.mu.Unlock()
+	create := s.cfg.Create && (accept || !seen && !a.cat.hasFiles(name))
+	info, err := s.st.Open(ctx, a.o.Epoch, create)
+	switch {
+	case err != nil && (seen || a.cat.hasFiles(name)) && info.ID == [16]byte{} && !errors.Is(err, StaleEpochError):
+		p := new(fault.Problem)
+		if !errors.As(err, &p) {
+			return info, err // the backend does not answer: nothing is known of the disk
+		}
+		return info, lost(name, "the space is not there: "+p.What, "mount its disk again; if that is gone for good, an empty folder takes its place with: POST /api/v1/spaces/"+name+"/initialize")
+	case err != nil:
+		return info, err
+	case seen && info.ID != known && !accept:
+		return info, lost(name, fmt.Sprintf("another space lies at its path (%x, it was %x)", info.ID[:4], known[:4]),
+			"put the right disk back; to take this one with what it holds: POST /api/v1/spaces/"+name+"/restore")
+	case !seen || info.ID != known:
+		if err := a.rememberSpace(ctx, name, info.ID); err != nil {
+			return info, fmt.Errorf("remember space %s: %w", name, err)
+		}
+	}
+	if accept {
+		s.mu.Lock()
+		s.accept = false
+		s.mu.Unlock()
+		a.wantRebuild(name) // what it holds, and what the catalogue has of another
+	}
+	return info, nil
+}
+
+func (a *Archive) spaceID(name string) (id [16]byte, seen bool, err error) {
+	var b []byte
+	err = a.state.reader().QueryRow("SELECT id FROM spaces WHERE name = ?", name).Scan(&b)
+	if errors.Is(err, sql.ErrNoRows) {
+		return id, false, nil
+	}
+	copy(id[:], b)
+	return id, err == nil, err
+}
+
+func (a *Archive) rememberSpace(ctx context.Context, name string, id [16]byte) error {
+	return a.state.now(ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT OR REPLACE INTO spaces VALUES (?,?)", name, id[:])
+		return err
+	})
+}
+
+// hasFiles tells whether the catalogue lists any file of a space.
+func (c *catalogue) hasFiles(space string) bool {
+	var n int
+	err := c.reader().QueryRow("SELECT count(*) FROM (SELECT 1 FROM files f JOIN spaces p ON p.id = f.space WHERE p.name = ? LIMIT 1)", space).Scan(&n)
+	return err == nil && n > 0
+}
+
+// SpaceState is what an operator is told of a space.
+type SpaceState string
+
+// States of a space.
+const (
+	SpaceNormal   SpaceState = "normal"
+	SpaceScanning SpaceState = "scanning"  // its files are being read into the catalogue, while it records
+	SpaceFull     SpaceState = "full"      // and nothing in it may be deleted
+	SpaceReadOnly SpaceState = "read_only" //
+	SpaceFailing  SpaceState = "failing"   // it cannot be written to; tried again all the time
+	SpaceLost     SpaceState = "lost"      // it is not there, or is another
+	SpaceOpening  SpaceState = "opening"   // for the first time since the start
+)
+
+// stateLocked derives the state; s.mu is held.
+func (s *space) stateLocked() SpaceState {
+	switch {
+	case s.lost:
+		return SpaceLost
+	case s.failing != "" && s.usage.ReadOnly:
+		return SpaceReadOnly
+	case s.failing != "":
+		return SpaceFailing
+	case s.full:
+		return SpaceFull
+	case s.info.ID == [16]byte{}:
+		return SpaceOpening
+	case s.scanning:
+		return SpaceScanning
+	}
+	return SpaceNormal
+}
+
+// SpaceStatus is a space as an operator sees it.
+type SpaceStatus struct {
+	Name    string
+	Pool    string
+	ID      [16]byte
+	State   SpaceState
+	Why     string
+	Hint    string
+	Since   time.Time // of the trouble; zero = none
+	Done    int64     // files read while scanning
+	Total   int64     // files found so far
+	Usage   Usage
+	Waiting int64 // bytes that wait to be written
+}
+
+// SpaceStatuses lists all spaces in the order of the settings.
+func (a *Archive) SpaceStatuses() (out []SpaceStatus) {
+	for _, s := range a.spaces {
+		s.mu.Lock()
+		x := SpaceStatus{Name: s.cfg.Name, ID: s.info.ID, State: s.stateLocked(), Why: s.failing, Usage: s.usage, Waiting: s.bytes, Done: s.scanDone, Total: s.scanTotal}
+		if s.failing != "" {
+			x.Since, x.Hint = s.failSince, s.failHint
+			if s.failWhat != "" {
+				x.Why += ": " + s.failWhat
+			}
+		}
+		s.mu.Unlock()
+		for i := range a.o.Pools {
+			for _, n := range a.o.Pools[i].Spaces {
+				if n == x.Name {
+					x.Pool = a.o.Pools[i].Name
+				}
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// ErrNoSuchSpace: no space has that name.
+var ErrNoSuchSpace = errors.New("there is no such space")
+
+// RestoreSpace takes what lies at the path of a lost space for the space from
+// now on, with everything it holds; files of the space that was there before
+// leave the lists. With an empty folder that is a new space.
+func (a *Archive) RestoreSpace(name string) error {
+	s := a.space(name)
+	if s == nil {
+		return ErrNoSuchSpace
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.lost {
+		return fault.New("space "+name, "the space is not lost: there is nothing to be taken instead", "")
+	}
+	s.accept = true
+	return nil
+}
