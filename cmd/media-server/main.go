@@ -45,6 +45,8 @@ type cli struct {
 	Export    exportCmd    `cmd:"" help:"Write a range of a stream to an MP4 file."`
 	Lock      lockCmd      `cmd:"" help:"Keep footage whatever the rules say."`
 	Retention retentionCmd `cmd:"" help:"What the rules delete, and how long footage will be kept."`
+	Why       whyCmd       `cmd:"" help:"Why there is, or is not, footage of a stream at a time."`
+	Inspect   inspectCmd   `cmd:"" help:"What should have been recorded in a day or a month, what was, and what is missing."`
 	Verify    verifyCmd    `cmd:"" help:"Find what was changed, cut or taken away of signed footage."`
 	Keys      keysCmd      `cmd:"" help:"The keys that footage is signed with."`
 	Rebuild   rebuildCmd   `cmd:"" help:"Rebuild the catalogue from the media files (the server must not run)."`

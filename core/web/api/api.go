@@ -168,6 +168,7 @@ type Backend interface {
 	Retention
 	Marks
 	Spaces
+	Inspector
 }
 
 // API answers /api/v1/….
@@ -193,7 +194,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes, inspectRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -215,7 +216,7 @@ var baseRoutes = []route{
 // later are routes of the published interface that this version lacks; they
 // are refused by name rather than as unknown.
 var later = []string{"cluster", "tokens", "exports", "drivers", "plugins", "packs",
-	"backfill", "inspection", "log", "hooks", "users", "keys", "audit", "lua", "backups", "restore", "openapi.json"}
+	"log", "hooks", "users", "keys", "audit", "lua", "backups", "restore", "openapi.json"}
 
 const prefix = "/api/v1/"
 
@@ -264,7 +265,7 @@ func (a *API) answer(ctx *fasthttp.RequestCtx, path string) *web.Error {
 	}
 	if args, ok := match("streams/{uid}/{what}", path); ok {
 		switch args[1] {
-		case "restart", "pause", "resume", "rename", "move", "why":
+		case "restart", "pause", "resume", "rename", "move":
 			return web.E(501, "not_in_this_version", "streams/{uid}/"+args[1]+" is not in this version", "")
 		}
 	}

@@ -106,6 +106,14 @@ func (f *fake) RestoreSpace(name string) error {
 	return ErrNoSpace
 }
 
+func (f *fake) Inspect(t time.Time, month bool, uid string) (*Inspection, error) {
+	return &Inspection{From: t.UnixMilli(), Streams: []InspectionStream{}}, f.fail
+}
+func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
+	return &Reason{At: at.Milli(), Events: []Event{}}, f.fail
+}
+func (f *fake) OpenGaps(media.Wall) ([]GapItem, error) { return nil, f.fail }
+
 type empty struct{}
 
 func (empty) Segments(string, media.Span) ([]archive.Segment, error) { return nil, nil }
@@ -237,6 +245,18 @@ func TestAnswers(t *testing.T) {
 		{"take a space that is there", "admin", "POST", "spaces/main/initialize", "", 409, "space"},
 		{"take a space that is none", "admin", "POST", "spaces/none/restore", "", 404, "no_such_space"},
 		{"take a space as an operator", "operator", "POST", "spaces/lost/restore", "", 403, "role"},
+		{"inspection of today", "viewer", "GET", "inspection", "", 200, ""},
+		{"inspection of a day", "viewer", "GET", "inspection?day=2026-03-01", "", 200, ""},
+		{"inspection of a month", "viewer", "GET", "inspection?month=2026-03&uid=a", "", 200, ""},
+		{"inspection of no day", "viewer", "GET", "inspection?day=2026-02-30", "", 400, "bad_day"},
+		{"inspection of both", "viewer", "GET", "inspection?day=2026-03-01&month=2026-03", "", 400, "bad_day"},
+		{"inspection of no stream", "viewer", "GET", "inspection?uid=zz", "", 404, "no_such_stream"},
+		{"why", "viewer", "GET", "streams/a/why?at=2026-03-01T03:12:00Z", "", 200, ""},
+		{"why, never", "viewer", "GET", "streams/a/why", "", 400, "bad_time"},
+		{"why, rubbish", "viewer", "GET", "streams/a/why?at=dawn", "", 400, "bad_time"},
+		{"why of none", "viewer", "GET", "streams/zz/why?at=0", "", 404, "no_such_stream"},
+		{"open gaps", "viewer", "GET", "backfill", "", 200, ""},
+		{"fetch", "admin", "POST", "backfill", "", 405, "method"},
 		{"retention", "viewer", "GET", "retention", "", 200, ""},
 		{"preview", "operator", "POST", "retention/preview", "", 200, ""},
 		{"preview of changes", "operator", "POST", "retention/preview", `{"streams":{"a":{"dvr-duration":"5d"}},"pools":{"default":{"days":"3d"}}}`, 200, ""},

@@ -1,0 +1,15 @@
+// Package inspect says of a stretch of time how much of it should have been
+// recorded, how much was, and why the rest is missing. It is pure: what the
+// archive tells goes in, sums and sentences come out.
+//
+//	ranges, gaps of a stream ─▶ Sum ─▶ per hour, day or month: expected, recorded, missing
+//	                         └▶ Why ─▶ one sentence about one instant, and where footage is near
+//
+// Expected is all time between the stream's first footage and now (or its last
+// footage, where nobody records it any more), less what its schedule leaves out
+// and what was switched off on purpose. Days are those of the server's zone:
+// 23 or 25 hours when the clock is changed.
+//
+// What does not belong here: the catalogue (archive), schedules (schedule), the
+// API's words. No goroutine, no clock.
+package inspect

@@ -1,0 +1,161 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"media-server/core/fault"
+	"media-server/core/media"
+	"media-server/core/timeline"
+	"media-server/core/web"
+)
+
+// Inspection is what was recorded in a day or a month, in seconds.
+type Inspection struct {
+	From    int64              `json:"from"` // Unix ms
+	To      int64              `json:"to"`
+	Zone    string             `json:"time_zone"`
+	Streams []InspectionStream `json:"items"`
+	Next    *string            `json:"next"`
+}
+
+// InspectionStream is one stream of an Inspection.
+type InspectionStream struct {
+	UID      string             `json:"uid"`
+	Expected float64            `json:"expected"`
+	Recorded float64            `json:"recorded"`
+	Missing  float64            `json:"missing"`
+	Causes   map[string]float64 `json:"causes"` // of what is missing
+	Buckets  []InspectionBucket `json:"buckets"`
+}
+
+// InspectionBucket is an hour of a day, or a day of a month.
+type InspectionBucket struct {
+	From     int64   `json:"from"`
+	To       int64   `json:"to"`
+	Expected float64 `json:"expected"`
+	Recorded float64 `json:"recorded"`
+	Missing  float64 `json:"missing"`
+}
+
+// Reason is why there is, or is not, footage at an instant.
+type Reason struct {
+	At       int64   `json:"at"`
+	Recorded bool    `json:"recorded"`
+	From     int64   `json:"from,omitempty"` // of the range or the gap
+	To       int64   `json:"to,omitempty"`
+	State    string  `json:"state,omitempty"`
+	Why      string  `json:"why,omitempty"`
+	Text     string  `json:"text"`
+	Hint     string  `json:"hint,omitempty"`
+	Before   int64   `json:"nearest_before,omitempty"`
+	After    int64   `json:"nearest_after,omitempty"`
+	Events   []Event `json:"events"` // of the stream and the server around that time
+}
+
+// GapItem is a gap of some stream.
+type GapItem struct {
+	UID   string `json:"uid"`
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	State string `json:"state"`
+	Why   string `json:"why"`
+}
+
+// Inspector is the part of Backend that knows what should have been recorded.
+type Inspector interface {
+	// Inspect accounts for a day (by hours) or a month (by days) that t lies
+	// in; uid "" = all streams.
+	Inspect(t time.Time, month bool, uid string) (*Inspection, error)
+	Why(uid string, at media.Wall) (*Reason, error)
+	// OpenGaps lists what is missing of all streams since from, newest first,
+	// but for what a schedule or an operator left out.
+	OpenGaps(from media.Wall) ([]GapItem, error)
+}
+
+var inspectRoutes = []route{
+	{"GET", "inspection", Viewer, (*API).inspection},
+	{"GET", "streams/{uid}/why", Viewer, (*API).why},
+	{"GET", "backfill", Viewer, (*API).openGaps},
+}
+
+func (a *API) inspection(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
+	args := ctx.QueryArgs()
+	day, month, uid := string(args.Peek("day")), string(args.Peek("month")), string(args.Peek("uid"))
+	layout, text := "2006-01-02", day
+	if month != "" {
+		layout, text = "2006-01", month
+	}
+	switch {
+	case day != "" && month != "":
+		return web.E(400, "bad_day", "day or month, not both", "")
+	case day == "" && month == "", text == "today", text == "now":
+		text = time.Now().In(a.zone()).Format(layout)
+	}
+	t, err := time.ParseInLocation(layout, text, a.zone())
+	if err != nil {
+		return web.E(400, "bad_day", fmt.Sprintf("%q is not a day or a month", text), "day=2026-03-01, month=2026-03 or day=today")
+	}
+	if uid != "" {
+		if _, e := a.one([]string{uid}); e != nil {
+			return e
+		}
+	}
+	in, err := a.b.Inspect(t, month != "", uid)
+	if err != nil {
+		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+	}
+	web.JSON(ctx, in)
+	return nil
+}
+
+func (a *API) why(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
+	s, e := a.one(args)
+	if e != nil {
+		return e
+	}
+	text := string(ctx.QueryArgs().Peek("at"))
+	if text == "" {
+		return web.E(400, "bad_time", "at is missing", "for example ?at=2026-03-01T03:12:00Z")
+	}
+	at, err := timeline.ParseTime(text, time.Now(), a.zone())
+	if err != nil {
+		return web.E(400, "bad_time", "at: "+err.Error(), "")
+	}
+	r, err := a.b.Why(s.UID, at)
+	p := new(fault.Problem)
+	switch {
+	case errors.As(err, &p):
+		return web.E(503, "storage", p.What, p.Hint)
+	case err != nil:
+		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+	}
+	web.JSON(ctx, r)
+	return nil
+}
+
+func (a *API) openGaps(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
+	span, e := a.window(ctx)
+	if e != nil {
+		return e
+	}
+	if len(ctx.QueryArgs().Peek("from")) == 0 {
+		span.From = media.WallOf(time.Now().Add(-7 * 24 * time.Hour))
+	}
+	limit, e := intArg(ctx, "limit", 1000, 1, 10000)
+	if e != nil {
+		return e
+	}
+	gs, err := a.b.OpenGaps(span.From)
+	if err != nil {
+		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+	}
+	if gs == nil {
+		gs = []GapItem{}
+	}
+	web.JSON(ctx, list{Items: gs[:min(limit, len(gs))]})
+	return nil
+}
