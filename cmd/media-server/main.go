@@ -47,6 +47,8 @@ type cli struct {
 	Retention retentionCmd `cmd:"" help:"What the rules delete, and how long footage will be kept."`
 	Why       whyCmd       `cmd:"" help:"Why there is, or is not, footage of a stream at a time."`
 	Inspect   inspectCmd   `cmd:"" help:"What should have been recorded in a day or a month, what was, and what is missing."`
+	Backup    backupCmd    `cmd:"" help:"Save databases, keys and settings in one file."`
+	Restore   restoreCmd   `cmd:"" help:"Bring a backup back (the server must not run)."`
 	Verify    verifyCmd    `cmd:"" help:"Find what was changed, cut or taken away of signed footage."`
 	Keys      keysCmd      `cmd:"" help:"The keys that footage is signed with."`
 	Rebuild   rebuildCmd   `cmd:"" help:"Rebuild the catalogue from the media files (the server must not run)."`
@@ -107,7 +109,7 @@ func realMain(args []string) int {
 
 // laterVerbs are published verbs that this version lacks.
 var laterVerbs = map[string]bool{"pack": true, "lua": true, "doctor": true,
-	"backup": true, "restore": true, "cluster": true, "token play": true, "plugin new": true}
+	"cluster": true, "token play": true, "plugin new": true}
 
 // later tells of a verb that is known and not built: the first words that are
 // no flags, one or two.

@@ -19,7 +19,7 @@ type lockCmd struct {
 
 type lockAddCmd struct {
 	UID    string `arg:"" help:"Stream."`
-	From   string `required:"" help:"Begin, in any notation of the URLs: RFC 3339, Unix, -2h."`
+	From   string `required:"" help:"Begin, in any notation of the URLs: RFC 3339, Unix, --from=-2h."`
 	To     string `required:"" help:"End."`
 	Reason string `required:"" help:"Why; whoever finds it in a year wants to know."`
 	Until  string `help:"The lock ends by itself then; without it when somebody removes it."`

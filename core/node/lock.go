@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"media-server/core/backup"
 	"media-server/core/fault"
 )
 
@@ -43,6 +44,11 @@ func takeHome(dir string) (*home, error) {
 			return nil, fault.New("data-dir", "another server uses "+dir, "stop it, or give this one a data-dir of its own")
 		}
 		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be locked", "a file system that supports flock is needed")
+	}
+	// A restore that was asked for, or was cut short, comes before anything is read.
+	if _, err := backup.Finish(dir); err != nil {
+		f.Close()
+		return nil, fault.Wrap(err, "data-dir", "a restore could not be finished", "free space or mend the disk and start again: it goes on where it stopped")
 	}
 	h := &home{dir: dir, lock: f}
 	if err := errors.Join(h.readNode(), h.nextEpoch()); err != nil {

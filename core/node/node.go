@@ -58,6 +58,7 @@ type Node struct {
 	known     *knownStreams
 	timings   timings
 	marks     *marks
+	backups   *backups
 	signer    archive.Signer // nil: no pool signs
 }
 
@@ -81,10 +82,12 @@ func Run(ctx context.Context, opt Options) error {
 		runtime.GOMAXPROCS(set.Server.Threads)
 	}
 	var err error
+	n.backups = &backups{n: n}
 	if n.home, err = takeHome(set.Server.DataDir); err != nil {
 		return err
 	}
 	defer n.home.Close()
+	n.backups.found(set)
 	lock, err := takeRunDir(set.Server.RunDir)
 	if err != nil {
 		return err
@@ -172,6 +175,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 
 	front.run("streams", n.streams.run)
 	front.run("marks", n.marks.run)
+	front.run("backups", n.backups.run)
 	front.run("web", n.web.run)
 	front.run("settings", n.followSettings)
 	front.run("drivers", n.checkDrivers)

@@ -32,6 +32,10 @@ func Rebuild(ctx context.Context, set *Settings, version, space string, progress
 		return err
 	}
 	defer lock.Close()
+	n.boot = set
+	if n.signer, err = openSigner(set); err != nil {
+		return err
+	}
 	o := n.hostOptions(set)
 	o.Notify, o.Events = nil, nil
 	n.host = pluginhost.New(o)

@@ -173,6 +173,9 @@ func (b backend) retentionProblems() (out []api.Problem) {
 		out = append(out, api.Problem{Level: "warning", Where: "[keys]", What: "the signing key has not been saved elsewhere",
 			Hint: "run: media-server keys export -o FILE, and keep the file apart from this machine"})
 	}
+	if b.n.backups != nil {
+		out = append(out, b.n.backups.problems()...)
+	}
 	if b.n.archive.RetentionWaits() {
 		out = append(out, api.Problem{Level: "warning", Where: "state.db", What: "it is not known yet what is locked: nothing is deleted by rule until the ledgers of all spaces have been read",
 			Hint: "normally over within seconds of a first start; if not, a space is away: bring it back, or remove its [space.NAME]"})

@@ -7,6 +7,7 @@ import (
 
 	"media-server/core/access"
 	"media-server/core/archive"
+	"media-server/core/backup"
 	"media-server/core/config"
 	"media-server/core/fault"
 	"media-server/core/keys"
@@ -33,6 +34,7 @@ type Settings struct {
 	Archive archive.Config
 	Plugins pluginhost.Config
 	Signing keys.Config
+	Backup  backup.Config
 
 	Keys    config.Effective           // the server's keys in force
 	Streams map[string]*StreamSettings // in force, by uid
@@ -105,7 +107,7 @@ func newSettings(path string) *Settings {
 	return &Settings{
 		Path:   path,
 		Server: defaultServer(), Log: defaultLog(), Web: web.DefaultConfig(), Access: access.DefaultConfig(),
-		Archive: archive.DefaultConfig(), Plugins: pluginhost.DefaultConfig(),
+		Archive: archive.DefaultConfig(), Plugins: pluginhost.DefaultConfig(), Backup: backup.DefaultConfig(),
 	}
 }
 
@@ -120,7 +122,8 @@ func (s *Settings) bind() *config.Set {
 	s.Archive.Bind(set)
 	s.Plugins.Bind(set)
 	s.Signing.Bind(set)
-	set.Later("rtsp", "rtsps", "webrtc", "export", "backup", "cluster", "lua", "lua.*", "compat", "address-map.*")
+	s.Backup.Bind(set)
+	set.Later("rtsp", "rtsps", "webrtc", "export", "cluster", "lua", "lua.*", "compat", "address-map.*")
 	return set
 }
 

@@ -169,6 +169,7 @@ type Backend interface {
 	Marks
 	Spaces
 	Inspector
+	Backups
 }
 
 // API answers /api/v1/….
@@ -194,7 +195,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes, inspectRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -216,7 +217,7 @@ var baseRoutes = []route{
 // later are routes of the published interface that this version lacks; they
 // are refused by name rather than as unknown.
 var later = []string{"cluster", "tokens", "exports", "drivers", "plugins", "packs",
-	"log", "hooks", "users", "keys", "audit", "lua", "backups", "restore", "openapi.json"}
+	"log", "hooks", "users", "keys", "audit", "lua", "openapi.json"}
 
 const prefix = "/api/v1/"
 

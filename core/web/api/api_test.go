@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"testing"
@@ -113,6 +114,18 @@ func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
 	return &Reason{At: at.Milli(), Events: []Event{}}, f.fail
 }
 func (f *fake) OpenGaps(media.Wall) ([]GapItem, error) { return nil, f.fail }
+
+func (f *fake) Backups() ([]Backup, error)  { return nil, f.fail }
+func (f *fake) MakeBackup() (Backup, error) { return Backup{Name: "b"}, f.fail }
+func (f *fake) StageRestore(name string) (StagedRestore, error) {
+	switch name {
+	case "b":
+		return StagedRestore{Name: name}, nil
+	case "damaged":
+		return StagedRestore{}, fault.New(name, "the backup cannot be restored", "take an older one")
+	}
+	return StagedRestore{}, fs.ErrNotExist
+}
 
 type empty struct{}
 
@@ -257,6 +270,14 @@ func TestAnswers(t *testing.T) {
 		{"why of none", "viewer", "GET", "streams/zz/why?at=0", "", 404, "no_such_stream"},
 		{"open gaps", "viewer", "GET", "backfill", "", 200, ""},
 		{"fetch", "admin", "POST", "backfill", "", 405, "method"},
+		{"backups", "admin", "GET", "backups", "", 200, ""},
+		{"backups as an operator", "operator", "GET", "backups", "", 403, "role"},
+		{"a backup", "admin", "POST", "backups", "", 201, ""},
+		{"a restore", "admin", "POST", "restore", `{"file":"b","confirm":"b"}`, 202, ""},
+		{"a restore unconfirmed", "admin", "POST", "restore", `{"file":"b"}`, 409, "confirm"},
+		{"a restore of nothing", "admin", "POST", "restore", `{}`, 409, "confirm"},
+		{"a restore of none", "admin", "POST", "restore", `{"file":"x","confirm":"x"}`, 404, "no_such_backup"},
+		{"a restore of rubbish", "admin", "POST", "restore", `{"file":"damaged","confirm":"damaged"}`, 409, "backup"},
 		{"retention", "viewer", "GET", "retention", "", 200, ""},
 		{"preview", "operator", "POST", "retention/preview", "", 200, ""},
 		{"preview of changes", "operator", "POST", "retention/preview", `{"streams":{"a":{"dvr-duration":"5d"}},"pools":{"default":{"days":"3d"}}}`, 200, ""},

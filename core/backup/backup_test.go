@@ -1,0 +1,269 @@
+package backup
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tree makes a server's folders with files that say which they are.
+func tree(t *testing.T, mark string) (Source, Target) {
+	t.Helper()
+	root := t.TempDir()
+	src := Source{DataDir: filepath.Join(root, "data"), Settings: filepath.Join(root, "conf", "media-server.ini"), Streams: filepath.Join(root, "streams.d"),
+		KeysDir: filepath.Join(root, "data", "keys"), Program: "test", Node: "n",
+		Snapshot: func(_ context.Context, from, to string) error {
+			b, err := os.ReadFile(from)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(to, b, 0o600)
+		}}
+	for _, f := range files(src) {
+		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, []byte(strings.Repeat(mark+" "+filepath.Base(f)+"\n", 4000)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return src, Target{DataDir: src.DataDir, Settings: src.Settings, Streams: src.Streams, KeysDir: src.KeysDir}
+}
+
+func files(s Source) []string {
+	return []string{filepath.Join(s.DataDir, "state.db"), filepath.Join(s.DataDir, "accounts.db"), filepath.Join(s.DataDir, "journal.db"), filepath.Join(s.DataDir, "node-id"),
+		filepath.Join(s.KeysDir, "signing.key"), filepath.Join(s.KeysDir, "public", "a.pem"), s.Settings, filepath.Join(filepath.Dir(s.Settings), "conf.d", "x.ini"), filepath.Join(s.Streams, "gate.ini")}
+}
+
+func marks(t *testing.T, s Source) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, f := range files(s) {
+		b, err := os.ReadFile(f)
+		mark, _, _ := strings.Cut(string(b), " ")
+		if err != nil {
+			mark = "none"
+		}
+		out[filepath.Base(f)] = mark
+	}
+	return out
+}
+
+func made(t *testing.T, src Source, pass string) string {
+	t.Helper()
+	path, err := Write(t.Context(), src, filepath.Join(t.TempDir(), "backups"), pass, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, pass := range []string{"", "correct horse"} {
+		src, _ := tree(t, "old")
+		path := made(t, src, pass)
+		if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%v %v", fi.Mode(), err)
+		}
+		if raw, _ := os.ReadFile(path); bytes.Contains(raw, []byte("signing.key")) != (pass == "") {
+			t.Errorf("passphrase %q: readable %v", pass, pass != "")
+		}
+		// Into an empty machine, and into one that has other things.
+		empty, to := tree(t, "new")
+		for _, f := range files(empty) {
+			os.Remove(f)
+		}
+		if _, err := Stage(path, pass, to); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := Finish(to.DataDir); !done || err != nil {
+			t.Fatal(done, err)
+		}
+		for f, m := range marks(t, empty) {
+			if m != "old" {
+				t.Errorf("%s is %s", f, m)
+			}
+		}
+		other, to := tree(t, "new")
+		s, err := Stage(path, pass, to)
+		if err != nil || len(s.Left) != 3 {
+			t.Fatalf("%+v %v", s, err)
+		}
+		if m := marks(t, other)["state.db"]; m != "new" {
+			t.Error("staging has changed something")
+		}
+		if _, err := Finish(to.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		for f, m := range marks(t, other) {
+			if want := map[bool]string{true: "new", false: "old"}[strings.HasSuffix(f, ".ini")]; m != want {
+				t.Errorf("%s is %s, want %s", f, m, want)
+			}
+		}
+		kept, _ := filepath.Glob(filepath.Join(to.DataDir, "before-restore-*", "*state.db"))
+		if len(kept) != 1 {
+			t.Error("what was there before is gone")
+		}
+		if done, err := Finish(to.DataDir); done || err != nil {
+			t.Error("a restore is carried out twice", done, err)
+		}
+	}
+}
+
+// TestRestoreCutShort ends a restore behind each of its moves: the next start
+// finishes it, and never is there a mixture afterwards.
+func TestRestoreCutShort(t *testing.T) {
+	src, _ := tree(t, "old")
+	path := made(t, src, "")
+	for n := range 16 {
+		other, to := tree(t, "new")
+		if _, err := Stage(path, "", to); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(to.DataDir, planFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p plan
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(p.Before, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range p.Moves[:min(n/2, len(p.Moves))] {
+			if err := m.carryOut(p.Before, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if k := n / 2; n%2 == 1 && k < len(p.Moves) && p.Moves[k].From != "" && !p.Moves[k].Keep { // between the two renames
+			if err := os.Rename(p.Moves[k].To, filepath.Join(p.Before, fmt.Sprintf("%03d-%s", k, filepath.Base(p.Moves[k].To)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Finish(to.DataDir); err != nil {
+			t.Fatal(n, err)
+		}
+		for f, m := range marks(t, other) {
+			if want := map[bool]string{true: "new", false: "old"}[strings.HasSuffix(f, ".ini")]; m != want {
+				t.Errorf("cut behind %d halves: %s is %s", n, f, m)
+			}
+		}
+	}
+}
+
+func TestBadBackups(t *testing.T) {
+	src, _ := tree(t, "old")
+	plain, wrapped := made(t, src, ""), made(t, src, "right")
+	b, _ := os.ReadFile(plain)
+	w, _ := os.ReadFile(wrapped)
+	tarOf := func(m *Manifest, names ...string) []byte {
+		var out bytes.Buffer
+		tw := tar.NewWriter(&out)
+		text, _ := json.Marshal(m)
+		_ = put(tw, manifestName, int64(len(text)), time.Now(), bytes.NewReader(text))
+		for _, n := range names {
+			_ = put(tw, n, 1, time.Now(), strings.NewReader("x"))
+		}
+		tw.Close()
+		return out.Bytes()
+	}
+	one := func(name string) *Manifest {
+		return &Manifest{Format: format, Version: 1, Members: []Member{{Name: name, Size: 1, SHA256: "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}}}
+	}
+	flip := func(b []byte, at int) []byte { c := bytes.Clone(b); c[at] ^= 1; return c }
+	for _, c := range []struct {
+		name string
+		data []byte
+		pass string
+		want string
+	}{
+		{"nothing", nil, "", "not a backup"},
+		{"rubbish", []byte(strings.Repeat("rubbish", 1000)), "", "not a backup"},
+		{"cut short", b[:len(b)/2], "", "unexpected EOF"},
+		{"a byte changed", flip(b, len(b)/2), "", "damaged"},
+		{"no passphrase", w, "", "wrapped"},
+		{"wrong passphrase", w, "wrong", "passphrase"},
+		{"wrapped and cut", w[:len(w)-200], "right", "cut short"},
+		{"wrapped, a byte changed", flip(w, len(w)/2), "right", "damaged"},
+		{"wrapped, the last piece gone", w[:8+16+4*(4+pieceSize+16)], "right", ""},
+		{"newer", tarOf(&Manifest{Format: format, Version: 9, Program: "media-server 9"}), "", "newer version"},
+		{"path above", tarOf(one("data/../../etc/passwd"), "data/../../etc/passwd"), "", "cannot be in a backup"},
+		{"absolute path", tarOf(one("/etc/passwd"), "/etc/passwd"), "", "cannot be in a backup"},
+		{"another database", tarOf(one("data/catalogue.db"), "data/catalogue.db"), "", "cannot be in a backup"},
+		{"deeper keys", tarOf(one("data/keys/a/b"), "data/keys/a/b"), "", "cannot be in a backup"},
+		{"more than named", tarOf(one("data/node-id"), "data/node-id", "data/state.db"), "", "more in it"},
+		{"another than named", tarOf(one("data/node-id"), "data/state.db"), "", "missing or changed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			other, to := tree(t, "new")
+			path := filepath.Join(t.TempDir(), "x.backup")
+			if err := os.WriteFile(path, c.data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Stage(path, c.pass, to)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("%v, want %q", err, c.want)
+			}
+			if done, err := Finish(to.DataDir); done || err != nil {
+				t.Error("something was staged", err)
+			}
+			for f, m := range marks(t, other) {
+				if m != "new" {
+					t.Errorf("%s was changed", f)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(to.DataDir, stageDir)); !errors.Is(err, os.ErrNotExist) {
+				t.Error("a stage is left")
+			}
+		})
+	}
+}
+
+func TestNextAndPrune(t *testing.T) {
+	c := Config{At: "03:00"}
+	for from, want := range map[string]string{"2026-03-01T02:00:00Z": "2026-03-01T03:00:00Z", "2026-03-01T03:00:00Z": "2026-03-02T03:00:00Z", "2026-12-31T23:00:00Z": "2027-01-01T03:00:00Z"} {
+		f, _ := time.Parse(time.RFC3339, from)
+		if got := c.Next(f).Format(time.RFC3339); got != want {
+			t.Errorf("%s: %s, want %s", from, got, want)
+		}
+	}
+	if n := (&Config{}).Next(time.Now()); !n.IsZero() {
+		t.Error(n)
+	}
+	src, _ := tree(t, "x")
+	dir := t.TempDir()
+	for i := range 5 {
+		if _, err := Write(t.Context(), src, dir, "", time.Now().Add(time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Prune(dir, 2); err != nil {
+		t.Fatal(err)
+	}
+	left, err := List(dir)
+	if err != nil || len(left) != 2 || !left[0].Made.After(left[1].Made) || time.Until(left[1].Made) < 2*time.Hour {
+		t.Errorf("%+v %v", left, err)
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	var out bytes.Buffer
+	tw := tar.NewWriter(&out)
+	_ = put(tw, manifestName, 2, time.Unix(0, 0), strings.NewReader("{}"))
+	tw.Close()
+	f.Add(out.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := unwrapped(bytes.NewReader(b), ""); err == nil {
+			_, _ = unpack(r, "")
+		}
+	})
+}

@@ -1,0 +1,245 @@
+package backup
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Source says what goes into a backup.
+type Source struct {
+	DataDir  string
+	Settings string // media-server.ini; conf.d beside it
+	Streams  string // folder of stream files
+	KeysDir  string
+	Program  string
+	Node     string
+	// Snapshot writes a consistent copy of a database to a new file.
+	Snapshot func(ctx context.Context, from, to string) error
+}
+
+// databases are those that are no caches.
+var databases = []string{"state.db", "accounts.db", "journal.db"}
+
+// Manifest is the first member of a backup.
+type Manifest struct {
+	Format  string   `json:"format"`
+	Version int      `json:"version"`
+	Program string   `json:"program"`
+	Node    string   `json:"node"`
+	Made    int64    `json:"made_ms"`
+	Members []Member `json:"members"`
+}
+
+// Member is a file of a backup.
+type Member struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+const (
+	format       = "media-server backup"
+	version      = 1
+	manifestName = "manifest.json"
+	suffix       = ".backup"
+	prefix       = "media-server-"
+)
+
+// Write makes a backup in dir and returns its path.
+func Write(ctx context.Context, src Source, dir, passphrase string, at time.Time) (path string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the folder of backups: %w", err)
+	}
+	work, err := os.MkdirTemp(dir, ".making-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(work)
+	files, err := gather(ctx, &src, work)
+	if err != nil {
+		return "", err
+	}
+	m := Manifest{Format: format, Version: version, Program: src.Program, Node: src.Node, Made: at.UnixMilli()}
+	for _, name := range sortedKeys(files) {
+		x, err := member(name, files[name])
+		if err != nil {
+			return "", err
+		}
+		m.Members = append(m.Members, x)
+	}
+	path = filepath.Join(dir, prefix+at.UTC().Format("20060102T150405.000Z")+suffix)
+	tmp := filepath.Join(work, "backup")
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	err = write(f, &m, files, passphrase)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", fmt.Errorf("write the backup: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return "", err
+	}
+	return path, syncDir(dir)
+}
+
+func sortedKeys(m map[string]string) (out []string) {
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// gather lists the files of a backup, databases as copies in work.
+func gather(ctx context.Context, src *Source, work string) (map[string]string, error) {
+	files := map[string]string{}
+	for _, db := range databases {
+		from := filepath.Join(src.DataDir, db)
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		to := filepath.Join(work, db)
+		if err := src.Snapshot(ctx, from, to); err != nil {
+			return nil, err
+		}
+		files["data/"+db] = to
+	}
+	add := func(name, path string) {
+		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
+			files[name] = path
+		}
+	}
+	add("data/node-id", filepath.Join(src.DataDir, "node-id"))
+	add("settings/media-server.ini", src.Settings)
+	for name, dir := range map[string]string{"data/keys": src.KeysDir, "data/keys/public": filepath.Join(src.KeysDir, "public"),
+		"settings/conf.d": filepath.Join(filepath.Dir(src.Settings), "conf.d"), "settings/streams.d": src.Streams} {
+		list, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, e := range list {
+			if strings.HasPrefix(name, "settings/") && !strings.HasSuffix(e.Name(), ".ini") {
+				continue
+			}
+			add(name+"/"+e.Name(), filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, ctx.Err()
+}
+
+func member(name, path string) (m Member, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return Member{Name: name, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
+}
+
+func write(w io.Writer, m *Manifest, files map[string]string, passphrase string) (err error) {
+	var wrapped *wrapper
+	if passphrase != "" {
+		if wrapped, err = wrap(w, passphrase); err != nil {
+			return err
+		}
+		w = wrapped
+	}
+	t := tar.NewWriter(w)
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	at := time.UnixMilli(m.Made)
+	if err := put(t, manifestName, int64(len(text)), at, bytes.NewReader(text)); err != nil {
+		return err
+	}
+	for _, x := range m.Members {
+		f, err := os.Open(files[x.Name])
+		if err != nil {
+			return err
+		}
+		err = put(t, x.Name, x.Size, at, io.LimitReader(f, x.Size))
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s changed while it was saved: %w", x.Name, err)
+		}
+	}
+	if err := t.Close(); err != nil {
+		return err
+	}
+	if wrapped != nil {
+		return wrapped.Close()
+	}
+	return nil
+}
+
+func put(t *tar.Writer, name string, size int64, at time.Time, r io.Reader) error {
+	if err := t.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o600, ModTime: at, Format: tar.FormatPAX}); err != nil {
+		return err
+	}
+	_, err := io.Copy(t, r)
+	return err
+}
+
+// Info is a backup in a folder.
+type Info struct {
+	Name string
+	Size int64
+	Made time.Time
+}
+
+// List lists the backups of a folder, newest first.
+func List(dir string) (out []Info, err error) {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range list {
+		if !strings.HasPrefix(e.Name(), prefix) || !strings.HasSuffix(e.Name(), suffix) {
+			continue
+		}
+		if fi, err := e.Info(); err == nil {
+			made, err := time.Parse("20060102T150405.000Z", strings.TrimSuffix(strings.TrimPrefix(e.Name(), prefix), suffix))
+			if err != nil {
+				made = fi.ModTime()
+			}
+			out = append(out, Info{e.Name(), fi.Size(), made})
+		}
+	}
+	slices.SortFunc(out, func(a, b Info) int { return b.Made.Compare(a.Made) })
+	return out, err
+}
+
+// Prune deletes all but the newest keep backups of a folder.
+func Prune(dir string, keep int) error {
+	list, err := List(dir)
+	for i := keep; i < len(list); i++ {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, list[i].Name)))
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

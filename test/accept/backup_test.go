@@ -1,0 +1,75 @@
+package accept
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"media-server/test/accept/harness"
+)
+
+// TestBackup: a backup made while streams record brings accounts, locks and
+// keys back to a server that lost its data folder; the footage needed none.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{Restart: "1s", Linger: "2s", Ini: "[pool.default]\nspaces = main\nsign = true\n[space.main]\npath = SPACE\n[backup]\npath = BACKUPS\npassphrase = ${file:PASS}\n"})
+	space, backups, pass := filepath.Join(s.Dir, "footage"), filepath.Join(s.Dir, "backups"), filepath.Join(s.Dir, "pass")
+	text, err := os.ReadFile(s.Conf)
+	if err == nil {
+		text = []byte(strings.NewReplacer("SPACE", space, "BACKUPS", backups, "PASS", pass).Replace(string(text)))
+		err = errors.Join(os.WriteFile(s.Conf, text, 0o644), os.WriteFile(pass, []byte("a long winter's night\n"), 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := harness.Camera{UID: "gate", Sent: s.Sim("gate", "", "dvr-chunk = 2s")}
+	s.Start()
+	footage(s, "gate")
+	time.Sleep(5 * time.Second)
+	s.Verb("lock", "add", "gate", "--from=-4s", "--to=now", "--reason", "case 12")
+	public, _ := verb(t, "keys", "public", "-c", s.Conf)
+	file := s.Verb("backup")
+	since := time.Now().UnixMilli()
+	s.Past(since+2000, "gate")
+	s.Stop()
+	s.Until("the plugins to end", func() bool { return len(s.Processes()) == 0 })
+
+	if err := os.RemoveAll(s.Data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.Data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.Start() // as whoever does not know of the backup
+	offered := false
+	for _, p := range s.Problems() {
+		offered = offered || strings.Contains(p.Hint, "restore "+file)
+	}
+	if !offered {
+		t.Errorf("a server that starts anew beside a backup says %v", s.Problems())
+	}
+	if got, _ := verb(t, "keys", "public", "-c", s.Conf); got == public {
+		t.Fatal("the test proves nothing: the key came from elsewhere")
+	}
+	s.Stop()
+	s.Until("the plugins to end", func() bool { return len(s.Processes()) == 0 })
+	s.Verb("restore", "--yes", file)
+	s.Start()
+	var locks struct {
+		Items []struct{ Reason string } `json:"items"`
+	}
+	if _, err := s.Call("GET", "streams/gate/locks", &locks); err != nil || len(locks.Items) != 1 || locks.Items[0].Reason != "case 12" {
+		t.Errorf("locks after the restore: %v %v", locks, err)
+	}
+	// What was signed in between needs its key as well.
+	if got, _ := verb(t, "keys", "public", "-c", s.Conf); !strings.Contains(got, public) {
+		t.Errorf("public key after the restore %s, before %s", got, public)
+	}
+	back := time.Now().UnixMilli()
+	s.Past(back+2000, "gate")
+	c.Rules.To, c.Rules.Tail, c.Rules.GapSlack = s.Close("gate"), -1, 250*time.Millisecond
+	harness.Row(t, "backup and restore", 0, "lock and key are back, the footage never left: %s", s.Judge("gate", s.Account(c)))
+}
