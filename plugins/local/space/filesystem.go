@@ -111,7 +111,8 @@ var realDisk = diskCalls{
 	fstatfs: unix.Fstatfs,
 }
 
-// control runs a call on the descriptor while it cannot be closed.
+// control runs a call on the descriptor while it cannot be closed. Of a closed
+// file it returns os.ErrClosed, which Control itself does not.
 func control(f *os.File, call func(fd int) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {
@@ -125,7 +126,7 @@ func control(f *os.File, call func(fd int) error) error {
 			}
 		}
 	}); err != nil {
-		return err
+		return os.ErrClosed // the one error there is: descriptors of files are valid until then
 	}
 	return inner
 }
