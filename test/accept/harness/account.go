@@ -32,17 +32,22 @@ func (s *Server) Close(uids ...string) (to int64) {
 	s.T.Helper()
 	now := time.Now()
 	s.Past(now.UnixMilli(), uids...)
+	listed := func(uid string) bool {
+		f := s.Footage(uid)
+		return len(f.Ranges) > 0 && f.Ranges[len(f.Ranges)-1].To > now.UnixMilli()-1100
+	}
+	// Received is not recorded: after a new start a stream waits for its next key
+	// frame, with some cameras for 30 s.
+	for _, uid := range uids {
+		s.Until(uid+" to be recorded", func() bool { return listed(uid) })
+	}
 	for _, uid := range uids {
 		s.Remove(uid)
 	}
 	for _, uid := range uids {
 		s.Until(uid+" to be closed", func() bool {
 			st := s.Stream(uid)
-			if !(st.UID == "" || st.Removed) {
-				return false
-			}
-			f := s.Footage(uid)
-			return len(f.Ranges) > 0 && f.Ranges[len(f.Ranges)-1].To > now.UnixMilli()-1100
+			return (st.UID == "" || st.Removed) && listed(uid)
 		})
 	}
 	return now.UnixNano() - int64(200*time.Millisecond)

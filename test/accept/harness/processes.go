@@ -83,7 +83,7 @@ func (s *Server) Serving() {
 			}
 		}
 		for _, p := range v.Spaces {
-			if p.State != "ok" {
+			if p.State != "normal" {
 				return false
 			}
 		}
