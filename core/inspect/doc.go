@@ -8,7 +8,9 @@
 // Expected is all time between the stream's first footage and now (or its last
 // footage, where nobody records it any more), less what its schedule leaves out
 // and what was switched off on purpose. Days are those of the server's zone:
-// 23 or 25 hours when the clock is changed.
+// 23 or 25 hours when the clock is changed. A stream that never had footage is
+// expected since it was added. Where a schedule says off nothing is expected,
+// whatever went wrong meanwhile.
 //
 // What does not belong here: the catalogue (archive), schedules (schedule), the
 // API's words. No goroutine, no clock.

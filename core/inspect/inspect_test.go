@@ -63,6 +63,50 @@ func TestDaysOfClockChange(t *testing.T) {
 	}
 }
 
+// TestNoMidnight: where a clock is put forward at midnight the day begins at
+// 01:00, and the month still has all its days.
+func TestNoMidnight(t *testing.T) {
+	cairo, err := time.LoadLocation("Africa/Cairo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := Hours(time.Date(2026, 4, 24, 12, 0, 0, 0, cairo))
+	if len(hs)-1 != 23 || hs[0].Time().In(cairo).Format(time.RFC3339) != "2026-04-24T01:00:00+03:00" {
+		t.Errorf("%d hours from %s", len(hs)-1, hs[0].Time().In(cairo))
+	}
+	if hs := Hours(time.Date(2026, 4, 23, 12, 0, 0, 0, cairo)); len(hs)-1 != 24 {
+		t.Errorf("the day before has %d hours", len(hs)-1)
+	}
+	ds := Days(time.Date(2026, 4, 30, 12, 0, 0, 0, cairo))
+	if len(ds)-1 != 30 || ds[24].Sub(ds[23]) != 23*time.Hour || ds[23].Sub(ds[22]) != 24*time.Hour {
+		t.Errorf("%d days, the 24th of %s", len(ds)-1, ds[24].Sub(ds[23]))
+	}
+}
+
+func TestOffSchedule(t *testing.T) {
+	off := []media.Span{span("2026-03-06 18:00", "2026-03-09 08:00"), span("2026-03-09 18:00", "2026-03-10 08:00")} // a weekend, a night
+	for _, c := range []struct {
+		name     string
+		from, to string
+		why      archive.GapCause
+		want     string
+	}{
+		{"lost on Friday, back on Monday", "2026-03-06 17:00", "2026-03-09 09:00", archive.GapCameraLost, "1h0m0s camera_lost 62h0m0s off_schedule 1h0m0s camera_lost"},
+		{"within the weekend", "2026-03-07 17:00", "2026-03-07 18:00", archive.GapDriver, "1h0m0s off_schedule"},
+		{"within a day", "2026-03-09 09:00", "2026-03-09 10:00", archive.GapDriver, "1h0m0s driver"},
+		{"over both", "2026-03-08 08:00", "2026-03-10 09:00", archive.GapServerDown, "24h0m0s off_schedule 10h0m0s server_down 14h0m0s off_schedule 1h0m0s server_down"},
+		{"switched off is told before the schedule", "2026-03-06 17:00", "2026-03-09 09:00", archive.GapDisabled, "64h0m0s disabled"},
+	} {
+		var got []string
+		for _, g := range OffSchedule([]archive.Gap{{Span: span(c.from, c.to), State: "open", Why: c.why}}, off) {
+			got = append(got, g.Span.Duration().String()+" "+string(g.Why))
+		}
+		if g := strings.Join(got, " "); g != c.want {
+			t.Errorf("%s: %s, want %s", c.name, g, c.want)
+		}
+	}
+}
+
 func TestWhy(t *testing.T) {
 	now := wall("2026-03-02 20:00")
 	s := Stream{Bounds: span("2026-03-02 06:30", "2026-03-02 18:00"), Kept: 10 * 24 * time.Hour, By: "dvr-duration", Now: now}
@@ -79,6 +123,7 @@ func TestWhy(t *testing.T) {
 		{"the future", "2026-03-03 10:20", nil, false, WhyFuture, "future"},
 		{"before everything", "2026-03-01 10:20", nil, false, WhyNever, "oldest footage is of 2026-03-02 06:30:00"},
 		{"taken by a rule", "2026-02-18 10:20", nil, false, WhyExpired, "10.0 days"},
+		{"before it was added", "2026-02-18 10:20", func(s *Stream, _ *Footage) { s.Added = wall("2026-03-01 09:00") }, false, WhyNever, "added at 2026-03-01 09:00:00"},
 		{"never recorded", "2026-03-02 10:20", func(s *Stream, f *Footage) { *s, *f = Stream{Now: now}, Footage{} }, false, WhyNever, "never been recorded"},
 		{"behind the end", "2026-03-02 19:00", func(_ *Stream, f *Footage) { f.Gaps = nil }, false, archive.GapUnknown, "nothing has been recorded since"},
 		{"a moment ago", "2026-03-02 20:00", func(s *Stream, f *Footage) { s.Live, f.Gaps = true, nil }, false, WhyNotYet, "on its way"},
@@ -97,6 +142,28 @@ func TestWhy(t *testing.T) {
 	a := Why(wall("2026-03-02 10:20"), footage(), s, berlin)
 	if a.Before != wall("2026-03-02 10:15") || a.After != wall("2026-03-02 10:45") || a.Hint == "" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestCut: an answer made of a window says when it is not whole.
+func TestCut(t *testing.T) {
+	life := span("2026-03-01 00:00", "2026-03-05 00:00")
+	for _, c := range []struct {
+		name string
+		a    Answer
+		w    media.Span
+		want bool
+	}{
+		{"inside", Answer{Span: span("2026-03-02 10:00", "2026-03-02 11:00"), Before: 1, After: 2}, span("2026-03-02 00:00", "2026-03-03 00:00"), false},
+		{"begins before", Answer{Recorded: true, Span: span("2026-03-02 00:00", "2026-03-02 11:00")}, span("2026-03-02 00:00", "2026-03-03 00:00"), true},
+		{"ends behind", Answer{Recorded: true, Span: span("2026-03-02 10:00", "2026-03-03 00:00")}, span("2026-03-02 00:00", "2026-03-03 00:00"), true},
+		{"all there is", Answer{Recorded: true, Span: life}, span("2026-02-01 00:00", "2026-04-01 00:00"), false},
+		{"a gap without neighbours", Answer{Span: span("2026-03-02 10:00", "2026-03-02 11:00"), After: 2}, span("2026-03-02 00:00", "2026-03-03 00:00"), true},
+		{"the future", Answer{Why: WhyFuture}, span("2026-03-04 00:00", "2026-03-06 00:00"), false},
+	} {
+		if got := c.a.Cut(c.w, life); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
 	}
 }
 

@@ -66,29 +66,3 @@ func over(a, b media.Span) time.Duration {
 	}
 	return s.Duration()
 }
-
-// Hours are the edges of the hours of a day (midnight to midnight by the clock
-// of t's location): 24 of them, 23 or 25 when the clock is changed.
-func Hours(t time.Time) []media.Wall {
-	y, m, d := t.Date()
-	at, end := time.Date(y, m, d, 0, 0, 0, 0, t.Location()), time.Date(y, m, d+1, 0, 0, 0, 0, t.Location())
-	var out []media.Wall
-	for at.Before(end) {
-		out = append(out, media.WallOf(at))
-		at = at.Add(time.Hour)
-	}
-	return append(out, media.WallOf(end))
-}
-
-// Days are the edges of the days of a month.
-func Days(t time.Time) []media.Wall {
-	y, m, _ := t.Date()
-	var out []media.Wall
-	for d := 1; ; d++ {
-		at := time.Date(y, m, d, 0, 0, 0, 0, t.Location())
-		out = append(out, media.WallOf(at))
-		if at.Month() != m {
-			return out
-		}
-	}
-}

@@ -15,6 +15,7 @@ type Stream struct {
 	By     string     // rule that lets footage go after Kept; "" = none
 	Now    media.Wall //
 	Live   bool       // it is being recorded
+	Added  media.Wall // when it was configured first; 0 = not known
 }
 
 // Answer is why there is, or is not, footage at an instant.
@@ -36,6 +37,17 @@ const (
 	WhyFuture  archive.GapCause = "future"
 	WhyNotYet  archive.GapCause = "not_yet" // a moment ago: on its way
 )
+
+// Cut tells whether the window w that the answer was made from cuts what it
+// tells of a stream with footage in bounds: the range or the gap goes on
+// outside, or the nearest footage lies there.
+func (a *Answer) Cut(w, bounds media.Span) bool {
+	left, right := w.From > bounds.From, w.To < bounds.To
+	if !a.Span.Empty() && (left && a.Span.From <= w.From || right && a.Span.To >= w.To) {
+		return true
+	}
+	return !a.Recorded && a.Why != WhyFuture && (left && a.Before == 0 || right && a.After == 0)
+}
 
 // Why tells about the instant at. f covers at least a day around it.
 func Why(at media.Wall, f Footage, s Stream, zone *time.Location) Answer {
@@ -64,6 +76,11 @@ func Why(at media.Wall, f Footage, s Stream, zone *time.Location) Answer {
 	switch {
 	case at > s.Now:
 		a.Why, a.Text = WhyFuture, "That is in the future."
+	case s.Added != 0 && at < s.Added && (s.Bounds.Empty() || at < s.Bounds.From):
+		a.Why, a.Text = WhyNever, fmt.Sprintf("The stream was added at %s.", clock(s.Added, zone))
+		if !s.Bounds.Empty() {
+			a.After = s.Bounds.From
+		}
 	case s.Bounds.Empty():
 		a.Why, a.Text = WhyNever, "The stream has never been recorded."
 		a.Hint = "see GET streams/{uid}: its state and reason say why"

@@ -9,6 +9,8 @@ import (
 	"media-server/core/inspect"
 	"media-server/core/journal"
 	"media-server/core/media"
+	"media-server/core/schedule"
+	"media-server/core/stream"
 	"media-server/core/web/api"
 )
 
@@ -31,12 +33,66 @@ func (b backend) footageOf(uid string, w media.Span) (f inspect.Footage, bounds 
 	if r := b.n.streams.get(uid); r != nil && r.rec != nil {
 		f.Life.To = max(bounds.To, media.WallOf(now()))
 	}
-	f.Ranges, f.Gaps, err = b.n.archive.Ranges(uid, w)
+	if f.Ranges, f.Gaps, err = b.n.archive.Ranges(uid, w); err != nil {
+		return f, bounds, err
+	}
 	if tail := (media.Span{From: bounds.To, To: f.Life.To}).Intersect(w); !tail.Empty() && tail.Duration() > 10*time.Second {
 		// What has not come since is missing for the reason the stream gives.
 		f.Gaps = append(f.Gaps, archive.Gap{Span: tail, State: "open", Why: b.missingNow(uid)})
 	}
-	return f, bounds, err
+	f.Gaps = inspect.OffSchedule(f.Gaps, b.off(uid, w))
+	return f, bounds, nil
+}
+
+// off lists the times in w at which the schedule in force says that nothing is
+// recorded.
+func (b backend) off(uid string, w media.Span) (out []media.Span) {
+	r := b.n.streams.get(uid)
+	if r == nil {
+		return nil
+	}
+	zone := b.n.zone()
+	week := r.set.Config.Modes(zone).Week
+	if week == nil {
+		return nil
+	}
+	for at := w.From; at < w.To; {
+		t := at.Time().In(zone)
+		end := w.To
+		if next := week.Next(t); !next.IsZero() {
+			end = min(end, media.WallOf(next))
+		}
+		if week.At(t) == schedule.Off {
+			out = append(out, media.Span{From: at, To: end})
+		}
+		at = end
+	}
+	return out
+}
+
+// withRecorded adds the streams that are to be recorded and have no footage.
+func (b backend) withRecorded(uids []string) []string {
+	for _, r := range b.n.streams.list() {
+		if r.rec != nil && !slices.Contains(uids, r.set.UID) {
+			uids = append(uids, r.set.UID)
+		}
+	}
+	slices.Sort(uids)
+	return uids
+}
+
+// neverSeen is what a stream without footage misses: all since it was added.
+func (b backend) neverSeen(uid string, w media.Span) (f inspect.Footage) {
+	r := b.n.streams.get(uid)
+	k, ok := b.n.known.get(uid)
+	if r == nil || r.rec == nil || !ok || k.Added == 0 {
+		return f
+	}
+	f.Life = media.Span{From: media.WallMilli(k.Added), To: media.WallOf(now())}
+	if s := f.Life.Intersect(w); !s.Empty() {
+		f.Gaps = inspect.OffSchedule([]archive.Gap{{Span: s, State: "open", Why: b.missingNow(uid)}}, b.off(uid, s))
+	}
+	return f
 }
 
 // missingNow is why nothing of a stream is being recorded.
@@ -45,8 +101,8 @@ func (b backend) missingNow(uid string) archive.GapCause {
 	switch {
 	case r == nil || r.str == nil || r.rec == nil:
 		return archive.GapDisabled
-	case r.str.Status().Mode != "continuous":
-		return archive.GapOffSchedule
+	case r.str.Status().State == stream.StateActive && r.str.Status().Mode != "continuous":
+		return archive.GapOffSchedule // no event asks for it
 	case r.str.Status().Behind:
 		return archive.GapDiskError
 	}
@@ -71,10 +127,16 @@ func (b backend) Inspect(t time.Time, month bool, only string) (*api.Inspection,
 	if err != nil {
 		return nil, err
 	}
+	if only == "" {
+		uids = b.withRecorded(uids)
+	}
 	for _, uid := range uids {
-		f, _, err := b.footageOf(uid, w)
+		f, bounds, err := b.footageOf(uid, w)
 		if err != nil {
 			return nil, err
+		}
+		if bounds.Empty() {
+			f = b.neverSeen(uid, w)
 		}
 		s := api.InspectionStream{UID: uid, Causes: map[string]float64{}}
 		for _, k := range inspect.Sum(f, edges) {
@@ -92,7 +154,7 @@ func (b backend) Inspect(t time.Time, month bool, only string) (*api.Inspection,
 	return out, nil
 }
 
-const around = 12 * time.Hour // how far from an instant the nearest footage is looked for
+const around = 12 * time.Hour // how far from an instant the nearest footage is looked for first
 
 // Why implements api.Inspector.
 func (b backend) Why(uid string, at media.Wall) (*api.Reason, error) {
@@ -112,7 +174,16 @@ func (b backend) Why(uid string, at media.Wall) (*api.Reason, error) {
 			}
 		}
 	}
+	if k, ok := b.n.known.get(uid); ok {
+		s.Added = media.WallMilli(k.Added)
+	}
 	x := inspect.Why(at, f, s, b.n.zone())
+	if !bounds.Empty() && x.Cut(w, bounds) { // what the instant lies in goes on outside the window
+		if f, _, err = b.footageOf(uid, media.Span{From: bounds.From, To: max(bounds.To, s.Now)}); err != nil {
+			return nil, err
+		}
+		x = inspect.Why(at, f, s, b.n.zone())
+	}
 	out := &api.Reason{At: at.Milli(), Recorded: x.Recorded, State: x.State, Why: string(x.Why), Text: x.Text, Hint: x.Hint, Events: []api.Event{}}
 	if !x.Span.Empty() {
 		out.From, out.To = x.Span.From.Milli(), x.Span.To.Milli()

@@ -7,13 +7,14 @@ import (
 	"sync"
 )
 
-// known remembers title and access of every stream that was ever configured:
+// known remembers title, access and the first day of every stream that was ever configured:
 // when its file is removed its footage stays playable by those who were
 // allowed, and nobody else. It lies in data-dir/streams.json.
 type known struct {
 	Title  string   `json:"title"`
 	Access string   `json:"access"`
 	Proto  []string `json:"proto"`
+	Added  int64    `json:"added_ms,omitempty"` // when it was configured first; 0 = not known
 }
 
 type knownStreams struct {
@@ -48,6 +49,9 @@ func (k *knownStreams) update(set *Settings) error {
 	for uid, s := range set.Streams {
 		v := known{Title: s.Config.Title(uid), Access: s.Config.Access, Proto: s.Config.Proto}
 		old, ok := k.m[uid]
+		if v.Added = old.Added; !ok {
+			v.Added = now().UnixMilli()
+		}
 		if ok && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
 			continue
 		}

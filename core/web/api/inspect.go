@@ -95,7 +95,8 @@ func (a *API) inspection(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.
 	case day == "" && month == "", text == "today", text == "now":
 		text = time.Now().In(a.zone()).Format(layout)
 	}
-	t, err := time.ParseInLocation(layout, text, a.zone())
+	t, err := time.Parse(layout, text)
+	t = time.Date(t.Year(), t.Month(), t.Day(), 12, 0, 0, 0, a.zone()) // a day may have no midnight
 	if err != nil {
 		return web.E(400, "bad_day", fmt.Sprintf("%q is not a day or a month", text), "day=2026-03-01, month=2026-03 or day=today")
 	}
