@@ -119,6 +119,7 @@ func TestWhy(t *testing.T) {
 	}{
 		{"recorded", "2026-03-02 12:00", nil, true, "", "10:45:00 to 2026-03-02 18:00:00"},
 		{"a gap", "2026-03-02 10:20", nil, false, archive.GapCameraLost, "30m0s): the camera could not be reached"},
+		{"a gap of a track that ended early", "2026-03-02 10:14", func(_ *Stream, f *Footage) { f.Gaps[0].Span.From = wall("2026-03-02 10:13") }, false, archive.GapCameraLost, "from 2026-03-02 10:13:00"},
 		{"off schedule", "2026-03-02 19:00", nil, false, archive.GapOffSchedule, "schedule"},
 		{"the future", "2026-03-03 10:20", nil, false, WhyFuture, "future"},
 		{"before everything", "2026-03-01 10:20", nil, false, WhyNever, "oldest footage is of 2026-03-02 06:30:00"},

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"media-server/core/archive"
@@ -52,26 +53,32 @@ func (a *Answer) Cut(w, bounds media.Span) bool {
 // Why tells about the instant at. f covers at least a day around it.
 func Why(at media.Wall, f Footage, s Stream, zone *time.Location) Answer {
 	a := Answer{}
+	// Gaps first: one begins where the first of several tracks ended, which is
+	// inside the range of the others.
+	k := slices.IndexFunc(f.Gaps, func(g archive.Gap) bool { return g.Span.Contains(at) })
+	from, to := at, at+1
+	if k >= 0 {
+		from, to = f.Gaps[k].Span.From, f.Gaps[k].Span.To
+	}
 	for _, r := range f.Ranges {
 		switch {
-		case r.Span.From <= at && at < r.Span.To:
+		case k < 0 && r.Span.Contains(at):
 			a.Recorded, a.Span = true, r.Span
 			a.Text = fmt.Sprintf("It is recorded, from %s to %s.", clock(r.Span.From, zone), clock(r.Span.To, zone))
 			return a
-		case r.Span.To <= at:
-			a.Before = max(a.Before, r.Span.To)
-		case a.After == 0:
-			a.After = r.Span.From
+		case r.Span.From < from:
+			a.Before = min(r.Span.To, from)
+		case a.After == 0 && r.Span.To > to:
+			a.After = max(r.Span.From, to)
 		}
 	}
-	for _, g := range f.Gaps {
-		if g.Span.From <= at && at < g.Span.To {
-			a.Span, a.State, a.Why = g.Span, g.State, g.Why
-			what, hint := sentence(g.Why)
-			a.Text = fmt.Sprintf("Nothing from %s to %s (%s): %s.", clock(g.Span.From, zone), clock(g.Span.To, zone), g.Span.Duration().Round(time.Second), what)
-			a.Hint = hint
-			return a
-		}
+	if k >= 0 {
+		g := f.Gaps[k]
+		a.Span, a.State, a.Why = g.Span, g.State, g.Why
+		what, hint := sentence(g.Why)
+		a.Text = fmt.Sprintf("Nothing from %s to %s (%s): %s.", clock(g.Span.From, zone), clock(g.Span.To, zone), g.Span.Duration().Round(time.Second), what)
+		a.Hint = hint
+		return a
 	}
 	switch {
 	case at > s.Now:

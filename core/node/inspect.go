@@ -216,13 +216,13 @@ func (b backend) eventsAround(uid string, at media.Wall, sp media.Span) ([]api.E
 }
 
 // OpenGaps implements api.Inspector.
-func (b backend) OpenGaps(from media.Wall) (out []api.GapItem, err error) {
+func (b backend) OpenGaps(s media.Span) (out []api.GapItem, err error) {
 	uids, err := b.footageUIDs("")
 	if err != nil {
 		return nil, err
 	}
 	for _, uid := range uids {
-		_, gs, err := b.n.archive.Ranges(uid, media.Span{From: from, To: 1<<63 - 1})
+		_, gs, err := b.n.archive.Ranges(uid, s)
 		if err != nil {
 			return nil, err
 		}

@@ -195,7 +195,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -203,7 +203,6 @@ var baseRoutes = []route{
 	{"GET", "streams", Viewer, (*API).streams},
 	{"GET", "streams/{uid}", Viewer, (*API).stream},
 	{"GET", "streams/{uid}/ranges", Viewer, (*API).ranges},
-	{"GET", "streams/{uid}/gaps", Viewer, (*API).gaps},
 	{"GET", "streams/{uid}/urls", Viewer, (*API).urls},
 	{"GET", "events", Viewer, (*API).events},
 	{"GET", "events/stream", Viewer, (*API).follow},
@@ -253,6 +252,9 @@ func (a *API) answer(ctx *fasthttp.RequestCtx, path string) *web.Error {
 			return e
 		}
 		return r.fn(a, ctx, who, args)
+	}
+	if path == "backfill" && string(ctx.Method()) == "POST" {
+		return web.E(501, "not_in_this_version", "fetching what is missing is not in this version", "GET backfill lists what is missing")
 	}
 	if len(allowed) > 0 {
 		ctx.Response.Header.Set("Allow", strings.Join(allowed, ", "))
@@ -400,14 +402,6 @@ func (a *API) window(ctx *fasthttp.RequestCtx) (media.Span, *web.Error) {
 }
 
 func (a *API) ranges(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
-	return a.footage(ctx, args, func(v any) any { return v })
-}
-
-func (a *API) gaps(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
-	return a.footage(ctx, args, func(v any) any { return list{Items: playback.GapsOf(v)} })
-}
-
-func (a *API) footage(ctx *fasthttp.RequestCtx, args []string, shape func(any) any) *web.Error {
 	s, e := a.one(args)
 	if e != nil {
 		return e
@@ -420,7 +414,7 @@ func (a *API) footage(ctx *fasthttp.RequestCtx, args []string, shape func(any) a
 	if err != nil {
 		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
 	}
-	web.JSON(ctx, shape(playback.Ranges(rs, gs, a.tl.Locks(s.UID, span))))
+	web.JSON(ctx, playback.Ranges(rs, gs, a.tl.Locks(s.UID, span)))
 	return nil
 }
 

@@ -27,6 +27,7 @@ type fake struct {
 	fail    error
 	tokens  []Token
 	locks   []Lock
+	gaps    []GapItem
 	changes RetentionChanges
 }
 
@@ -113,7 +114,7 @@ func (f *fake) Inspect(t time.Time, month bool, uid string) (*Inspection, error)
 func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
 	return &Reason{At: at.Milli(), Events: []Event{}}, f.fail
 }
-func (f *fake) OpenGaps(media.Wall) ([]GapItem, error) { return nil, f.fail }
+func (f *fake) OpenGaps(media.Span) ([]GapItem, error) { return f.gaps, f.fail }
 
 func (f *fake) Backups() ([]Backup, error)  { return nil, f.fail }
 func (f *fake) MakeBackup() (Backup, error) { return Backup{Name: "b"}, f.fail }
@@ -269,7 +270,12 @@ func TestAnswers(t *testing.T) {
 		{"why, rubbish", "viewer", "GET", "streams/a/why?at=dawn", "", 400, "bad_time"},
 		{"why of none", "viewer", "GET", "streams/zz/why?at=0", "", 404, "no_such_stream"},
 		{"open gaps", "viewer", "GET", "backfill", "", 200, ""},
-		{"fetch", "admin", "POST", "backfill", "", 405, "method"},
+		{"open gaps, bad cursor", "viewer", "GET", "backfill?cursor=x", "", 400, "bad_cursor"},
+		{"fetch", "admin", "POST", "backfill", "", 501, "not_in_this_version"},
+		{"fetch as nobody would", "admin", "PUT", "backfill", "", 405, "method"},
+		{"gaps, bad cursor", "viewer", "GET", "streams/a/gaps?cursor=x", "", 400, "bad_cursor"},
+		{"gaps, bad limit", "viewer", "GET", "streams/a/gaps?limit=0", "", 400, "bad_limit"},
+		{"gaps, storage away", "viewer", "GET", "streams/a/gaps?from=200", "", 503, "storage"},
 		{"backups", "admin", "GET", "backups", "", 200, ""},
 		{"backups as an operator", "operator", "GET", "backups", "", 403, "role"},
 		{"a backup", "admin", "POST", "backups", "", 201, ""},

@@ -56,30 +56,20 @@ type Reason struct {
 	Events   []Event `json:"events"` // of the stream and the server around that time
 }
 
-// GapItem is a gap of some stream.
-type GapItem struct {
-	UID   string `json:"uid"`
-	From  int64  `json:"from"`
-	To    int64  `json:"to"`
-	State string `json:"state"`
-	Why   string `json:"why"`
-}
-
 // Inspector is the part of Backend that knows what should have been recorded.
 type Inspector interface {
 	// Inspect accounts for a day (by hours) or a month (by days) that t lies
 	// in; uid "" = all streams.
 	Inspect(t time.Time, month bool, uid string) (*Inspection, error)
 	Why(uid string, at media.Wall) (*Reason, error)
-	// OpenGaps lists what is missing of all streams since from, newest first,
-	// but for what a schedule or an operator left out.
-	OpenGaps(from media.Wall) ([]GapItem, error)
+	// OpenGaps lists what is missing of all streams in s, newest first, but for
+	// what a schedule or an operator left out.
+	OpenGaps(s media.Span) ([]GapItem, error)
 }
 
 var inspectRoutes = []route{
 	{"GET", "inspection", Viewer, (*API).inspection},
 	{"GET", "streams/{uid}/why", Viewer, (*API).why},
-	{"GET", "backfill", Viewer, (*API).openGaps},
 }
 
 func (a *API) inspection(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
@@ -135,28 +125,5 @@ func (a *API) why(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Erro
 		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
 	}
 	web.JSON(ctx, r)
-	return nil
-}
-
-func (a *API) openGaps(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	span, e := a.window(ctx)
-	if e != nil {
-		return e
-	}
-	if len(ctx.QueryArgs().Peek("from")) == 0 {
-		span.From = media.WallOf(time.Now().Add(-7 * 24 * time.Hour))
-	}
-	limit, e := intArg(ctx, "limit", 1000, 1, 10000)
-	if e != nil {
-		return e
-	}
-	gs, err := a.b.OpenGaps(span.From)
-	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
-	}
-	if gs == nil {
-		gs = []GapItem{}
-	}
-	web.JSON(ctx, list{Items: gs[:min(limit, len(gs))]})
 	return nil
 }

@@ -228,6 +228,3 @@ func (h *Handler) ranges(r request) *web.Error {
 	web.JSON(r.ctx, Ranges(rs, gs, h.opt.Timeline.Locks(r.uid, s)))
 	return nil
 }
-
-// GapsOf picks the gaps out of what Ranges made.
-func GapsOf(v any) any { return v.(rangesAnswer).Gaps }
