@@ -89,3 +89,21 @@ func (c *inspectCmd) Run(g *globals) error {
 	}
 	return w.Flush()
 }
+
+// printToday is a line of status: how much of today's video there is.
+func printToday(in *api.Inspection) {
+	var expected, recorded, missing float64
+	worst, most := "", 0.0
+	for _, s := range in.Streams {
+		expected, recorded, missing = expected+s.Expected, recorded+s.Recorded, missing+s.Missing
+		if s.Missing > most {
+			worst, most = s.UID, s.Missing
+		}
+	}
+	span := func(s float64) string { return (time.Duration(s) * time.Second).String() }
+	fmt.Printf("today: %s of video expected, %s recorded, %s missing", span(expected), span(recorded), span(missing))
+	if most >= 1 {
+		fmt.Printf(", most of it of %s (%s); see media-server inspect", worst, span(most))
+	}
+	fmt.Println()
+}

@@ -82,6 +82,9 @@ func TestWhyIsThereNoVideo(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "Nothing from") {
 		t.Errorf("media-server why: %d %s", code, out)
 	}
+	if out, code = verb(t, "status", "-c", s.Conf); code != 0 || !strings.Contains(out, "of video expected") || !strings.Contains(out, "most of it of gone") {
+		t.Errorf("media-server status: %d %s", code, out)
+	}
 	var open struct{ Items []struct{ UID, Why string } }
 	if _, err := s.Call("GET", "backfill", &open); err != nil || len(open.Items) < 2 {
 		t.Errorf("open gaps: %+v %v", open, err)
