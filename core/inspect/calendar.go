@@ -8,17 +8,14 @@ import (
 
 // midnight is the first instant of a day; days beyond the month's end count on.
 // Where the clock is put forward at midnight it is the instant at which that
-// happens: time.Date would give 23:00 of the day before, or 01:00.
+// happens: east of Greenwich time.Date gives it, west of it the hour before.
 func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
 	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
-	if t.Hour() == 0 && t.Minute() == 0 {
+	if t.Hour() < 12 {
 		return t
 	}
-	if start, end := t.ZoneBounds(); t.Hour() >= 12 { // of the day before
-		return end
-	} else {
-		return start
-	}
+	_, end := t.ZoneBounds()
+	return end
 }
 
 // Hours are the edges of the hours of the day t lies in, by the clock of t's

@@ -64,22 +64,32 @@ func TestDaysOfClockChange(t *testing.T) {
 }
 
 // TestNoMidnight: where a clock is put forward at midnight the day begins at
-// 01:00, and the month still has all its days.
+// 01:00, and the month still has all its days. time.Date errs to one side east
+// of Greenwich and to the other west of it.
 func TestNoMidnight(t *testing.T) {
-	cairo, err := time.LoadLocation("Africa/Cairo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hs := Hours(time.Date(2026, 4, 24, 12, 0, 0, 0, cairo))
-	if len(hs)-1 != 23 || hs[0].Time().In(cairo).Format(time.RFC3339) != "2026-04-24T01:00:00+03:00" {
-		t.Errorf("%d hours from %s", len(hs)-1, hs[0].Time().In(cairo))
-	}
-	if hs := Hours(time.Date(2026, 4, 23, 12, 0, 0, 0, cairo)); len(hs)-1 != 24 {
-		t.Errorf("the day before has %d hours", len(hs)-1)
-	}
-	ds := Days(time.Date(2026, 4, 30, 12, 0, 0, 0, cairo))
-	if len(ds)-1 != 30 || ds[24].Sub(ds[23]) != 23*time.Hour || ds[23].Sub(ds[22]) != 24*time.Hour {
-		t.Errorf("%d days, the 24th of %s", len(ds)-1, ds[24].Sub(ds[23]))
+	for name, c := range map[string]struct {
+		month time.Month
+		day   int
+		begin string
+	}{
+		"Africa/Cairo":     {4, 24, "2026-04-24T01:00:00+03:00"},
+		"America/Santiago": {9, 6, "2026-09-06T01:00:00-03:00"},
+	} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hs := Hours(time.Date(2026, c.month, c.day, 12, 0, 0, 0, zone))
+		if begin := hs[0].Time().In(zone).Format(time.RFC3339); len(hs)-1 != 23 || begin != c.begin {
+			t.Errorf("%s: %d hours from %s", name, len(hs)-1, begin)
+		}
+		if hs := Hours(time.Date(2026, c.month, c.day-1, 12, 0, 0, 0, zone)); len(hs)-1 != 24 {
+			t.Errorf("%s: the day before has %d hours", name, len(hs)-1)
+		}
+		ds := Days(time.Date(2026, c.month, 30, 12, 0, 0, 0, zone))
+		if len(ds)-1 != 30 || ds[c.day].Sub(ds[c.day-1]) != 23*time.Hour || ds[c.day-1].Sub(ds[c.day-2]) != 24*time.Hour {
+			t.Errorf("%s: %d days, the %dth of %s", name, len(ds)-1, c.day, ds[c.day].Sub(ds[c.day-1]))
+		}
 	}
 }
 
