@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -116,6 +118,69 @@ func TestRoundTrip(t *testing.T) {
 			t.Error("a restore is carried out twice", done, err)
 		}
 	}
+}
+
+// TestRestoreAcrossFileSystems: keys that lie on another file system than the
+// data folder are restored by copies. Cut short behind any of its steps the
+// next start finishes it, and the keys that were there are kept.
+func TestRestoreAcrossFileSystems(t *testing.T) {
+	src, _ := tree(t, "old")
+	path := made(t, src, "")
+	kept := rename
+	defer func() { rename = kept }()
+	for cut := range 4 {
+		other, to := tree(t, "new")
+		rename = func(from, to string) error {
+			if strings.Contains(from, "keys") != strings.Contains(to, "keys") || strings.Contains(from, stageDir) && strings.Contains(from, "keys") {
+				return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
+			}
+			return kept(from, to)
+		}
+		if _, err := Stage(path, "", to); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(to.DataDir, planFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p plan
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(p.Before, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		k := slices.IndexFunc(p.Moves, func(m moved) bool { return filepath.Base(m.To) == "signing.key" })
+		aside := filepath.Join(p.Before, fmt.Sprintf("%03d-signing.key", k))
+		for i, step := range []func() error{
+			func() error { return copyFile(p.Moves[k].To, aside) },
+			func() error { return os.Remove(p.Moves[k].To) },
+			func() error { return copyFile(p.Moves[k].From, p.Moves[k].To) },
+		} {
+			if i < cut {
+				if err := step(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := Finish(to.DataDir); err != nil {
+			t.Fatalf("cut behind %d steps: %v", cut, err)
+		}
+		if m := marks(t, other)["signing.key"]; m != "old" {
+			t.Errorf("cut behind %d steps: the key is %s", cut, m)
+		}
+		if b, err := os.ReadFile(aside); err != nil || !strings.HasPrefix(string(b), "new ") {
+			t.Errorf("cut behind %d steps: the key that was there is %.10q %v", cut, b, err)
+		}
+	}
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
 }
 
 // TestRestoreCutShort ends a restore behind each of its moves: the next start

@@ -150,7 +150,7 @@ func (m *moved) carryOut(before string, n int) error {
 		if m.Keep {
 			return os.Remove(m.From)
 		}
-		if err := os.Rename(m.To, filepath.Join(before, fmt.Sprintf("%03d-%s", n, filepath.Base(m.To)))); err != nil {
+		if err := setAside(m.To, filepath.Join(before, fmt.Sprintf("%03d-%s", n, filepath.Base(m.To)))); err != nil {
 			return err
 		}
 	}
@@ -160,10 +160,26 @@ func (m *moved) carryOut(before string, n int) error {
 	if err := os.MkdirAll(filepath.Dir(m.To), 0o700); err != nil {
 		return err
 	}
-	if err := os.Rename(m.From, m.To); err != nil {
+	if err := rename(m.From, m.To); err != nil {
 		return copyInstead(m.From, m.To, err)
 	}
 	return syncDir(filepath.Dir(m.To))
+}
+
+// rename is os.Rename; tests make it refuse what another file system would.
+var rename = os.Rename
+
+// setAside keeps what was there. Where it is kept already, the move was cut
+// short between the copy of the staged file and its removal: what lies in the
+// place now is that copy, and must not take the place of the original.
+func setAside(path, aside string) error {
+	if _, err := os.Lstat(aside); err == nil {
+		return os.Remove(path)
+	}
+	if err := rename(path, aside); err != nil {
+		return copyInstead(path, aside, err)
+	}
+	return nil
 }
 
 // copyInstead is for a place on another file system.
