@@ -4829,6 +4829,162 @@ func (*WriteReply) Descriptor() ([]byte, []int) {
 	return file_plugin_proto_rawDescGZIP(), []int{70}
 }
 
+type PutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Begin         *PutBegin              `protobuf:"bytes,1,opt,name=begin,proto3" json:"begin,omitempty"`      // in the first message, and only there
+	Payload       []byte                 `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"` // at most 1 MB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutRequest) Reset() {
+	*x = PutRequest{}
+	mi := &file_plugin_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutRequest) ProtoMessage() {}
+
+func (x *PutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
+func (*PutRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *PutRequest) GetBegin() *PutBegin {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+func (x *PutRequest) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+type PutBegin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Space         string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`  // final; one that is taken is refused
+	Size          uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"` // of the whole file; another number of bytes is refused
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutBegin) Reset() {
+	*x = PutBegin{}
+	mi := &file_plugin_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutBegin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutBegin) ProtoMessage() {}
+
+func (x *PutBegin) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutBegin.ProtoReflect.Descriptor instead.
+func (*PutBegin) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *PutBegin) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *PutBegin) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PutBegin) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutBegin) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type PutReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutReply) Reset() {
+	*x = PutReply{}
+	mi := &file_plugin_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutReply) ProtoMessage() {}
+
+func (x *PutReply) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutReply.ProtoReflect.Descriptor instead.
+func (*PutReply) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{73}
+}
+
 type DeleteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Space         string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
@@ -4840,7 +4996,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_plugin_proto_msgTypes[71]
+	mi := &file_plugin_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +5008,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[71]
+	mi := &file_plugin_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +5021,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{71}
+	return file_plugin_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *DeleteRequest) GetSpace() string {
@@ -4898,7 +5054,7 @@ type DeleteReply struct {
 
 func (x *DeleteReply) Reset() {
 	*x = DeleteReply{}
-	mi := &file_plugin_proto_msgTypes[72]
+	mi := &file_plugin_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4910,7 +5066,7 @@ func (x *DeleteReply) String() string {
 func (*DeleteReply) ProtoMessage() {}
 
 func (x *DeleteReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[72]
+	mi := &file_plugin_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4923,7 +5079,7 @@ func (x *DeleteReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReply.ProtoReflect.Descriptor instead.
 func (*DeleteReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{72}
+	return file_plugin_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *DeleteReply) GetMissing() []string {
@@ -5288,7 +5444,18 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
 	"\apayload\x18\x0f \x01(\fR\apayload\"\f\n" +
 	"\n" +
-	"WriteReply\"Q\n" +
+	"WriteReply\"]\n" +
+	"\n" +
+	"PutRequest\x125\n" +
+	"\x05begin\x18\x01 \x01(\v2\x1f.mediaserver.plugin.v1.PutBeginR\x05begin\x12\x18\n" +
+	"\apayload\x18\x0f \x01(\fR\apayload\"^\n" +
+	"\bPutBegin\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x04R\x04size\"\n" +
+	"\n" +
+	"\bPutReply\"Q\n" +
 	"\rDeleteRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
@@ -5327,7 +5494,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Probe\x12#.mediaserver.plugin.v1.ProbeRequest\x1a!.mediaserver.plugin.v1.ProbeReply\x12Z\n" +
 	"\bDiscover\x12&.mediaserver.plugin.v1.DiscoverRequest\x1a$.mediaserver.plugin.v1.DiscoverReply0\x01\x12V\n" +
 	"\x06Frames\x12$.mediaserver.plugin.v1.FramesRequest\x1a\".mediaserver.plugin.v1.FramesReply(\x010\x01\x12T\n" +
-	"\x06Events\x12$.mediaserver.plugin.v1.EventsRequest\x1a\".mediaserver.plugin.v1.EventsReply0\x012\xc3\b\n" +
+	"\x06Events\x12$.mediaserver.plugin.v1.EventsRequest\x1a\".mediaserver.plugin.v1.EventsReply0\x012\x90\t\n" +
 	"\aStorage\x12X\n" +
 	"\bDescribe\x12&.mediaserver.plugin.v1.DescribeRequest\x1a$.mediaserver.plugin.v1.DescribeReply\x12L\n" +
 	"\x04Open\x12\".mediaserver.plugin.v1.OpenRequest\x1a .mediaserver.plugin.v1.OpenReply\x12^\n" +
@@ -5342,7 +5509,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\bTruncate\x12&.mediaserver.plugin.v1.TruncateRequest\x1a$.mediaserver.plugin.v1.TruncateReply\x12L\n" +
 	"\x04Seal\x12\".mediaserver.plugin.v1.SealRequest\x1a .mediaserver.plugin.v1.SealReply\x12O\n" +
 	"\x05Write\x12#.mediaserver.plugin.v1.WriteRequest\x1a!.mediaserver.plugin.v1.WriteReply\x12R\n" +
-	"\x06Delete\x12$.mediaserver.plugin.v1.DeleteRequest\x1a\".mediaserver.plugin.v1.DeleteReplyB Z\x1emedia-server/plugins/sdk/pb;pbb\x06proto3"
+	"\x06Delete\x12$.mediaserver.plugin.v1.DeleteRequest\x1a\".mediaserver.plugin.v1.DeleteReply\x12K\n" +
+	"\x03Put\x12!.mediaserver.plugin.v1.PutRequest\x1a\x1f.mediaserver.plugin.v1.PutReply(\x01B Z\x1emedia-server/plugins/sdk/pb;pbb\x06proto3"
 
 var (
 	file_plugin_proto_rawDescOnce sync.Once
@@ -5357,7 +5525,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
 var file_plugin_proto_goTypes = []any{
 	(Cause)(0),                    // 0: mediaserver.plugin.v1.Cause
 	(TrackKind)(0),                // 1: mediaserver.plugin.v1.TrackKind
@@ -5437,27 +5605,30 @@ var file_plugin_proto_goTypes = []any{
 	(*SealReply)(nil),             // 75: mediaserver.plugin.v1.SealReply
 	(*WriteRequest)(nil),          // 76: mediaserver.plugin.v1.WriteRequest
 	(*WriteReply)(nil),            // 77: mediaserver.plugin.v1.WriteReply
-	(*DeleteRequest)(nil),         // 78: mediaserver.plugin.v1.DeleteRequest
-	(*DeleteReply)(nil),           // 79: mediaserver.plugin.v1.DeleteReply
-	nil,                           // 80: mediaserver.plugin.v1.ValidateRequest.SettingsEntry
-	nil,                           // 81: mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
-	nil,                           // 82: mediaserver.plugin.v1.Metric.LabelsEntry
-	nil,                           // 83: mediaserver.plugin.v1.ProbeRequest.SettingsEntry
-	nil,                           // 84: mediaserver.plugin.v1.Subscribe.SettingsEntry
-	nil,                           // 85: mediaserver.plugin.v1.EventsReply.DataEntry
-	nil,                           // 86: mediaserver.plugin.v1.OpenRequest.SettingsEntry
+	(*PutRequest)(nil),            // 78: mediaserver.plugin.v1.PutRequest
+	(*PutBegin)(nil),              // 79: mediaserver.plugin.v1.PutBegin
+	(*PutReply)(nil),              // 80: mediaserver.plugin.v1.PutReply
+	(*DeleteRequest)(nil),         // 81: mediaserver.plugin.v1.DeleteRequest
+	(*DeleteReply)(nil),           // 82: mediaserver.plugin.v1.DeleteReply
+	nil,                           // 83: mediaserver.plugin.v1.ValidateRequest.SettingsEntry
+	nil,                           // 84: mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
+	nil,                           // 85: mediaserver.plugin.v1.Metric.LabelsEntry
+	nil,                           // 86: mediaserver.plugin.v1.ProbeRequest.SettingsEntry
+	nil,                           // 87: mediaserver.plugin.v1.Subscribe.SettingsEntry
+	nil,                           // 88: mediaserver.plugin.v1.EventsReply.DataEntry
+	nil,                           // 89: mediaserver.plugin.v1.OpenRequest.SettingsEntry
 }
 var file_plugin_proto_depIdxs = []int32{
 	2,  // 0: mediaserver.plugin.v1.InfoReply.kind:type_name -> mediaserver.plugin.v1.InfoReply.Kind
 	11, // 1: mediaserver.plugin.v1.SettingsSchemaReply.plugin_keys:type_name -> mediaserver.plugin.v1.SettingKey
 	11, // 2: mediaserver.plugin.v1.SettingsSchemaReply.item_keys:type_name -> mediaserver.plugin.v1.SettingKey
 	3,  // 3: mediaserver.plugin.v1.SettingKey.type:type_name -> mediaserver.plugin.v1.SettingKey.Type
-	80, // 4: mediaserver.plugin.v1.ValidateRequest.settings:type_name -> mediaserver.plugin.v1.ValidateRequest.SettingsEntry
+	83, // 4: mediaserver.plugin.v1.ValidateRequest.settings:type_name -> mediaserver.plugin.v1.ValidateRequest.SettingsEntry
 	14, // 5: mediaserver.plugin.v1.ValidateReply.problems:type_name -> mediaserver.plugin.v1.Problem
-	81, // 6: mediaserver.plugin.v1.ConfigureRequest.settings:type_name -> mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
+	84, // 6: mediaserver.plugin.v1.ConfigureRequest.settings:type_name -> mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
 	21, // 7: mediaserver.plugin.v1.MetricsReply.metrics:type_name -> mediaserver.plugin.v1.Metric
-	82, // 8: mediaserver.plugin.v1.Metric.labels:type_name -> mediaserver.plugin.v1.Metric.LabelsEntry
-	83, // 9: mediaserver.plugin.v1.ProbeRequest.settings:type_name -> mediaserver.plugin.v1.ProbeRequest.SettingsEntry
+	85, // 8: mediaserver.plugin.v1.Metric.labels:type_name -> mediaserver.plugin.v1.Metric.LabelsEntry
+	86, // 9: mediaserver.plugin.v1.ProbeRequest.settings:type_name -> mediaserver.plugin.v1.ProbeRequest.SettingsEntry
 	42, // 10: mediaserver.plugin.v1.ProbeReply.tracks:type_name -> mediaserver.plugin.v1.Track
 	39, // 11: mediaserver.plugin.v1.ProbeReply.left_out:type_name -> mediaserver.plugin.v1.LeftOut
 	14, // 12: mediaserver.plugin.v1.ProbeReply.problem:type_name -> mediaserver.plugin.v1.Problem
@@ -5466,7 +5637,7 @@ var file_plugin_proto_depIdxs = []int32{
 	33, // 15: mediaserver.plugin.v1.FramesRequest.ack:type_name -> mediaserver.plugin.v1.Ack
 	34, // 16: mediaserver.plugin.v1.FramesRequest.unsubscribe:type_name -> mediaserver.plugin.v1.Unsubscribe
 	35, // 17: mediaserver.plugin.v1.FramesRequest.mode:type_name -> mediaserver.plugin.v1.Mode
-	84, // 18: mediaserver.plugin.v1.Subscribe.settings:type_name -> mediaserver.plugin.v1.Subscribe.SettingsEntry
+	87, // 18: mediaserver.plugin.v1.Subscribe.settings:type_name -> mediaserver.plugin.v1.Subscribe.SettingsEntry
 	1,  // 19: mediaserver.plugin.v1.Subscribe.kinds:type_name -> mediaserver.plugin.v1.TrackKind
 	31, // 20: mediaserver.plugin.v1.Subscribe.resume:type_name -> mediaserver.plugin.v1.RunPosition
 	32, // 21: mediaserver.plugin.v1.RunPosition.tracks:type_name -> mediaserver.plugin.v1.TrackPosition
@@ -5483,8 +5654,8 @@ var file_plugin_proto_depIdxs = []int32{
 	0,  // 32: mediaserver.plugin.v1.Closed.cause:type_name -> mediaserver.plugin.v1.Cause
 	14, // 33: mediaserver.plugin.v1.Closed.problem:type_name -> mediaserver.plugin.v1.Problem
 	44, // 34: mediaserver.plugin.v1.Batch.units:type_name -> mediaserver.plugin.v1.Unit
-	85, // 35: mediaserver.plugin.v1.EventsReply.data:type_name -> mediaserver.plugin.v1.EventsReply.DataEntry
-	86, // 36: mediaserver.plugin.v1.OpenRequest.settings:type_name -> mediaserver.plugin.v1.OpenRequest.SettingsEntry
+	88, // 35: mediaserver.plugin.v1.EventsReply.data:type_name -> mediaserver.plugin.v1.EventsReply.DataEntry
+	89, // 36: mediaserver.plugin.v1.OpenRequest.settings:type_name -> mediaserver.plugin.v1.OpenRequest.SettingsEntry
 	14, // 37: mediaserver.plugin.v1.OpenReply.problem:type_name -> mediaserver.plugin.v1.Problem
 	57, // 38: mediaserver.plugin.v1.ListReply.entries:type_name -> mediaserver.plugin.v1.Entry
 	62, // 39: mediaserver.plugin.v1.AppendRequest.data:type_name -> mediaserver.plugin.v1.AppendData
@@ -5494,59 +5665,62 @@ var file_plugin_proto_depIdxs = []int32{
 	67, // 43: mediaserver.plugin.v1.AppendReply.failed:type_name -> mediaserver.plugin.v1.AppendFailed
 	64, // 44: mediaserver.plugin.v1.AppendReply.ready:type_name -> mediaserver.plugin.v1.AppendReady
 	6,  // 45: mediaserver.plugin.v1.AppendFailed.reason:type_name -> mediaserver.plugin.v1.AppendFailed.Reason
-	7,  // 46: mediaserver.plugin.v1.Base.Info:input_type -> mediaserver.plugin.v1.InfoRequest
-	9,  // 47: mediaserver.plugin.v1.Base.SettingsSchema:input_type -> mediaserver.plugin.v1.SettingsSchemaRequest
-	12, // 48: mediaserver.plugin.v1.Base.Validate:input_type -> mediaserver.plugin.v1.ValidateRequest
-	15, // 49: mediaserver.plugin.v1.Base.Configure:input_type -> mediaserver.plugin.v1.ConfigureRequest
-	17, // 50: mediaserver.plugin.v1.Base.Health:input_type -> mediaserver.plugin.v1.HealthRequest
-	19, // 51: mediaserver.plugin.v1.Base.Metrics:input_type -> mediaserver.plugin.v1.MetricsRequest
-	22, // 52: mediaserver.plugin.v1.Base.Shutdown:input_type -> mediaserver.plugin.v1.ShutdownRequest
-	24, // 53: mediaserver.plugin.v1.Driver.Probe:input_type -> mediaserver.plugin.v1.ProbeRequest
-	26, // 54: mediaserver.plugin.v1.Driver.Discover:input_type -> mediaserver.plugin.v1.DiscoverRequest
-	28, // 55: mediaserver.plugin.v1.Driver.Frames:input_type -> mediaserver.plugin.v1.FramesRequest
-	45, // 56: mediaserver.plugin.v1.Driver.Events:input_type -> mediaserver.plugin.v1.EventsRequest
-	47, // 57: mediaserver.plugin.v1.Storage.Describe:input_type -> mediaserver.plugin.v1.DescribeRequest
-	49, // 58: mediaserver.plugin.v1.Storage.Open:input_type -> mediaserver.plugin.v1.OpenRequest
-	51, // 59: mediaserver.plugin.v1.Storage.Initialize:input_type -> mediaserver.plugin.v1.InitializeRequest
-	53, // 60: mediaserver.plugin.v1.Storage.Usage:input_type -> mediaserver.plugin.v1.UsageRequest
-	55, // 61: mediaserver.plugin.v1.Storage.List:input_type -> mediaserver.plugin.v1.ListRequest
-	58, // 62: mediaserver.plugin.v1.Storage.Stat:input_type -> mediaserver.plugin.v1.StatRequest
-	60, // 63: mediaserver.plugin.v1.Storage.Append:input_type -> mediaserver.plugin.v1.AppendRequest
-	68, // 64: mediaserver.plugin.v1.Storage.Sync:input_type -> mediaserver.plugin.v1.SyncRequest
-	70, // 65: mediaserver.plugin.v1.Storage.Read:input_type -> mediaserver.plugin.v1.ReadRequest
-	72, // 66: mediaserver.plugin.v1.Storage.Truncate:input_type -> mediaserver.plugin.v1.TruncateRequest
-	74, // 67: mediaserver.plugin.v1.Storage.Seal:input_type -> mediaserver.plugin.v1.SealRequest
-	76, // 68: mediaserver.plugin.v1.Storage.Write:input_type -> mediaserver.plugin.v1.WriteRequest
-	78, // 69: mediaserver.plugin.v1.Storage.Delete:input_type -> mediaserver.plugin.v1.DeleteRequest
-	8,  // 70: mediaserver.plugin.v1.Base.Info:output_type -> mediaserver.plugin.v1.InfoReply
-	10, // 71: mediaserver.plugin.v1.Base.SettingsSchema:output_type -> mediaserver.plugin.v1.SettingsSchemaReply
-	13, // 72: mediaserver.plugin.v1.Base.Validate:output_type -> mediaserver.plugin.v1.ValidateReply
-	16, // 73: mediaserver.plugin.v1.Base.Configure:output_type -> mediaserver.plugin.v1.ConfigureReply
-	18, // 74: mediaserver.plugin.v1.Base.Health:output_type -> mediaserver.plugin.v1.HealthReply
-	20, // 75: mediaserver.plugin.v1.Base.Metrics:output_type -> mediaserver.plugin.v1.MetricsReply
-	23, // 76: mediaserver.plugin.v1.Base.Shutdown:output_type -> mediaserver.plugin.v1.ShutdownReply
-	25, // 77: mediaserver.plugin.v1.Driver.Probe:output_type -> mediaserver.plugin.v1.ProbeReply
-	27, // 78: mediaserver.plugin.v1.Driver.Discover:output_type -> mediaserver.plugin.v1.DiscoverReply
-	36, // 79: mediaserver.plugin.v1.Driver.Frames:output_type -> mediaserver.plugin.v1.FramesReply
-	46, // 80: mediaserver.plugin.v1.Driver.Events:output_type -> mediaserver.plugin.v1.EventsReply
-	48, // 81: mediaserver.plugin.v1.Storage.Describe:output_type -> mediaserver.plugin.v1.DescribeReply
-	50, // 82: mediaserver.plugin.v1.Storage.Open:output_type -> mediaserver.plugin.v1.OpenReply
-	52, // 83: mediaserver.plugin.v1.Storage.Initialize:output_type -> mediaserver.plugin.v1.InitializeReply
-	54, // 84: mediaserver.plugin.v1.Storage.Usage:output_type -> mediaserver.plugin.v1.UsageReply
-	56, // 85: mediaserver.plugin.v1.Storage.List:output_type -> mediaserver.plugin.v1.ListReply
-	59, // 86: mediaserver.plugin.v1.Storage.Stat:output_type -> mediaserver.plugin.v1.StatReply
-	63, // 87: mediaserver.plugin.v1.Storage.Append:output_type -> mediaserver.plugin.v1.AppendReply
-	69, // 88: mediaserver.plugin.v1.Storage.Sync:output_type -> mediaserver.plugin.v1.SyncReply
-	71, // 89: mediaserver.plugin.v1.Storage.Read:output_type -> mediaserver.plugin.v1.ReadReply
-	73, // 90: mediaserver.plugin.v1.Storage.Truncate:output_type -> mediaserver.plugin.v1.TruncateReply
-	75, // 91: mediaserver.plugin.v1.Storage.Seal:output_type -> mediaserver.plugin.v1.SealReply
-	77, // 92: mediaserver.plugin.v1.Storage.Write:output_type -> mediaserver.plugin.v1.WriteReply
-	79, // 93: mediaserver.plugin.v1.Storage.Delete:output_type -> mediaserver.plugin.v1.DeleteReply
-	70, // [70:94] is the sub-list for method output_type
-	46, // [46:70] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	79, // 46: mediaserver.plugin.v1.PutRequest.begin:type_name -> mediaserver.plugin.v1.PutBegin
+	7,  // 47: mediaserver.plugin.v1.Base.Info:input_type -> mediaserver.plugin.v1.InfoRequest
+	9,  // 48: mediaserver.plugin.v1.Base.SettingsSchema:input_type -> mediaserver.plugin.v1.SettingsSchemaRequest
+	12, // 49: mediaserver.plugin.v1.Base.Validate:input_type -> mediaserver.plugin.v1.ValidateRequest
+	15, // 50: mediaserver.plugin.v1.Base.Configure:input_type -> mediaserver.plugin.v1.ConfigureRequest
+	17, // 51: mediaserver.plugin.v1.Base.Health:input_type -> mediaserver.plugin.v1.HealthRequest
+	19, // 52: mediaserver.plugin.v1.Base.Metrics:input_type -> mediaserver.plugin.v1.MetricsRequest
+	22, // 53: mediaserver.plugin.v1.Base.Shutdown:input_type -> mediaserver.plugin.v1.ShutdownRequest
+	24, // 54: mediaserver.plugin.v1.Driver.Probe:input_type -> mediaserver.plugin.v1.ProbeRequest
+	26, // 55: mediaserver.plugin.v1.Driver.Discover:input_type -> mediaserver.plugin.v1.DiscoverRequest
+	28, // 56: mediaserver.plugin.v1.Driver.Frames:input_type -> mediaserver.plugin.v1.FramesRequest
+	45, // 57: mediaserver.plugin.v1.Driver.Events:input_type -> mediaserver.plugin.v1.EventsRequest
+	47, // 58: mediaserver.plugin.v1.Storage.Describe:input_type -> mediaserver.plugin.v1.DescribeRequest
+	49, // 59: mediaserver.plugin.v1.Storage.Open:input_type -> mediaserver.plugin.v1.OpenRequest
+	51, // 60: mediaserver.plugin.v1.Storage.Initialize:input_type -> mediaserver.plugin.v1.InitializeRequest
+	53, // 61: mediaserver.plugin.v1.Storage.Usage:input_type -> mediaserver.plugin.v1.UsageRequest
+	55, // 62: mediaserver.plugin.v1.Storage.List:input_type -> mediaserver.plugin.v1.ListRequest
+	58, // 63: mediaserver.plugin.v1.Storage.Stat:input_type -> mediaserver.plugin.v1.StatRequest
+	60, // 64: mediaserver.plugin.v1.Storage.Append:input_type -> mediaserver.plugin.v1.AppendRequest
+	68, // 65: mediaserver.plugin.v1.Storage.Sync:input_type -> mediaserver.plugin.v1.SyncRequest
+	70, // 66: mediaserver.plugin.v1.Storage.Read:input_type -> mediaserver.plugin.v1.ReadRequest
+	72, // 67: mediaserver.plugin.v1.Storage.Truncate:input_type -> mediaserver.plugin.v1.TruncateRequest
+	74, // 68: mediaserver.plugin.v1.Storage.Seal:input_type -> mediaserver.plugin.v1.SealRequest
+	76, // 69: mediaserver.plugin.v1.Storage.Write:input_type -> mediaserver.plugin.v1.WriteRequest
+	81, // 70: mediaserver.plugin.v1.Storage.Delete:input_type -> mediaserver.plugin.v1.DeleteRequest
+	78, // 71: mediaserver.plugin.v1.Storage.Put:input_type -> mediaserver.plugin.v1.PutRequest
+	8,  // 72: mediaserver.plugin.v1.Base.Info:output_type -> mediaserver.plugin.v1.InfoReply
+	10, // 73: mediaserver.plugin.v1.Base.SettingsSchema:output_type -> mediaserver.plugin.v1.SettingsSchemaReply
+	13, // 74: mediaserver.plugin.v1.Base.Validate:output_type -> mediaserver.plugin.v1.ValidateReply
+	16, // 75: mediaserver.plugin.v1.Base.Configure:output_type -> mediaserver.plugin.v1.ConfigureReply
+	18, // 76: mediaserver.plugin.v1.Base.Health:output_type -> mediaserver.plugin.v1.HealthReply
+	20, // 77: mediaserver.plugin.v1.Base.Metrics:output_type -> mediaserver.plugin.v1.MetricsReply
+	23, // 78: mediaserver.plugin.v1.Base.Shutdown:output_type -> mediaserver.plugin.v1.ShutdownReply
+	25, // 79: mediaserver.plugin.v1.Driver.Probe:output_type -> mediaserver.plugin.v1.ProbeReply
+	27, // 80: mediaserver.plugin.v1.Driver.Discover:output_type -> mediaserver.plugin.v1.DiscoverReply
+	36, // 81: mediaserver.plugin.v1.Driver.Frames:output_type -> mediaserver.plugin.v1.FramesReply
+	46, // 82: mediaserver.plugin.v1.Driver.Events:output_type -> mediaserver.plugin.v1.EventsReply
+	48, // 83: mediaserver.plugin.v1.Storage.Describe:output_type -> mediaserver.plugin.v1.DescribeReply
+	50, // 84: mediaserver.plugin.v1.Storage.Open:output_type -> mediaserver.plugin.v1.OpenReply
+	52, // 85: mediaserver.plugin.v1.Storage.Initialize:output_type -> mediaserver.plugin.v1.InitializeReply
+	54, // 86: mediaserver.plugin.v1.Storage.Usage:output_type -> mediaserver.plugin.v1.UsageReply
+	56, // 87: mediaserver.plugin.v1.Storage.List:output_type -> mediaserver.plugin.v1.ListReply
+	59, // 88: mediaserver.plugin.v1.Storage.Stat:output_type -> mediaserver.plugin.v1.StatReply
+	63, // 89: mediaserver.plugin.v1.Storage.Append:output_type -> mediaserver.plugin.v1.AppendReply
+	69, // 90: mediaserver.plugin.v1.Storage.Sync:output_type -> mediaserver.plugin.v1.SyncReply
+	71, // 91: mediaserver.plugin.v1.Storage.Read:output_type -> mediaserver.plugin.v1.ReadReply
+	73, // 92: mediaserver.plugin.v1.Storage.Truncate:output_type -> mediaserver.plugin.v1.TruncateReply
+	75, // 93: mediaserver.plugin.v1.Storage.Seal:output_type -> mediaserver.plugin.v1.SealReply
+	77, // 94: mediaserver.plugin.v1.Storage.Write:output_type -> mediaserver.plugin.v1.WriteReply
+	82, // 95: mediaserver.plugin.v1.Storage.Delete:output_type -> mediaserver.plugin.v1.DeleteReply
+	80, // 96: mediaserver.plugin.v1.Storage.Put:output_type -> mediaserver.plugin.v1.PutReply
+	72, // [72:97] is the sub-list for method output_type
+	47, // [47:72] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -5585,7 +5759,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   80,
+			NumMessages:   83,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

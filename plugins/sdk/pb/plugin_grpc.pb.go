@@ -629,6 +629,7 @@ const (
 	Storage_Seal_FullMethodName       = "/mediaserver.plugin.v1.Storage/Seal"
 	Storage_Write_FullMethodName      = "/mediaserver.plugin.v1.Storage/Write"
 	Storage_Delete_FullMethodName     = "/mediaserver.plugin.v1.Storage/Delete"
+	Storage_Put_FullMethodName        = "/mediaserver.plugin.v1.Storage/Put"
 )
 
 // StorageClient is the client API for Storage service.
@@ -665,6 +666,10 @@ type StorageClient interface {
 	// Write replaces a small file whole: temporary name, sync, rename, sync.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteReply, error)
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteReply, error)
+	// Put stores a whole file under its final name: durable when it answers, and
+	// not there at all before. Footage that is moved into a space comes so, and
+	// it is the only way into a space whose files cannot grow.
+	Put(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutRequest, PutReply], error)
 }
 
 type storageClient struct {
@@ -826,6 +831,19 @@ func (c *storageClient) Delete(ctx context.Context, in *DeleteRequest, opts ...g
 	return out, nil
 }
 
+func (c *storageClient) Put(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutRequest, PutReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Storage_ServiceDesc.Streams[3], Storage_Put_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PutRequest, PutReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Storage_PutClient = grpc.ClientStreamingClient[PutRequest, PutReply]
+
 // StorageServer is the server API for Storage service.
 // All implementations must embed UnimplementedStorageServer
 // for forward compatibility.
@@ -860,6 +878,10 @@ type StorageServer interface {
 	// Write replaces a small file whole: temporary name, sync, rename, sync.
 	Write(context.Context, *WriteRequest) (*WriteReply, error)
 	Delete(context.Context, *DeleteRequest) (*DeleteReply, error)
+	// Put stores a whole file under its final name: durable when it answers, and
+	// not there at all before. Footage that is moved into a space comes so, and
+	// it is the only way into a space whose files cannot grow.
+	Put(grpc.ClientStreamingServer[PutRequest, PutReply]) error
 	mustEmbedUnimplementedStorageServer()
 }
 
@@ -908,6 +930,9 @@ func (UnimplementedStorageServer) Write(context.Context, *WriteRequest) (*WriteR
 }
 func (UnimplementedStorageServer) Delete(context.Context, *DeleteRequest) (*DeleteReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
+}
+func (UnimplementedStorageServer) Put(grpc.ClientStreamingServer[PutRequest, PutReply]) error {
+	return status.Error(codes.Unimplemented, "method Put not implemented")
 }
 func (UnimplementedStorageServer) mustEmbedUnimplementedStorageServer() {}
 func (UnimplementedStorageServer) testEmbeddedByValue()                 {}
@@ -1139,6 +1164,13 @@ func _Storage_Delete_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Storage_Put_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(StorageServer).Put(&grpc.GenericServerStream[PutRequest, PutReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Storage_PutServer = grpc.ClientStreamingServer[PutRequest, PutReply]
+
 // Storage_ServiceDesc is the grpc.ServiceDesc for Storage service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1203,6 +1235,11 @@ var Storage_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Read",
 			Handler:       _Storage_Read_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Put",
+			Handler:       _Storage_Put_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "plugin.proto",
