@@ -36,6 +36,7 @@ type Archive struct {
 	signed  map[string]lastSigned
 
 	lockAlarms map[string]LockAlarm // by pool
+	movers     []*mover             // one a pool that footage is moved to
 
 	ensured chan struct{} // asks retention to look at once
 	mend    chan string   // spaces to rebuild in the background; "" = all
@@ -142,7 +143,7 @@ func (a *Archive) PoolReady(name string) bool {
 	if err != nil {
 		return true // Recorder will say what is wrong
 	}
-	for _, sp := range p.Spaces {
+	for _, sp := range p.recordsIn() {
 		if s := a.space(sp); s != nil {
 			select {
 			case <-s.tried:
@@ -170,6 +171,9 @@ func newArchive(o Options) (*Archive, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Zone == nil {
+		o.Zone = time.Local
+	}
 	if o.Epoch == 0 || o.Epoch >= 1<<32 {
 		return nil, fmt.Errorf("archive: epoch %d is not in 1..2^32-1", o.Epoch)
 	}
@@ -189,11 +193,14 @@ func newArchive(o Options) (*Archive, error) {
 		if len(p.Spaces) == 0 {
 			return nil, fault.New("pool."+p.Name, "the pool has no space", "name at least one in spaces =")
 		}
-		for _, name := range p.Spaces {
+		for _, name := range append([]string{p.recordsIn()[0]}, p.Spaces...) {
 			if a.space(name) == nil {
 				return nil, fault.New("pool."+p.Name, fmt.Sprintf("there is no space %q", name), "add a [space."+name+"] section")
 			}
 		}
+	}
+	for _, in := range a.tiers() {
+		a.movers = append(a.movers, newMover(a, in))
 	}
 	return a, nil
 }
@@ -255,6 +262,9 @@ func (a *Archive) Run(ctx context.Context) error {
 		}
 	}
 	wg.Go(func() { a.retention(ctx) })
+	for _, m := range a.movers {
+		wg.Go(func() { m.run(ctx) })
+	}
 	wg.Go(func() { a.mender(ctx) })
 	<-ctx.Done()
 	a.closed.Store(true)
@@ -374,12 +384,12 @@ func (a *Archive) pick(st *stream) *space {
 		return nil
 	}
 	var first *space
-	for _, name := range p.Spaces {
+	for _, name := range p.recordsIn() {
 		s := a.space(name)
 		if first == nil {
 			first = s
 		}
-		if s.usable() {
+		if s.usable() && !s.wholeOnly() {
 			return s
 		}
 	}

@@ -16,7 +16,13 @@ import (
 	"media-server/core/media"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if arg := os.Getenv(moveChildEnv); arg != "" {
+		moveChild(arg)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var all = media.Span{From: 0, To: 1 << 62}
 

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -193,6 +194,7 @@ type row struct {
 	Segs  []byte
 	Shape []byte
 	Rules string // when not "": of a stream that has none yet
+	Twin  *row   // put found the same file listed in another space, and wrote nothing
 	Last  uint64 // number of the last segment, and its discontinuity counter
 	Disc  uint64
 }
@@ -209,7 +211,8 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 		return err
 	}
 	if fresh != nil {
-		if err := c.number(tx, r, space, fresh); err != nil {
+		copied, err := c.number(tx, r, space, fresh)
+		if err != nil || copied {
 			return err
 		}
 	}
@@ -257,26 +260,37 @@ func notNil(b []byte) []byte {
 }
 
 // number keeps the number a file has under its name, and gives it a new one
-// when another file holds its own.
-func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID) error {
+// when another file holds its own. A file that is listed in another space
+// already is a copy: nothing is to be written then, r.Twin names the one listed.
+func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID) (copied bool, err error) {
 	var id int64
-	err := tx.QueryRow("SELECT id FROM files WHERE space = ? AND name = ?", space, r.Name).Scan(&id)
+	err = tx.QueryRow("SELECT id FROM files WHERE space = ? AND name = ?", space, r.Name).Scan(&id)
 	if err == nil {
 		r.ID = FileID(id)
-		return nil
+		return false, nil
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
-		return err
+		return false, err
 	}
-	var name string
-	err = tx.QueryRow("SELECT name FROM files WHERE id = ? AND NOT flags & 1", int64(r.ID)).Scan(&name)
+	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ? AND NOT f.flags & 1", int64(r.ID)))
 	switch {
-	case err == nil && name != r.Name:
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, err
+	case old.Space != r.Space && r.sameFile(old):
+		r.Twin = old
+		return true, nil
+	case old.Name != r.Name || old.Space != r.Space:
 		r.ID = fresh()
-	case err != nil && !errors.Is(err, sql.ErrNoRows):
-		return err
 	}
-	return nil
+	return false, nil
+}
+
+// sameFile tells whether two rows were read from copies of one file, by all
+// that their index boxes tell the catalogue.
+func (r *row) sameFile(o *row) bool {
+	return r.UID == o.UID && r.Run == o.Run && r.Zero == o.Zero && r.Span == o.Span && r.Size == o.Size && r.Init == o.Init && bytes.Equal(r.Segs, o.Segs)
 }
 
 // opened writes the row of a file that begins.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"media-server/core/archive/retain"
 	"media-server/core/config"
 	"media-server/core/fault"
 )
@@ -47,6 +48,11 @@ type PoolConfig struct {
 	LockMax       config.Size   // most that locks may keep; 0 = no limit
 	Sign          bool          // files are signed
 	DeleteMost    config.Size   // share of a stream's footage that its rules may take at once without being asked; 50%; 0 = all
+	ArchiveTo     string        // pool that footage is moved to; "" = none
+	ArchiveAfter  time.Duration // once it is so old; 0 = at once
+	ArchiveAt     retain.Hours  // hours of the day in which it is moved; none = at any time
+	ArchiveRate   int64         // bytes a second; 0 = no limit
+	Stage         string        // space that footage is recorded in before it goes to Spaces; "" = none
 }
 
 // FsyncOff is the Fsync of a space that is never synced.
@@ -101,7 +107,8 @@ func (c *Config) Bind(set *config.Set) {
 		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.").Restart()
 		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.").Restart()
 		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.").Restart()
-		s.Later("archive-to", "archive-after", "archive-at", "groom-after", "encrypt", "stage")
+		p.bindTiers(s)
+		s.Later("groom-after", "encrypt")
 	})
 }
 
@@ -125,7 +132,9 @@ func (c *Config) Complete(dataDir string) {
 	}
 	if len(c.Pools) == 1 && len(c.Pools[0].Spaces) == 0 {
 		for _, s := range c.Spaces {
-			c.Pools[0].Spaces = append(c.Pools[0].Spaces, s.Name)
+			if s.Name != c.Pools[0].Stage {
+				c.Pools[0].Spaces = append(c.Pools[0].Spaces, s.Name)
+			}
 		}
 	}
 }
@@ -157,6 +166,7 @@ func (c *Config) Validate() fault.Problems {
 			}
 		}
 	}
+	c.checkTiers(&ps)
 	for _, p := range c.Pools {
 		section := "pool." + p.Name
 		if p.DeleteMost.Bytes != 0 {
@@ -179,6 +189,11 @@ func (c *Config) Validate() fault.Problems {
 				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("space %q belongs to pool %q already", name, used[name]), Hint: "a space belongs to one pool"})
 			}
 			used[name] = p.Name
+		}
+	}
+	for _, p := range c.Pools {
+		if p.Stage != "" {
+			used[p.Stage] = p.Name
 		}
 	}
 	for _, name := range names {

@@ -14,6 +14,8 @@
 // (pluginhost). The format is FORMAT.md; which files go is archive/retain.
 //
 // Invariants:
+//   - A file lies in two spaces only while it is moved (mover.go); it is listed
+//     once at every instant, and readers follow it.
 //   - Append never blocks: not on disk, not on the catalogue, not on a reader.
 //   - A part leaves memory only when its space said Synced; a driver is told so
 //     only when every earlier part of the stream is durable as well.
@@ -24,5 +26,6 @@
 //
 // Goroutines, all owned by Archive.Run, which waits for them: per space a
 // sender, a receiver and the sealers; one catalogue writer; one state writer;
-// retention; a rebuild when there is one.
+// retention; a rebuild when there is one; one mover per pool that footage is
+// moved to.
 package archive

@@ -79,8 +79,8 @@ func (a *Archive) elsewhere(st *stream, not *space) *space {
 	if err != nil {
 		return nil
 	}
-	for _, name := range p.Spaces {
-		if s := a.space(name); s != not && s.usable() {
+	for _, name := range p.recordsIn() {
+		if s := a.space(name); s != not && s.usable() && !s.wholeOnly() {
 			return s
 		}
 	}

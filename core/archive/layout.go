@@ -92,15 +92,31 @@ func (a *Archive) indexOfRow(r *row) (*Index, error) {
 	defer release()
 	f, err := s.open(ctx, r.Name)
 	if err != nil {
+		if cur := a.movedTo(r); cur != nil {
+			return a.indexOfRow(cur)
+		}
 		return nil, a.readFailed(r, err)
 	}
 	defer f.Close()
 	x, _, err := readIndex(f, r.Size)
 	if err != nil {
+		if cur := a.movedTo(r); cur != nil {
+			return a.indexOfRow(cur)
+		}
 		return nil, fmt.Errorf("file %s: %w", r.Name, err)
 	}
 	x.Layout.File, x.Layout.UID, x.Layout.Run, x.Layout.Init = r.ID, r.UID, r.Run, r.Init
 	return x, nil
+}
+
+// movedTo is the present row of a file that could not be read where it was;
+// nil when it has not been moved meanwhile.
+func (a *Archive) movedTo(r *row) *row {
+	cur, err := a.cat.get(r.ID)
+	if err != nil || cur.Flags&rowGoing != 0 || cur.Space == r.Space && cur.Name == r.Name {
+		return nil
+	}
+	return cur
 }
 
 // slot takes one of the space's 16 places for reading.

@@ -142,6 +142,7 @@ type ledger struct {
 	name  string
 	final string
 	size  int64
+	body  []byte // what is stored of it; only where files cannot grow (whole.go)
 }
 
 // note writes a fact into the space's ledger, behind everything queued before.

@@ -25,6 +25,7 @@ type SpaceMetrics struct {
 // Metrics is a snapshot of the archive's figures.
 type Metrics struct {
 	Spaces       []SpaceMetrics
+	Moves        []MoveStatus
 	Behind       int64 // times a stream was told that storage does not keep up
 	TornTails    int64
 	Recovered    int64
@@ -38,7 +39,7 @@ type Metrics struct {
 // Metrics gives a snapshot.
 func (a *Archive) Metrics() Metrics {
 	c := &a.counters
-	m := Metrics{Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
+	m := Metrics{Moves: a.Moves(), Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
 		CutResponses: c.cutResponses.Load(), Deleted: c.deleted.Load(), DeletedBytes: c.deletedBytes.Load(), GapTime: time.Duration(c.gapNanos.Load())}
 	now := time.Now()
 	for _, s := range a.spaces {

@@ -23,13 +23,13 @@ type pinned struct {
 // Pin holds a file: its bytes stay readable until Release, or until 60 s after
 // its deletion was decided. Safe for concurrent use.
 type Pin struct {
-	a    *Archive
-	id   FileID
+	a  *Archive
+	id FileID
+
+	mu   sync.Mutex
 	f    *file // nil: sealed and in the catalogue
 	sp   *space
 	name string
-
-	mu   sync.Mutex
 	fd   *os.File
 	over bool // released
 	cut  bool // deleted under the reader
@@ -49,29 +49,63 @@ func (a *Archive) Pin(id FileID) (*Pin, error) {
 		g.pins[p] = struct{}{}
 	}
 	a.mu.Unlock()
-	if p.f != nil {
-		p.sp = p.f.sp
-		return p, nil
-	}
-	r, err := a.cat.get(id)
-	switch {
-	case errors.Is(err, sql.ErrNoRows) || err == nil && r.Flags&rowGoing != 0:
-		err = ErrGone
-	case err == nil:
-		if p.sp, p.name = a.space(r.Space), r.Name; p.sp == nil {
-			err = fmt.Errorf("space %s: %w", r.Space, ErrNoSpace)
-		}
-	}
-	if err != nil {
+	if err := p.locate(); err != nil {
 		p.Release()
 		return nil, err
 	}
 	return p, nil
 }
 
+// locate finds where the file lies. The pin is listed already: a move of the
+// file waits for p.mu, so that it is seen by one of the two.
+func (p *Pin) locate() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.f != nil {
+		p.sp = p.f.sp
+		return nil
+	}
+	r, err := p.a.cat.get(p.id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) || err == nil && r.Flags&rowGoing != 0:
+		return ErrGone
+	case err != nil:
+		return err
+	}
+	if p.sp, p.name = p.a.space(r.Space), r.Name; p.sp == nil {
+		return fmt.Errorf("space %s: %w", r.Space, ErrNoSpace)
+	}
+	return nil
+}
+
+// moved lets readers of a file go on where it lies now; the bytes are the same.
+// A descriptor that one of them holds stays good, also when the name goes.
+func (a *Archive) moved(id FileID, to *space, name string) {
+	a.mu.Lock()
+	var ps []*Pin
+	if g := a.pins[id]; g != nil {
+		for p := range g.pins {
+			ps = append(ps, p)
+		}
+	}
+	a.mu.Unlock()
+	for _, p := range ps {
+		p.mu.Lock()
+		p.f, p.sp, p.name = nil, to, name
+		p.mu.Unlock()
+	}
+}
+
+// where is what reads go by just now.
+func (p *Pin) where() (f *file, sp *space) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.f, p.sp
+}
+
 // names are where the file may lie just now, to be tried in this order: while
 // it is being sealed the backend renames it at some instant, and may have
-// failed to.
+// failed to. p.mu is held.
 func (p *Pin) names() []string {
 	if p.f == nil {
 		return []string{p.name}
@@ -91,16 +125,20 @@ func (p *Pin) names() []string {
 func (p *Pin) ReadAt(b []byte, off int64) (int, error) {
 	done := 0
 	for done < len(b) {
-		if p.f != nil {
-			if n := p.f.readMemory(b[done:], off+int64(done)); n > 0 {
+		f, sp := p.where()
+		if f != nil {
+			if n := f.readMemory(b[done:], off+int64(done)); n > 0 {
 				done += n
 				continue
 			}
 		}
-		n, err := p.readStored(b[done:], off+int64(done))
+		n, err := p.readStored(sp, b[done:], off+int64(done))
 		done += n
-		if errors.Is(err, io.EOF) && n > 0 && p.f != nil {
+		if errors.Is(err, io.EOF) && n > 0 && f != nil {
 			continue // the rest may be in memory still
+		}
+		if _, now := p.where(); err != nil && now != sp {
+			continue // moved while it was read
 		}
 		if err != nil {
 			return done, err
@@ -113,10 +151,10 @@ func (p *Pin) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // readStored reads through the descriptor or the backend.
-func (p *Pin) readStored(b []byte, off int64) (int, error) {
+func (p *Pin) readStored(sp *space, b []byte, off int64) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
-	release, err := p.sp.slot(ctx)
+	release, err := sp.slot(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -128,9 +166,12 @@ func (p *Pin) readStored(b []byte, off int64) (int, error) {
 	if fd != nil {
 		return fd.ReadAt(b, off)
 	}
+	p.mu.Lock()
+	names, sp := p.names(), p.sp
+	p.mu.Unlock()
 	n := 0
-	for _, name := range p.names() {
-		if n, err = p.sp.st.ReadAt(ctx, name, off, b); !errors.Is(err, os.ErrNotExist) {
+	for _, name := range names {
+		if n, err = sp.st.ReadAt(ctx, name, off, b); !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 	}
@@ -173,10 +214,10 @@ func (p *Pin) File() (f *os.File, limit int64, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	limit = 1<<63 - 1
-	if p.f != nil {
-		p.f.mu.Lock()
-		limit = p.f.written
-		p.f.mu.Unlock()
+	if growing, _ := p.where(); growing != nil {
+		growing.mu.Lock()
+		limit = growing.written
+		growing.mu.Unlock()
 		if limit == 0 {
 			return nil, 0, false
 		}

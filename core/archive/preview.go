@@ -144,7 +144,7 @@ func (a *Archive) outlook(now media.Wall, w wish) (*Preview, error) {
 		s := StreamPreview{UID: c.uid, Pool: r.Pool, Keep: r.Keep}
 		rs := retain.Stream{Duration: r.Duration}
 		if p, err := a.pool(r.Pool); err == nil {
-			s.Pool, rs.Days = p.Name, w.poolOf(*p).Days
+			s.Pool, rs.Days = p.Name, w.poolOf(*a.lastPool(p)).Days // footage is moved on, not deleted, before that
 		}
 		if s.Bytes, err = a.usageOf(c.uid, c.id); err != nil {
 			return nil, err

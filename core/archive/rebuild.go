@@ -28,12 +28,14 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		progress = func(int, int) {}
 	}
 	var failed error
+	var twins []*row
 	for _, s := range a.spaces {
 		if space != "" && s.cfg.Name != space {
 			continue
 		}
 		start := time.Now()
-		n, err := a.scan(ctx, s, progress)
+		n, found, err := a.scan(ctx, s, progress)
+		twins = append(twins, found...)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("rebuild space %s: %w", s.cfg.Name, err))
 			continue
@@ -41,6 +43,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		a.notify(Notice{Type: "archive.rebuild", Level: "info", Message: fmt.Sprintf("%d files of space %s were read in %s", n, s.cfg.Name, time.Since(start).Round(time.Millisecond)),
 			Data: map[string]any{"space": s.cfg.Name, "files": n}})
 	}
+	a.settleDoubles(ctx, twins)
 	a.mu.Lock()
 	clear(a.usage)
 	a.mu.Unlock()
@@ -58,11 +61,12 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	return failed
 }
 
-// scan reads the tail of each sealed file of a space.
-func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total int)) (int, error) {
+// scan reads the tail of each sealed file of a space. twins are those that are
+// listed in another space.
+func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total int)) (n int, twins []*row, err error) {
 	gen, err := a.cat.nextGen(ctx, s.cfg.Name)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	var total, done atomic.Int64
 	s.mu.Lock()
@@ -119,27 +123,32 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 		})
 	}
 	go func() { read.Wait(); close(rows) }()
-	err = a.storeRows(ctx, rows, func() { progress(int(done.Load()), int(total.Load())) })
+	twins, err = a.storeRows(ctx, rows, func() { progress(int(done.Load()), int(total.Load())) })
 	list.Wait()
 	read.Wait()
 	if err = errors.Join(err, listErr, ctx.Err()); err != nil {
-		return int(done.Load()), err
+		return int(done.Load()), twins, err
 	}
 	progress(int(done.Load()), int(total.Load()))
-	return int(done.Load()), a.cat.sweep(ctx, s.cfg.Name, gen)
+	return int(done.Load()), twins, a.cat.sweep(ctx, s.cfg.Name, gen)
 }
 
 // storeRows writes rows in batches through the catalogue's writer, waiting for
 // each, so that recording's own rows get their turn.
-func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) error {
+func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) (twins []*row, failed error) {
+	type result struct {
+		err   error
+		twins []*row
+	}
 	var batch []*row
-	var failed error
-	results := make(chan error, 2) // batches on their way
+	results := make(chan result, 2) // batches on their way
 	inFlight := 0
 	wait := func() {
-		if err := <-results; failed == nil {
-			failed = err
+		r := <-results
+		if failed == nil {
+			failed = r.err
 		}
+		twins = append(twins, r.twins...)
 		inFlight--
 		tick()
 	}
@@ -157,7 +166,15 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) 
 				}
 			}
 			return nil
-		}, func(err error) { results <- err })
+		}, func(err error) {
+			out := result{err: err}
+			for _, r := range todo {
+				if r.Twin != nil {
+					out.twins = append(out.twins, r)
+				}
+			}
+			results <- out
+		})
 	}
 	for r := range rows {
 		if batch = append(batch, r); len(batch) >= 1000 && failed == nil {
@@ -170,7 +187,7 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) 
 	for inFlight > 0 {
 		wait()
 	}
-	return failed
+	return twins, failed
 }
 
 // readRow reads what the catalogue needs of one stored file: one read of its
@@ -371,6 +388,8 @@ func (a *Archive) readFailed(r *row, err error) error {
 	}
 	if cur, e := a.cat.get(r.ID); e != nil || cur.Flags&rowGoing != 0 {
 		return ErrGone
+	} else if cur.Space != r.Space || cur.Name != r.Name {
+		return fmt.Errorf("open %s: %w", r.Name, err) // it was moved meanwhile
 	}
 	a.state.add(&fact{Type: factGap, UID: r.UID, At: r.Span.From, Until: r.Span.To, Cause: GapDeleted})
 	id := r.ID

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,6 +68,7 @@ func (a *Archive) retainStreams(now media.Wall, w wish) ([]retain.Stream, error)
 		if p, err := a.pool(r.Pool); err == nil {
 			pool := w.poolOf(*p)
 			s.Days, s.Most = pool.Days, pool.DeleteMost
+			s.DaysIn = a.daysElsewhere(p, w)
 		}
 		if err := a.retainStream(&s, c.id, now, w.every); err != nil {
 			return nil, err
@@ -77,37 +81,92 @@ func (a *Archive) retainStreams(now media.Wall, w wish) ([]retain.Stream, error)
 	return out, nil
 }
 
+// daysElsewhere are the days of other pools than p, by space: footage is moved
+// there from p, or lies there since the stream's pool was another one.
+func (a *Archive) daysElsewhere(p *Pool, w wish) map[string]time.Duration {
+	var out map[string]time.Duration
+	for _, s := range a.spaces {
+		if q := a.poolOf(s.cfg.Name); q != nil && q != p {
+			if out == nil {
+				out = map[string]time.Duration{}
+			}
+			out[s.cfg.Name] = w.poolOf(*q).Days
+		}
+	}
+	return out
+}
+
+// area is spaces in which one limit holds.
+type area struct {
+	limit time.Duration
+	where string // condition on files f; "" = all spaces
+}
+
+// areas sorts the spaces by the limit that holds in them for a stream.
+func (a *Archive) areas(s *retain.Stream) (out []area) {
+	own, _ := s.Limit()
+	by := map[time.Duration][]string{}
+	var apart []string
+	a.cat.mu.Lock()
+	for name := range s.DaysIn {
+		id, known := a.cat.spaces[name]
+		if limit, _ := s.LimitIn(name); known && limit != own {
+			by[limit] = append(by[limit], strconv.FormatInt(id, 10))
+			apart = append(apart, strconv.FormatInt(id, 10))
+		}
+	}
+	a.cat.mu.Unlock()
+	if len(apart) == 0 {
+		return []area{{limit: own}}
+	}
+	out = []area{{own, " AND f.space NOT IN (" + strings.Join(apart, ",") + ")"}}
+	for limit, ids := range by {
+		out = append(out, area{limit, " AND f.space IN (" + strings.Join(ids, ",") + ")"})
+	}
+	return slices.DeleteFunc(out, func(x area) bool { return x.limit <= 0 })
+}
+
 // retainStream adds the files that may have to go, and, where any does, what
 // tells ordinary ageing from a rule that takes a lot at once.
 func (a *Archive) retainStream(s *retain.Stream, id int64, now media.Wall, every bool) (err error) {
-	limit, _ := s.Limit()
+	areas := slices.DeleteFunc(a.areas(s), func(x area) bool { return x.limit <= 0 })
 	if s.Capacity > 0 {
 		if s.Bytes, err = a.usageOf(s.UID, id); err != nil {
 			return err
 		}
 	}
 	over := s.Capacity > 0 && s.Bytes > s.Capacity
-	if limit <= 0 && !over {
+	if len(areas) == 0 && !over {
 		return nil
-	}
-	until := now.Add(-limit)
-	if over {
-		until = endOfTime // also what was recorded before the clock was set back
 	}
 	most := retainBatch
 	if every {
 		most = 1 << 30
 	}
-	if s.Oldest, err = a.candidates("f.stream", id, until, most); err != nil || len(s.Oldest) == 0 || s.Most <= 0 {
+	if over { // also what was recorded before the clock was set back
+		s.Oldest, err = a.candidates("f.stream", id, "", endOfTime, most)
+	}
+	for _, x := range areas {
+		if over || err != nil {
+			break
+		}
+		var fs []retain.File
+		fs, err = a.candidates("f.stream", id, x.where, now.Add(-x.limit), most)
+		s.Oldest = append(s.Oldest, fs...)
+	}
+	if err != nil || len(s.Oldest) == 0 || s.Most <= 0 {
 		return err
 	}
 	if s.Bytes, err = a.usageOf(s.UID, id); err != nil {
 		return err
 	}
-	if limit > 0 {
-		if s.Overdue, err = a.overdue(s.UID, id, now.Add(-limit).Add(-retain.Slack)); err != nil {
+	for _, x := range areas {
+		sum, err := a.overdue(s.UID, id, x.where, now.Add(-x.limit).Add(-retain.Slack))
+		if err != nil {
 			return err
 		}
+		s.Overdue.Files += sum.Files
+		s.Overdue.Bytes += sum.Bytes
 	}
 	if over {
 		s.Rate, err = a.rateOf(id, now)
@@ -116,8 +175,8 @@ func (a *Archive) retainStream(s *retain.Stream, id int64, now media.Wall, every
 }
 
 // overdue sums the files that end before until and are not locked.
-func (a *Archive) overdue(uid string, id int64, until media.Wall) (sum retain.Amount, err error) {
-	err = each(a.cat.reader(), "SELECT t0, t1, size FROM files WHERE stream = ? AND t0 < ? AND t1 <= ? AND flags & 3 = 0", func(rows *sql.Rows) error {
+func (a *Archive) overdue(uid string, id int64, where string, until media.Wall) (sum retain.Amount, err error) {
+	err = each(a.cat.reader(), "SELECT f.t0, f.t1, f.size FROM files f WHERE f.stream = ? AND f.t0 < ? AND f.t1 <= ? AND f.flags & 3 = 0"+where, func(rows *sql.Rows) error {
 		var t0, t1, size int64
 		err := rows.Scan(&t0, &t1, &size)
 		if err == nil && !a.locks.locked(uid, media.Span{From: media.Wall(t0), To: media.Wall(t1)}) {
@@ -141,17 +200,17 @@ func (a *Archive) rateOf(id int64, now media.Wall) (float64, error) {
 
 const endOfTime media.Wall = 1<<63 - 1
 
-// candidates lists files of a stream or a space (by column) that begin before
+// candidates lists files of a stream or a space (by column; where may say more) that begin before
 // until, oldest first, until most of them are not locked. A stretch that is
 // locked as a whole is stepped over, not read.
-func (a *Archive) candidates(column string, key int64, until media.Wall, most int) ([]retain.File, error) {
+func (a *Archive) candidates(column string, key int64, where string, until media.Wall, most int) ([]retain.File, error) {
 	const step = 500
 	var out []retain.File
 	free := 0
 	from, after := int64(-1<<62), int64(-1)
 	for free < most {
 		n := 0
-		err := each(a.cat.reader(), fmt.Sprintf("SELECT f.id, s.uid, p.name, f.t0, f.t1, f.size%sWHERE %s = ? AND (f.t0 > ? OR f.t0 = ? AND f.id > ?) AND f.t0 < ? AND f.flags & 3 = 0 ORDER BY f.t0, f.id LIMIT %d", rowTables, column, step),
+		err := each(a.cat.reader(), fmt.Sprintf("SELECT f.id, s.uid, p.name, f.t0, f.t1, f.size%sWHERE %s = ? AND (f.t0 > ? OR f.t0 = ? AND f.id > ?) AND f.t0 < ? AND f.flags & 3 = 0%s ORDER BY f.t0, f.id LIMIT %d", rowTables, column, where, step),
 			func(rows *sql.Rows) error {
 				var f retain.File
 				var id, t0, t1 int64
@@ -215,7 +274,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64) ([]retai
 		if !known {
 			continue
 		}
-		oldest, err := a.candidates("f.space", id, endOfTime, retainBatch)
+		oldest, err := a.candidates("f.space", id, "", endOfTime, retainBatch)
 		if err != nil {
 			return nil, err
 		}

@@ -285,7 +285,7 @@ func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
 	a.planMu.Lock()
 	defer a.planMu.Unlock()
 	for {
-		files, err := a.candidates("f.stream", id, endOfTime, retainBatch)
+		files, err := a.candidates("f.stream", id, "", endOfTime, retainBatch)
 		if err != nil || len(files) == 0 {
 			return err
 		}

@@ -142,7 +142,11 @@ func (s *space) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := s.ensureOpen(ctx)
 		if err == nil {
-			err = s.session(ctx)
+			if s.wholeOnly() {
+				err = s.attend(ctx)
+			} else {
+				err = s.session(ctx)
+			}
 		}
 		if ctx.Err() != nil {
 			return

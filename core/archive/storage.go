@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -39,6 +40,11 @@ type Storage interface {
 	Seal(ctx context.Context, name, final string, size int64) error
 	// Write replaces a small file whole.
 	Write(ctx context.Context, name string, p []byte) error
+	// Put stores a file of size bytes, read from r, under its final name:
+	// whole and durable when it returns, or not there at all. A name that is
+	// taken is an error for which errors.Is(err, os.ErrExist) holds,
+	// errors.ErrUnsupported one of a backend that cannot do it.
+	Put(ctx context.Context, name string, size int64, r io.Reader) error
 	// Delete removes files; those that were not there are no error.
 	Delete(ctx context.Context, names []string) error
 	// Sync makes everything written so far durable.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"media-server/core/archive/retain"
 	"media-server/core/media"
 	"media-server/core/mux"
 )
@@ -45,10 +46,12 @@ type Options struct {
 
 	Signer Signer // nil: nothing is signed, whatever pools say
 
-	WriteBuffer    time.Duration // longest time a part waits for storage; 0 = 30 s
-	WriteBufferMax int64         // bytes waiting, all spaces; each may use an equal share; 0 = 512 MiB
-	ResumeGrace    time.Duration // how long a recovered file waits for its run to go on; 0 = 60 s
-	LayoutCache    int64         // bytes of sample tables kept; 0 = 32 MiB
+	WriteBuffer    time.Duration  // longest time a part waits for storage; 0 = 30 s
+	WriteBufferMax int64          // bytes waiting, all spaces; each may use an equal share; 0 = 512 MiB
+	ResumeGrace    time.Duration  // how long a recovered file waits for its run to go on; 0 = 60 s
+	LayoutCache    int64          // bytes of sample tables kept; 0 = 32 MiB
+	Zone           *time.Location // of hours of the day; nil = the system's
+	MoveEvery      time.Duration  // how often movers look for work; 0 = 15 s, of a stage 2 s
 
 	// Notify may be nil. It is called with locks held: it must not block, and
 	// not call the archive.
@@ -75,6 +78,12 @@ type Pool struct {
 	LockMax       Threshold     // most that locks may keep; zero = no limit
 	Sign          bool          // files are signed
 	DeleteMost    float64       // percent of a stream's footage that changed rules may take without being asked; 0 = all
+
+	ArchiveTo    string        // pool that footage is moved to; "" = none
+	ArchiveAfter time.Duration // once it is so old
+	ArchiveAt    retain.Hours  // and only in these hours; none = at any
+	ArchiveRate  int64         // bytes a second that are moved; 0 = as fast as it goes
+	Stage        string        // space that footage is recorded in before it is moved to Spaces; "" = recorded there
 }
 
 // Threshold is an amount of space: bytes, or a share of the total in percent.
@@ -151,7 +160,7 @@ type Segment struct {
 // Notice is something that an operator, the journal or a script may want to
 // know. Types: archive.recovered, archive.torn_tail, archive.set_aside,
 // archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
-// storage.ok, storage.slow, storage.locked, record.gap, record.file, record.locked,
+// storage.ok, storage.slow, storage.locked, storage.archived, storage.move_failed, record.gap, record.file, record.locked,
 // record.unlocked, retention.deleted, retention.held, retention.keep_broken.
 type Notice struct {
 	Type    string

@@ -21,12 +21,13 @@ type File struct {
 // Stream is what is known of a stream's footage. Limits of 0 do not apply.
 type Stream struct {
 	UID      string
-	Duration time.Duration // longest time kept (dvr-duration)
-	Days     time.Duration // longest time kept in its pool
-	Keep     time.Duration // promised minimum
-	Capacity int64         // most bytes
-	Bytes    int64         // taken now; needed with Capacity and Most
-	Oldest   []File        // oldest first; as many as may have to go now
+	Duration time.Duration            // longest time kept (dvr-duration)
+	Days     time.Duration            // longest time kept in its pool
+	DaysIn   map[string]time.Duration // in place of Days for files in these spaces: they are of other pools
+	Keep     time.Duration            // promised minimum
+	Capacity int64                    // most bytes
+	Bytes    int64                    // taken now; needed with Capacity and Most
+	Oldest   []File                   // oldest first; as many as may have to go now
 
 	// Most is the percent of Bytes that may go at once without being asked for;
 	// 0 = all. What merely ages between two passes is not counted.
@@ -48,10 +49,22 @@ type Amount struct {
 // Limit is how long footage of the stream is kept, and which rule says so;
 // 0 = for ever.
 func (s *Stream) Limit() (time.Duration, Why) {
-	if s.Days > 0 && (s.Duration <= 0 || s.Days < s.Duration) {
-		return s.Days, PoolDays
+	return shorter(s.Duration, s.Days)
+}
+
+// LimitIn is the limit for what lies in a space.
+func (s *Stream) LimitIn(space string) (time.Duration, Why) {
+	if days, other := s.DaysIn[space]; other {
+		return shorter(s.Duration, days)
 	}
-	return s.Duration, Age
+	return s.Limit()
+}
+
+func shorter(duration, days time.Duration) (time.Duration, Why) {
+	if days > 0 && (duration <= 0 || days < duration) {
+		return days, PoolDays
+	}
+	return duration, Age
 }
 
 // Pressure is a space in which room is wanted.
@@ -156,11 +169,10 @@ func (p *planner) remove(f File, why Why) {
 
 // stream applies age, days and capacity. A file goes when all of it is too old.
 func (p *planner) stream(now media.Wall, s *Stream) {
-	limit, why := s.Limit()
 	files := ordered(s.Oldest)
 	left := s.Bytes
 	for _, f := range files {
-		if limit > 0 && f.Span.To <= now.Add(-limit) && !f.Locked {
+		if limit, why := s.LimitIn(f.Space); limit > 0 && f.Span.To <= now.Add(-limit) && !f.Locked {
 			p.remove(f, why)
 			left -= f.Size
 		}

@@ -36,6 +36,9 @@ func (d *Dir) Append(ctx context.Context) (archive.Appender, error) {
 	if err := d.alive(); err != nil {
 		return nil, err
 	}
+	if d.NoAppend {
+		return nil, errors.ErrUnsupported
+	}
 	a := &appender{d: d, epoch: d.epoch, stop: make(chan struct{}), wake: make(chan struct{}, 1), files: map[string]*os.File{}}
 	d.apps[a] = struct{}{}
 	if d.SyncEvery > 0 {

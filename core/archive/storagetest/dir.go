@@ -25,6 +25,7 @@ type Dir struct {
 	Root        string
 	SyncEvery   time.Duration // 0 = Synced at once with Written
 	Descriptors bool          // File works
+	NoAppend    bool          // files do not grow: only Put and Write
 
 	mu      sync.Mutex
 	epoch   uint64
@@ -78,10 +79,14 @@ func (d *Dir) Open(ctx context.Context, epoch uint64, create bool) (archive.Spac
 			a.breakLocked(archive.StaleEpochError)
 		}
 	}
-	info := archive.SpaceInfo{Append: true, Descriptors: d.Descriptors}
+	info := archive.SpaceInfo{Append: !d.NoAppend, Descriptors: d.Descriptors}
 	id, err := d.marker(create)
 	if err != nil {
 		return archive.SpaceInfo{}, err
+	}
+	left, _ := filepath.Glob(d.path(".space-put-*"))
+	for _, path := range left { // of a process that was killed
+		os.Remove(path)
 	}
 	info.ID = id
 	return info, os.MkdirAll(filepath.Join(d.Root, "open"), 0o755)
@@ -125,6 +130,9 @@ func (d *Dir) List(ctx context.Context, prefix, after string, fn func([]archive.
 		}
 		rel, _ := filepath.Rel(d.Root, p)
 		name := filepath.ToSlash(rel)
+		if strings.HasPrefix(name, ".space") {
+			return nil
+		}
 		if !strings.HasPrefix(name, prefix) || name <= after {
 			return nil
 		}
@@ -214,7 +222,41 @@ func (d *Dir) Seal(ctx context.Context, name, final string, size int64) error {
 
 // Write implements archive.Storage.
 func (d *Dir) Write(ctx context.Context, name string, p []byte) error {
+	if err := os.MkdirAll(filepath.Dir(d.path(name)), 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(d.path(name), p, 0o644)
+}
+
+// Put implements archive.Storage.
+func (d *Dir) Put(ctx context.Context, name string, size int64, r io.Reader) error {
+	tmp := d.path(fmt.Sprintf(".space-put-%p", r))
+	f, err := os.Create(tmp)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp)
+	n, err := io.Copy(f, r)
+	f.Close()
+	if err == nil && n != size {
+		err = fmt.Errorf("put %s: %d bytes instead of %d", name, n, size)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err = errors.Join(err, d.alive()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(d.path(name)), 0o755); err != nil {
+		return err
+	}
+	if err := os.Link(tmp, d.path(name)); err != nil {
+		return err
+	}
+	d.used += n
+	return nil
 }
 
 // Delete implements archive.Storage.

@@ -1,0 +1,132 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"media-server/core/media"
+)
+
+// stateMoves: what is being moved. A row stands from before the first byte is
+// copied until one copy is left; a crash between finds here what to finish.
+const stateMoves = `
+CREATE TABLE moves (
+  source TEXT NOT NULL,             -- space
+  name   TEXT NOT NULL,             -- in it
+  target TEXT NOT NULL,             -- space
+  final  TEXT NOT NULL,             -- name there
+  size   INTEGER NOT NULL,
+  began  INTEGER NOT NULL,          -- ns
+  PRIMARY KEY (source, name)
+) WITHOUT ROWID`
+
+// moving is a file on its way.
+type moving struct {
+	source, name  string
+	target, final string
+	size          int64
+	began         media.Wall
+}
+
+// beginMoves writes down what will be done, durably.
+func (s *stateStore) beginMoves(ctx context.Context, ms []*moving) error {
+	if len(ms) == 0 {
+		return nil
+	}
+	return s.now(ctx, func(tx *sql.Tx) error {
+		for _, m := range ms {
+			_, err := tx.Exec("INSERT OR REPLACE INTO moves VALUES (?,?,?,?,?,?)", m.source, m.name, m.target, m.final, m.size, int64(m.began))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// endMove forgets a move that is finished, or undone; soon: what is found again
+// after a crash is finished again, which changes nothing.
+func (s *stateStore) endMove(m *moving) {
+	s.later(func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM moves WHERE source = ? AND name = ? AND began = ?", m.source, m.name, int64(m.began))
+		return err
+	}, nil)
+}
+
+// begun lists the moves that an earlier process, or an earlier try, left, into
+// one of the spaces.
+func (s *stateStore) begun(targets []string) (out []*moving, err error) {
+	err = each(s.reader(), "SELECT source, name, target, final, size, began FROM moves ORDER BY began", func(rows *sql.Rows) error {
+		m := &moving{}
+		var began int64
+		err := rows.Scan(&m.source, &m.name, &m.target, &m.final, &m.size, &began)
+		m.began = media.Wall(began)
+		for _, t := range targets {
+			if t == m.target {
+				out = append(out, m)
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// isMoving tells whether a copy of a file in a space is part of a move.
+func (s *stateStore) isMoving(space, name string) (bool, error) {
+	var n int
+	err := s.reader().QueryRow("SELECT count(*) FROM moves WHERE source = ? AND name = ? OR target = ? AND final = ?", space, name, space, name).Scan(&n)
+	return n > 0, err
+}
+
+// at finds the file that lies under a name; sql.ErrNoRows when none is listed.
+func (c *catalogue) at(space, name string) (*row, error) {
+	return scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE p.name = ? AND f.name = ?", space, name))
+}
+
+// errNotThere: the row that was to be switched is gone, going, or elsewhere.
+var errNotThere = errors.New("the file is no longer where it was to be moved from")
+
+// relocate switches a file's row to another place, in one transaction. The
+// pages of its hour do not say where files lie: they stay.
+func (c *catalogue) relocate(ctx context.Context, r *row, space, name string) error {
+	var id, gen int64
+	err := c.now(ctx, func(tx *sql.Tx) (err error) {
+		if id, gen, err = c.spaceID(tx, space); err != nil {
+			return err
+		}
+		var stream int64
+		err = tx.QueryRow("SELECT f.stream FROM files f JOIN spaces p ON p.id = f.space WHERE f.id = ? AND p.name = ? AND f.name = ? AND f.flags & 3 = 0", int64(r.ID), r.Space, r.Name).Scan(&stream)
+		if errors.Is(err, sql.ErrNoRows) {
+			id = 0 // says so behind the transaction: others share it
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		k := pageKey(stream, int64(r.Span.From)/pageTime)
+		var page []byte
+		if err := tx.QueryRow("SELECT body FROM pages WHERE k = ?", k).Scan(&page); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if _, err := tx.Exec("UPDATE files SET space = ?, name = ?, gen = ? WHERE id = ?", id, name, gen, int64(r.ID)); err != nil {
+			return err
+		}
+		if page == nil {
+			return nil
+		}
+		_, err = tx.Exec("INSERT OR REPLACE INTO pages VALUES (?,?)", k, page)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list %s in space %s: %w", name, space, err)
+	}
+	if id == 0 {
+		return errNotThere
+	}
+	c.mu.Lock()
+	c.spaces[space] = id
+	c.mu.Unlock()
+	return nil
+}
