@@ -128,6 +128,7 @@ func (b backend) Problems() []api.Problem {
 		}
 	}
 	out = append(out, b.retentionProblems()...)
+	out = append(out, b.moveProblems()...)
 	for _, r := range n.streams.list() {
 		out = append(out, b.streamProblems(r)...)
 	}

@@ -66,6 +66,12 @@ func (n *Node) archiveMetrics(m *metricWriter) {
 	m.counter("mediaserver_responses_cut_total", float64(x.CutResponses))
 	m.counter("mediaserver_deleted_files_total", float64(x.Deleted))
 	m.counter("mediaserver_deleted_bytes_total", float64(x.DeletedBytes))
+	for _, v := range x.Moves {
+		m.counter("mediaserver_moved_files_total", float64(v.Files), "from", v.From, "to", v.To)
+		m.counter("mediaserver_moved_bytes_total", float64(v.Bytes), "from", v.From, "to", v.To)
+		m.counter("mediaserver_move_failures_total", float64(v.Failures), "from", v.From, "to", v.To)
+		m.gauge("mediaserver_move_due_bytes", float64(v.DueBytes), "from", v.From, "to", v.To)
+	}
 	for _, s := range x.Spaces {
 		m.gauge("mediaserver_space_free_bytes", float64(s.Usage.Free), "space", s.Space)
 		m.gauge("mediaserver_space_used_bytes", float64(s.Usage.Used), "space", s.Space)

@@ -245,6 +245,9 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 		WriteBuffer: set.Archive.WriteBuffer, WriteBufferMax: set.Archive.WriteBufferMax,
 		Notify: n.archiveNotice, Log: n.log,
 	}
+	if zone, err := zoneOf(set.Server.TimeZone); err == nil { // the settings were checked
+		o.Zone = zone
+	}
 	for _, sp := range set.Archive.Spaces {
 		dialer, err := n.host.Storage(sp.Driver)
 		if err != nil {
@@ -259,14 +262,18 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)},
 			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
 			Sign:          p.Sign,
-			DeleteMost:    float64(p.DeleteMost.Percent)})
+			DeleteMost:    float64(p.DeleteMost.Percent),
+			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, Stage: p.Stage})
 	}
 	return o
 }
 
 // spaceSettings is what the storage plugin is told of a space, in ini notation.
 func spaceSettings(sp archive.SpaceConfig) map[string]string {
-	m := map[string]string{"path": sp.Path, "fsync": config.FormatDuration(sp.Fsync)}
+	m := map[string]string{"fsync": config.FormatDuration(sp.Fsync)}
+	if sp.Path != "" {
+		m["path"] = sp.Path
+	}
 	if sp.Fsync == archive.FsyncOff {
 		m["fsync"] = "off"
 	}

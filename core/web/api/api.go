@@ -169,6 +169,7 @@ type Backend interface {
 	Marks
 	Spaces
 	Inspector
+	Moves
 	Backups
 }
 
@@ -195,7 +196,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
