@@ -15,16 +15,17 @@ import (
 )
 
 const (
-	putChunk  = 256 << 10
-	putFinish = 2 * time.Minute // for the last step: a backend may only now send it on
+	putChunk = 256 << 10
+	putStep  = 2 * time.Minute // a backend may send on a part of several MB before it takes the next message
+
 )
 
 // Put implements archive.Storage. The time that r takes is the caller's own;
-// the backend has readIdle for each step.
+// the backend has putStep for each step.
 func (s *spaceStorage) Put(ctx context.Context, name string, size int64, r io.Reader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	idle := time.AfterFunc(readIdle, func() { cancel(context.DeadlineExceeded) })
+	idle := time.AfterFunc(putStep, func() { cancel(context.DeadlineExceeded) })
 	defer idle.Stop()
 	c, err := s.client(ctx)
 	if err != nil {
@@ -45,13 +46,13 @@ func (s *spaceStorage) Put(ctx context.Context, name string, size int64, r io.Re
 		if _, err := io.ReadFull(r, b); err != nil {
 			return fmt.Errorf("read what is to be stored as %s: %w", name, err)
 		}
-		idle.Reset(readIdle)
+		idle.Reset(putStep)
 		if err := st.Send(&pb.PutRequest{Payload: b}); err != nil {
 			return sent(ctx, st, err)
 		}
 		left -= int64(len(b))
 	}
-	idle.Reset(putFinish)
+	idle.Reset(putStep)
 	_, err = st.CloseAndRecv()
 	return putError(ctx, err)
 }

@@ -156,6 +156,8 @@ func (k *kit) skips(c *check) string {
 		return "not a driver"
 	case c.of == storages && kind != pb.InfoReply_STORAGE:
 		return "not a storage plugin"
+	case c.of == storages && needGrowth[c.name] && !k.grows():
+		return "its files cannot grow"
 	}
 	return ""
 }

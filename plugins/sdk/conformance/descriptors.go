@@ -27,9 +27,6 @@ func descriptors(k *kit) error {
 	if err != nil {
 		return err
 	}
-	if !d.Append {
-		return errors.New("it cannot append")
-	}
 	if !d.Descriptors {
 		return nil
 	}
@@ -126,6 +123,9 @@ func askDescriptor(c *net.UnixConn, space, name string) (st byte, size uint64, f
 
 // put makes a file and waits until it is written.
 func (s *spaceOf) put(epoch uint64, name string, b []byte) error {
+	if !s.k.grows() {
+		return s.whole(epoch, name, len(b), b)
+	}
 	a, err := s.append(epoch)
 	if err != nil {
 		return err

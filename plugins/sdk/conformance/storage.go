@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ var storageChecks = []check{
 	{"truncate", "Truncate cuts and never lengthens, and appends go on at the new end", "torn tails are cut at start", "refuse a size above the file's", storages, truncate},
 	{"seal", "Seal gives the final name once, at the size told, over no other file, and may be repeated", "an answer may be lost, a recording may not", "compare the size; refuse a name that is taken; answer a repetition", storages, seal},
 	{"write", "Write replaces a small file whole", "records are written so", "temporary name, sync, rename, sync", storages, write},
+	{"put", "Put stores a file whole under its final name, at the size told, over no other file, or not at all", "footage that is moved into the space comes so, and its original is deleted then", "spool it where no call shows it; make it durable, then give it its name", storages, put},
 	{"read", "Read gives exactly the bytes asked for, NOT_FOUND where there is no file", "playback is made of ranges", "offset and length are the request's; length 0 is all that follows", storages, read},
 	{"list", "List gives every file once, sorted by the bytes of the name, by prefix and after a name, at most 1,000 a message", "the core reads all it knows of a space so", "sort whole names, not folder by folder", storages, list},
 	{"delete", "Delete removes, and names what was not there", "retention repeats what it is not sure of", "a missing file is no error", storages, remove},
@@ -56,6 +58,9 @@ func (k *kit) newSpace() (*spaceOf, error) {
 	}
 	has := func(name string) bool {
 		return slices.ContainsFunc(k.keys, func(x *pb.SettingKey) bool { return x.Name == name })
+	}
+	if has("prefix") { // a part of a bucket
+		s.set["prefix"] = path.Join(s.set["prefix"], filepath.Base(k.dir), s.name)
 	}
 	if has("path") {
 		base := s.set["path"]
@@ -142,6 +147,9 @@ func openSpace(k *kit) error {
 }
 
 func spaceEpoch(k *kit) error {
+	if !k.grows() {
+		return wholeEpoch(k)
+	}
 	s, err := k.opened()
 	if err != nil {
 		return err
@@ -366,6 +374,7 @@ func badNames(k *kit) error {
 			return err
 		}
 	}
+	grows := k.grows()
 	names := []string{"", "../outside", "open/../../outside", "/etc/hostname", "a//b", "./a", "a/.", "a/", "..", "a b", "ä", "a\x00b", "a\\b", strings.Repeat("n", 201)}
 	for _, name := range names {
 		ctx, cancel := s.call()
@@ -379,12 +388,18 @@ func badNames(k *kit) error {
 			"Stat":       second(s.st.Stat(ctx, &pb.StatRequest{Space: s.name, Name: name})),
 		} {
 			// A protobuf string is UTF-8; a client may refuse to send others.
-			if c := status.Code(err); c != codes.InvalidArgument && c != codes.Internal {
+			if c := status.Code(err); c != codes.InvalidArgument && c != codes.Internal && (grows || c != codes.Unimplemented) {
 				cancel()
 				return fmt.Errorf("%s of the name %.40q: %v, want InvalidArgument", what, name, c)
 			}
 		}
 		cancel()
+		if !grows {
+			if c := status.Code(s.whole(k.epoch, name, 1, []byte("x"))); c != codes.InvalidArgument && c != codes.Internal {
+				return fmt.Errorf("Put of the name %.40q: %v, want InvalidArgument", name, c) //nolint:staticcheck // the call's name
+			}
+			continue
+		}
 		a, err := s.append(k.epoch)
 		if err != nil {
 			return err
@@ -538,25 +553,12 @@ func list(k *kit) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.append(k.epoch)
-	if err != nil {
-		return err
-	}
-	defer a.close()
 	names := []string{"a-b/x", "a/x", "a/y", "a.b", "ab", "B", "open/z"}
 	for i := range 1010 {
 		names = append(names, fmt.Sprintf("m/%04d", i))
 	}
-	for _, n := range names {
-		if _, err := a.put(n, 0, true, []byte(n)); err != nil {
-			return err
-		}
-	}
-	if err := a.until(func() bool { return a.written == a.sent }); err != nil {
+	if err := s.makeAll(names); err != nil {
 		return err
-	}
-	if len(a.failed) > 0 {
-		return fmt.Errorf("a file could not be made: %v", a.failed[0])
 	}
 	slices.Sort(names)
 	for _, c := range [][2]string{{"", ""}, {"a", ""}, {"a/", ""}, {"", "a/x"}, {"m/", "m/0500"}, {"open/", ""}, {"none/", ""}, {"a/", "b"}} {
@@ -573,6 +575,35 @@ func list(k *kit) error {
 		if !slices.Equal(got, want) {
 			return fmt.Errorf("prefix %q after %q: %d names, want %d, sorted: %.200v", c[0], c[1], len(got), len(want), got)
 		}
+	}
+	return nil
+}
+
+// makeAll makes small files that hold their names.
+func (s *spaceOf) makeAll(names []string) error {
+	if !s.k.grows() {
+		for _, n := range names {
+			if err := s.whole(s.k.epoch, n, len(n), []byte(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	a, err := s.append(s.k.epoch)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	for _, n := range names {
+		if _, err := a.put(n, 0, true, []byte(n)); err != nil {
+			return err
+		}
+	}
+	if err := a.until(func() bool { return a.written == a.sent }); err != nil {
+		return err
+	}
+	if len(a.failed) > 0 {
+		return fmt.Errorf("a file could not be made: %v", a.failed[0])
 	}
 	return nil
 }
