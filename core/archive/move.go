@@ -54,8 +54,12 @@ func (m *mover) carry(ctx context.Context, i int, r *row, in *moving) error {
 		s.DueFiles, s.DueBytes = max(0, s.DueFiles-1), max(0, s.DueBytes-r.Size)
 	})
 	m.works()
+	m.a.attestGone(src, []*row{r}, map[FileID]string{r.ID: causeMoved})
 	return m.a.leaveOriginal(ctx, in)
 }
+
+// causeMoved tells a verify of the space that a file was in where it went.
+const causeMoved = "moved"
 
 // leaveOriginal deletes the original of a file that is listed at its target.
 func (a *Archive) leaveOriginal(ctx context.Context, in *moving) error {
@@ -225,6 +229,7 @@ func (m *mover) finishListed(ctx context.Context, there *row, in *moving) error 
 		return err
 	}
 	m.a.moved(there.ID, dst, in.final)
+	m.a.attestGone(src, []*row{there}, map[FileID]string{there.ID: causeMoved})
 	return m.a.leaveOriginal(ctx, in)
 }
 
