@@ -80,7 +80,9 @@ func TestArchiveToS3(t *testing.T) {
 	still.Door = "hls"
 	hls := s.Judge("still by hls", s.Account(still))
 	line2 := s.Judge("goes-on", s.Account(on))
-	var moves struct{ Items []struct{ From, To, State string } }
+	var moves struct {
+		Items []struct{ From, To, State string }
+	}
 	if code, err := s.Call("GET", "moves", &moves); err != nil || code != 200 || len(moves.Items) != 1 || moves.Items[0].To != "archive" {
 		t.Errorf("moves: %d %v %+v", code, err, moves)
 	}

@@ -19,7 +19,9 @@ const (
 	Rename
 	Unlink // and rmdir
 	Truncate
-	Any = Read | Write | Fsync | FsyncDir | Create | Rename | Unlink | Truncate
+	Look                                                                         // at attributes and free space
+	Any  = Read | Write | Fsync | FsyncDir | Create | Rename | Unlink | Truncate // that changes or reads
+	All  = Any | Look
 )
 
 // Fault is what happens to calls. The first After matching calls pass, the

@@ -307,18 +307,21 @@ func (x *node) Setattr(ctx context.Context, _ fs.FileHandle, in *fuse.SetAttrIn,
 }
 
 func (x *node) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	x.fs.mu.Lock()
+	errno := x.fs.enter(ctx, Look, "")
 	defer x.fs.mu.Unlock()
-	if x.fs.frozen {
-		return syscall.EIO
+	if errno != 0 {
+		return errno
 	}
 	x.fill(&out.Attr)
 	return 0
 }
 
 func (x *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
-	x.fs.mu.Lock()
+	errno := x.fs.enter(ctx, Look, "")
 	defer x.fs.mu.Unlock()
+	if errno != 0 {
+		return errno
+	}
 	total := x.fs.space
 	if total == 0 {
 		total = 1 << 40
