@@ -9,6 +9,10 @@
 //	Layout ─▶ memory, or the index box at the end of the file (one read)
 //	Pin    ─▶ bytes still in memory, else descriptor, else ReadAt
 //
+//	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
+//	event.go, lock.go: marks on the timeline   identity.go: which disk is which space
+//	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
+//
 // What does not belong here: boxes of fragments and init segments (mux), what
 // a stream decides to record (stream), protocols (hls, mp4), processes
 // (pluginhost). The format is FORMAT.md; which files go is archive/retain.
