@@ -19,7 +19,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 Gst.init(None)
 
-VIDEO = "videotestsrc is-live=true pattern=smpte ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! timeoverlay ! "
+VIDEO = "videotestsrc is-live=true pattern=smpte ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! "
 AUDIO = "audiotestsrc is-live=true ! audioconvert ! audio/x-raw,rate=48000,channels=2 ! "
 MOUNTS = {
     "/h264-aac": VIDEO + "x264enc bframes=2 b-adapt=false key-int-max=25 speed-preset=ultrafast bitrate=500 ! "
