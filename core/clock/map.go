@@ -59,6 +59,9 @@ func (m *Map) Observe(o Observation) Verdict {
 		return Verdict{Kind: Jump, By: by}
 	}
 	t.maxX, t.lastAt = max(t.maxX, x), at
+	if t.arrivals++; t.arrivals == 1 {
+		t.firstAt = at
+	}
 	had, before := t.floor.known, t.floor.value
 	t.floor.add(at, a)
 	if had && before-t.floor.value > int64(floorFell) {
@@ -115,10 +118,21 @@ func (m *Map) Settled() bool {
 	if m.first == 0 || m.latest-m.first < int64(m.cfg.Settle) {
 		return false
 	}
+	// One arrival may be late by anything. A track of one unit a second is given
+	// time for another; begun with a late one it would be off for minutes.
+	for _, t := range m.tracks {
+		if t.arrivals == 1 && m.latest-t.firstAt < int64(startAlone) {
+			return false
+		}
+	}
 	// Arrivals that still get less and less late (a machine that starts fifty
 	// cameras at once) are waited for, within three times as long.
 	return m.latest-m.fellAt >= int64(m.cfg.Settle)/2 || m.latest-m.first >= 3*int64(m.cfg.Settle)
 }
+
+// startAlone is how long the second unit of a track is waited for: units one
+// second apart, and what both may be late by.
+const startAlone = 1200 * time.Millisecond
 
 // floorFell is a fall of the least delay that is not jitter.
 const floorFell = 10 * time.Millisecond

@@ -28,3 +28,57 @@ func TestLateFirstPicture(t *testing.T) {
 		}
 	}
 }
+
+// A track of one unit a second beside a picture, whose first unit is late: the
+// start waits for its second one, so that it is placed right from the first.
+func TestLateFirstOfSparseTrack(t *testing.T) {
+	m := New(Config{})
+	m.Track(1, 90000)
+	m.Track(2, 90000)
+	begin := media.WallOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	see := func(track int, ms, late int64) {
+		m.Observe(Observation{Track: track, PTS: ms * 90, Received: begin + media.Wall((ms+late)*int64(time.Millisecond))})
+	}
+	settled := int64(-1)
+	for ms := int64(0); ms <= 2000; ms += 40 {
+		see(1, ms, 0)
+		switch ms {
+		case 80:
+			see(2, 80, 60)
+		case 1080:
+			see(2, 1080, 0)
+		}
+		if settled < 0 && m.Settled() {
+			settled = ms
+		}
+	}
+	// Not before the second one at 1080; it was earlier than the first, so others
+	// are looked out for a little longer.
+	if settled < 1080 || settled > 1280 {
+		t.Errorf("settled at %d ms, want 1080 to 1280", settled)
+	}
+	if off := m.Wall(2, 80*90).Sub(begin + media.Wall(80*time.Millisecond)); off.Abs() > time.Millisecond {
+		t.Errorf("the first unit is %v off", off)
+	}
+}
+
+// A track whose second unit does not come does not hold up the start for long.
+func TestSparseTrackAlone(t *testing.T) {
+	m := New(Config{})
+	m.Track(1, 90000)
+	m.Track(2, 90000)
+	begin := media.WallOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	settled := int64(-1)
+	for ms := int64(0); ms <= 3000 && settled < 0; ms += 40 {
+		m.Observe(Observation{Track: 1, PTS: ms * 90, Received: begin + media.Wall(ms*int64(time.Millisecond))})
+		if ms == 0 {
+			m.Observe(Observation{Track: 2, PTS: 0, Received: begin})
+		}
+		if m.Settled() {
+			settled = ms
+		}
+	}
+	if settled != startAlone.Milliseconds() {
+		t.Errorf("settled at %d ms, want %v", settled, startAlone)
+	}
+}

@@ -15,7 +15,10 @@ type track struct {
 	pts0    int64
 	maxX    int64
 	lastAt  int64 // arrival of the last unit, server clock
+	firstAt int64 // arrival of the first one
 	lateAt  int64 // since when all units are late; 0 = the last one was not
+
+	arrivals int // units observed by this Map
 
 	floor   floor
 	reports reports

@@ -123,12 +123,6 @@ func TestCamerasGStreamer(t *testing.T) {
 		if c.Name == "gop-30s" {
 			cams[i].Rules.Head = 31 * time.Second
 		}
-		// Known and not mended: at the start GStreamer's metadata track is in half of
-		// the runs placed 60 ms off, and slews to 2 ms within half a minute. The full
-		// run judges it like all others, by 50 ms.
-		if c.Name == "metadata" && !harness.Full() {
-			cams[i].Rules.Off = 80 * time.Millisecond
-		}
 		if c.Transport == "udp" {
 			udp = append(udp, cams[i])
 		} else {
