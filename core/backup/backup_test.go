@@ -68,6 +68,71 @@ func made(t *testing.T, src Source, pass string) string {
 	return path
 }
 
+// begun stages a restore as far as Finish has gone when it moves the first file.
+func begun(t *testing.T, path string, to Target) (p plan) {
+	t.Helper()
+	if _, err := Stage(path, "", to); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(to.DataDir, planFile))
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err = errors.Join(err, os.MkdirAll(p.Before, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestEditedMeanwhile: somebody saves an ini file again and again while backups
+// are made. Each backup can be restored.
+func TestEditedMeanwhile(t *testing.T) {
+	src, _ := tree(t, "old")
+	ctx, cancel := context.WithCancel(t.Context())
+	edited := make(chan int)
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			os.WriteFile(src.Settings, bytes.Repeat([]byte{byte('a' + n%26)}, 5000), 0o600)
+		}
+		edited <- n
+	}()
+	var paths []string
+	for range 5 {
+		paths = append(paths, made(t, src, "correct horse")) // deriving its key takes a while
+	}
+	cancel()
+	if n := <-edited; n < 10 {
+		t.Fatalf("edited %d times only", n)
+	}
+	for _, path := range paths {
+		if _, err := Stage(path, "correct horse", Target{DataDir: t.TempDir(), Settings: "x/media-server.ini", Streams: "x/streams.d", KeysDir: "x/keys"}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestFirstPassword: the first password that lies in the folder is of the
+// accounts that a restore puts aside, and goes with them.
+func TestFirstPassword(t *testing.T) {
+	src, _ := tree(t, "old")
+	path := made(t, src, "")
+	_, to := tree(t, "new")
+	file := filepath.Join(to.DataDir, "first-password")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Stage(path, "", to); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Finish(to.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the first password is still there: %v", err)
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	for _, pass := range []string{"", "correct horse"} {
 		src, _ := tree(t, "old")
@@ -136,20 +201,7 @@ func TestRestoreAcrossFileSystems(t *testing.T) {
 			}
 			return kept(from, to)
 		}
-		if _, err := Stage(path, "", to); err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(filepath.Join(to.DataDir, planFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var p plan
-		if err := json.Unmarshal(text, &p); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(p.Before, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		p := begun(t, path, to)
 		k := slices.IndexFunc(p.Moves, func(m moved) bool { return filepath.Base(m.To) == "signing.key" })
 		aside := filepath.Join(p.Before, fmt.Sprintf("%03d-signing.key", k))
 		for i, step := range []func() error{
@@ -190,20 +242,7 @@ func TestRestoreCutShort(t *testing.T) {
 	path := made(t, src, "")
 	for n := range 16 {
 		other, to := tree(t, "new")
-		if _, err := Stage(path, "", to); err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(filepath.Join(to.DataDir, planFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var p plan
-		if err := json.Unmarshal(text, &p); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(p.Before, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		p := begun(t, path, to)
 		for i, m := range p.Moves[:min(n/2, len(p.Moves))] {
 			if err := m.carryOut(p.Before, i); err != nil {
 				t.Fatal(err)

@@ -104,7 +104,8 @@ func sortedKeys(m map[string]string) (out []string) {
 	return out
 }
 
-// gather lists the files of a backup, databases as copies in work.
+// gather lists the files of a backup, all as copies in work: whoever saves an
+// ini file meanwhile must not make a backup whose hashes do not fit.
 func gather(ctx context.Context, src *Source, work string) (map[string]string, error) {
 	files := map[string]string{}
 	for _, db := range databases {
@@ -118,13 +119,21 @@ func gather(ctx context.Context, src *Source, work string) (map[string]string, e
 		}
 		files["data/"+db] = to
 	}
-	add := func(name, path string) {
-		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
-			files[name] = path
+	add := func(name, path string) error {
+		fi, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !fi.Mode().IsRegular() {
+			return nil // a dangling link among them
 		}
+		b, err := os.ReadFile(path)
+		if err == nil {
+			to := filepath.Join(work, fmt.Sprintf("copy-%d", len(files)))
+			files[name], err = to, os.WriteFile(to, b, 0o600)
+		}
+		return err
 	}
-	add("data/node-id", filepath.Join(src.DataDir, "node-id"))
-	add("settings/media-server.ini", src.Settings)
+	if err := errors.Join(add("data/node-id", filepath.Join(src.DataDir, "node-id")), add("settings/media-server.ini", src.Settings)); err != nil {
+		return nil, err
+	}
 	for name, dir := range map[string]string{"data/keys": src.KeysDir, "data/keys/public": filepath.Join(src.KeysDir, "public"),
 		"settings/conf.d": filepath.Join(filepath.Dir(src.Settings), "conf.d"), "settings/streams.d": src.Streams} {
 		list, err := os.ReadDir(dir)
@@ -135,7 +144,9 @@ func gather(ctx context.Context, src *Source, work string) (map[string]string, e
 			if strings.HasPrefix(name, "settings/") && !strings.HasSuffix(e.Name(), ".ini") {
 				continue
 			}
-			add(name+"/"+e.Name(), filepath.Join(dir, e.Name()))
+			if err := add(name+"/"+e.Name(), filepath.Join(dir, e.Name())); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return files, ctx.Err()
