@@ -402,18 +402,26 @@ func (a *API) window(ctx *fasthttp.RequestCtx) (media.Span, *web.Error) {
 	return s, nil
 }
 
-func (a *API) ranges(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
-	s, e := a.one(args)
-	if e != nil {
-		return e
+// streamWindow is the stream and the window that are asked about.
+func (a *API) streamWindow(ctx *fasthttp.RequestCtx, args []string) (s Stream, span media.Span, e *web.Error) {
+	if s, e = a.one(args); e == nil {
+		span, e = a.window(ctx)
 	}
-	span, e := a.window(ctx)
+	return s, span, e
+}
+
+func unreadable(err error) *web.Error {
+	return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+}
+
+func (a *API) ranges(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
+	s, span, e := a.streamWindow(ctx, args)
 	if e != nil {
 		return e
 	}
 	rs, gs, err := a.tl.Ranges(s.UID, span)
 	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	web.JSON(ctx, playback.Ranges(rs, gs, a.tl.Locks(s.UID, span)))
 	return nil

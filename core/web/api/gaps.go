@@ -44,17 +44,13 @@ var gapRoutes = []route{
 
 // gaps lists those of one stream, oldest first.
 func (a *API) gaps(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
-	s, e := a.one(args)
-	if e != nil {
-		return e
-	}
-	span, e := a.window(ctx)
+	s, span, e := a.streamWindow(ctx, args)
 	if e != nil {
 		return e
 	}
 	_, gs, err := a.tl.Ranges(s.UID, span)
 	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	items := make([]GapItem, len(gs))
 	for i, g := range gs {
@@ -75,7 +71,7 @@ func (a *API) openGaps(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Er
 	}
 	items, err := a.b.OpenGaps(span)
 	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	return pageOfGaps(ctx, items)
 }

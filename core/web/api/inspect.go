@@ -97,7 +97,7 @@ func (a *API) inspection(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.
 	}
 	in, err := a.b.Inspect(t, month != "", uid)
 	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	web.JSON(ctx, in)
 	return nil
@@ -122,7 +122,7 @@ func (a *API) why(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Erro
 	case errors.As(err, &p):
 		return web.E(503, "storage", p.What, p.Hint)
 	case err != nil:
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	web.JSON(ctx, r)
 	return nil

@@ -105,7 +105,7 @@ func (a *API) retentionPreview(ctx *fasthttp.RequestCtx, _ Identity, _ []string)
 func (a *API) retention(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
 	plan, err := a.b.RetentionOutlook()
 	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	web.JSON(ctx, plan)
 	return nil

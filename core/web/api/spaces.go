@@ -75,7 +75,7 @@ func (a *API) spaces(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Erro
 func (a *API) pools(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
 	ps, err := a.b.Pools()
 	if err != nil {
-		return web.E(503, "storage", "the catalogue cannot be read at present: "+err.Error(), "see problems; try again")
+		return unreadable(err)
 	}
 	if ps == nil {
 		ps = []Pool{}
