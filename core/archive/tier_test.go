@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sort"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,23 +48,6 @@ func record(t testing.TB, h *host, cam *camera, pool string, to uint64) {
 	rec.End(archive.GapDisabled)
 	rec.Close()
 	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, cam.name) })
-}
-
-// names lists the media files of a folder.
-func names(t testing.TB, root string) (out []string) {
-	t.Helper()
-	err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(p, ".mp4") {
-			rel, _ := filepath.Rel(root, p)
-			out = append(out, rel)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sort.Strings(out)
-	return out
 }
 
 // whole reads a stream as one file after the other.
@@ -116,9 +96,9 @@ func TestMoveToArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := names(t, live.Root)
-	if len(files) < 8 || len(names(t, cold.Root)) != 0 {
-		t.Fatalf("live %d, cold %d", len(files), len(names(t, cold.Root)))
+	files := mediaFiles(t, live.Root)
+	if len(files) < 8 || len(mediaFiles(t, cold.Root)) != 0 {
+		t.Fatalf("live %d, cold %d", len(files), len(mediaFiles(t, cold.Root)))
 	}
 	h.close()
 
@@ -130,8 +110,8 @@ func TestMoveToArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Release()
-	eventually(t, "all moved", func() bool { return len(names(t, live.Root)) == 0 })
-	if got := names(t, cold.Root); fmt.Sprint(got) != fmt.Sprint(files) {
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
+	if got := mediaFiles(t, cold.Root); fmt.Sprint(got) != fmt.Sprint(files) {
 		t.Fatalf("cold holds %v, want %v", got, files)
 	}
 	if !bytes.Equal(whole(t, h.a, "gate"), before) {
@@ -203,7 +183,7 @@ func TestMoveToBadServer(t *testing.T) {
 	o.Spaces[1].Storage = cold
 	h := open(t, o)
 	record(t, h, cam, "live", 25*20)
-	eventually(t, "all moved", func() bool { return len(names(t, live.Root)) == 0 && len(names(t, dir.Root)) >= 8 })
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && len(mediaFiles(t, dir.Root)) >= 8 })
 	audit(t, h.a, cam, 0, 25*20)
 	st := h.a.Moves()[0]
 	if st.Failures < 6 || h.saw("storage.move_failed") == 0 || h.saw("storage.archived") == 0 {
@@ -225,7 +205,7 @@ func TestMoveAndRules(t *testing.T) {
 	h := open(t, o)
 	record(t, h, cam, "live", 25*20)
 	eventually(t, "waits for its hours", func() bool { s := h.a.Moves()[0]; return s.State == "waiting" && s.DueFiles >= 8 })
-	if n := len(names(t, cold.Root)); n != 0 {
+	if n := len(mediaFiles(t, cold.Root)); n != 0 {
 		t.Fatalf("%d files moved outside the hours", n)
 	}
 	h.close()
@@ -234,7 +214,7 @@ func TestMoveAndRules(t *testing.T) {
 	o = tiered(data, 2, live, cold)
 	o.Pools[0].Days = time.Hour
 	h = open(t, o)
-	eventually(t, "all moved", func() bool { return len(names(t, live.Root)) == 0 })
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
 	h.close()
 	old := -2 * time.Hour // as if it had been recorded then
 	shift := newCamera("old", 2)
@@ -242,7 +222,7 @@ func TestMoveAndRules(t *testing.T) {
 	o = tiered(data, 3, live, cold)
 	h = open(t, o)
 	record(t, h, shift, "live", 25*20)
-	eventually(t, "all moved", func() bool { return len(names(t, live.Root)) == 0 })
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
 	h.close()
 	for _, c := range []struct {
 		days time.Duration
@@ -276,7 +256,7 @@ func TestStage(t *testing.T) {
 	o.Pools = []archive.Pool{{Name: "cold", Spaces: []string{"s1"}, Stage: "s0", Overwrite: true}}
 	h := open(t, o)
 	record(t, h, cam, "cold", 25*20)
-	eventually(t, "all moved", func() bool { return len(names(t, stage.Root)) == 0 && len(names(t, cold.Root)) >= 8 })
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, stage.Root)) == 0 && len(mediaFiles(t, cold.Root)) >= 8 })
 	audit(t, h.a, cam, 0, 25*20)
 	// Facts get to a space that has no byte stream.
 	if _, err := h.a.AddLock(t.Context(), archive.Lock{UID: "gate", Span: all, Reason: "test", Who: "me"}); err != nil {
@@ -297,7 +277,7 @@ func TestDoubles(t *testing.T) {
 	o.Pools[0].ArchiveTo = ""
 	h := open(t, o)
 	record(t, h, cam, "live", 25*20)
-	files := names(t, live.Root)
+	files := mediaFiles(t, live.Root)
 	for i, name := range files[:4] {
 		b, err := os.ReadFile(filepath.Join(live.Root, name))
 		if err != nil {
@@ -317,11 +297,11 @@ func TestDoubles(t *testing.T) {
 		}
 		audit(t, h.a, cam, 0, 25*20)
 	}
-	if got := names(t, cold.Root); len(got) != 1 || got[0] != files[0] {
+	if got := mediaFiles(t, cold.Root); len(got) != 1 || got[0] != files[0] {
 		t.Fatalf("left in the second space: %v", got)
 	}
-	if len(names(t, live.Root)) != len(files) || h.saw("archive.damaged") < 2 {
-		t.Fatalf("%d of %d files left, %d told", len(names(t, live.Root)), len(files), h.saw("archive.damaged"))
+	if len(mediaFiles(t, live.Root)) != len(files) || h.saw("archive.damaged") < 2 {
+		t.Fatalf("%d of %d files left, %d told", len(mediaFiles(t, live.Root)), len(files), h.saw("archive.damaged"))
 	}
 }
 
@@ -383,12 +363,12 @@ func moveKilled(t *testing.T, seed uint64) {
 	const to = 25 * 60
 	record(t, h, cam, "live", to)
 	before := whole(t, h.a, "gate")
-	files := names(t, live.Root)
+	files := mediaFiles(t, live.Root)
 	h.close()
 	epoch, half := uint64(2), 0
-	for ; len(names(t, live.Root)) > 0 && epoch < 40; epoch++ {
+	for ; len(mediaFiles(t, live.Root)) > 0 && epoch < 40; epoch++ {
 		killedChild(t, fmt.Sprint(epoch, " ", data, " ", live.Root, " ", cold.Root), time.Duration(rng.IntN(1200))*time.Millisecond)
-		if twice := both(names(t, live.Root), names(t, cold.Root)); twice > 0 {
+		if twice := both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)); twice > 0 {
 			half++
 		}
 		if rng.IntN(6) == 0 {
@@ -415,13 +395,13 @@ func moveKilled(t *testing.T, seed uint64) {
 		h.close()
 	}
 	h = open(t, tiered(data, epoch+1, live, cold))
-	defer func() { t.Logf("%+v; live %d", h.a.Moves(), len(names(t, live.Root))) }()
-	eventually(t, "all moved", func() bool { return len(names(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
+	defer func() { t.Logf("%+v; live %d", h.a.Moves(), len(mediaFiles(t, live.Root))) }()
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
 	if err := h.a.Rebuild(t.Context(), "", nil); err != nil {
 		t.Fatal(err)
 	}
 	audit(t, h.a, cam, 0, to)
-	if got := names(t, cold.Root); fmt.Sprint(got) != fmt.Sprint(files) {
+	if got := mediaFiles(t, cold.Root); fmt.Sprint(got) != fmt.Sprint(files) {
 		t.Fatalf("cold holds\n%v, want\n%v", got, files)
 	}
 	t.Log("killed", epoch-2, "times,", half, "of them with a file in both spaces")

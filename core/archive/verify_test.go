@@ -69,7 +69,7 @@ func openMedia(root string) int {
 }
 
 // mediaFiles lists the sealed media files, sorted.
-func mediaFiles(t *testing.T, root string) (out []string) {
+func mediaFiles(t testing.TB, root string) (out []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(p, ".mp4") {
