@@ -85,6 +85,7 @@ func whole(t testing.TB, a *archive.Archive, uid string) []byte {
 // TestMoveToArchive: sealed files move, what is read stays the same byte for
 // byte, and readers that held a file before go on.
 func TestMoveToArchive(t *testing.T) {
+	t.Parallel()
 	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
 	data := t.TempDir()
 	o := tiered(data, 1, live, cold)
@@ -174,6 +175,7 @@ func (b *broken) Put(ctx context.Context, name string, size int64, r io.Reader) 
 // TestMoveToBadServer: copies that fail, arrive changed or are not told about
 // are made again; nothing is listed that was not compared.
 func TestMoveToBadServer(t *testing.T) {
+	t.Parallel()
 	live, dir, cam := newDir(t), newDir(t), newCamera("gate", 1)
 	cold := &broken{Dir: dir}
 	cold.fails.Store(2)
@@ -193,6 +195,7 @@ func TestMoveToBadServer(t *testing.T) {
 
 // TestMoveAndRules: hours, days by pool, locks.
 func TestMoveAndRules(t *testing.T) {
+	t.Parallel()
 	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
 	data := t.TempDir()
 	o := tiered(data, 1, live, cold)
@@ -251,6 +254,7 @@ func TestMoveAndRules(t *testing.T) {
 // TestStage: a pool of a space that takes whole files only is recorded in its
 // stage.
 func TestStage(t *testing.T) {
+	t.Parallel()
 	stage, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
 	o := tiered(t.TempDir(), 1, stage, cold)
 	o.Pools = []archive.Pool{{Name: "cold", Spaces: []string{"s1"}, Stage: "s0", Overwrite: true}}
@@ -271,6 +275,7 @@ func TestStage(t *testing.T) {
 // TestDoubles: a copy of a listed file that a rebuild finds is not listed
 // twice; it goes when it is the same, and stays when it is not.
 func TestDoubles(t *testing.T) {
+	t.Parallel()
 	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
 	data := t.TempDir()
 	o := tiered(data, 1, live, cold)
@@ -343,6 +348,7 @@ func moveChild(arg string) {
 // over, also with its catalogue lost: every file is listed once, and lies in
 // one space in the end.
 func TestMoveKilled(t *testing.T) {
+	t.Parallel()
 	rounds := uint64(3)
 	if testing.Short() {
 		rounds = 2
