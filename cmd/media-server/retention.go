@@ -51,7 +51,7 @@ func printLocks(ls []api.Lock, zone *time.Location) {
 	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "LOCK\tSTREAM\tFROM\tTO\tUNTIL\tWHO\tREASON")
 	for _, l := range ls {
-		until := "removed"
+		until := "no end"
 		if l.Until != 0 {
 			until = at(l.Until)
 		}

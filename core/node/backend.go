@@ -396,7 +396,11 @@ func (b backend) Reload() []api.Problem {
 
 // Audit implements api.Backend.
 func (b backend) Audit(who, address, what string) {
-	b.n.emit(event("auth.action", "", "info", who+" ("+address+"): "+what, map[string]any{"who": who, "address": address, "what": what}))
+	by := who
+	if address != "0.0.0.0" { // of the control socket, which has none
+		by += " (" + address + ")"
+	}
+	b.n.emit(event("auth.action", "", "info", by+": "+what, map[string]any{"who": who, "address": address, "what": what}))
 }
 
 // playable is the node as playback sees it.

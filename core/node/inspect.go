@@ -212,6 +212,7 @@ func (b backend) eventsAround(uid string, at media.Wall, sp media.Span) ([]api.E
 			out = append(out, apiEvent(e))
 		}
 	}
+	slices.Reverse(out) // the journal gives the newest first; what happened reads the other way
 	return out, err
 }
 
