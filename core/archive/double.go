@@ -52,7 +52,7 @@ func (a *Archive) settleDouble(ctx context.Context, r *row) error {
 	same, err := sameBytes(ctx, other, listed.Name, mine, r.Name, r.Size)
 	if errors.Is(err, os.ErrNotExist) {
 		if _, e := mine.st.Stat(ctx, r.Name); e != nil {
-			return nil // the scan saw it before it was moved away
+			return nil //nolint:nilerr // the scan saw it before it was moved away
 		}
 		return a.preferCopy(ctx, listed, r, false)
 	}
