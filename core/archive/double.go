@@ -87,7 +87,7 @@ func (a *Archive) dropCopy(ctx context.Context, copied, listed *row) error {
 	if err := a.state.beginMoves(ctx, []*moving{in}); err != nil {
 		return err
 	}
-	return a.leaveOriginal(ctx, in)
+	return a.leaveOriginal(ctx, in, listed)
 }
 
 // preferCopy lists the copy instead; drop tells whether the other one is there
@@ -106,5 +106,5 @@ func (a *Archive) preferCopy(ctx context.Context, listed, copied *row, drop bool
 	if !drop {
 		return nil
 	}
-	return a.leaveOriginal(ctx, in)
+	return a.leaveOriginal(ctx, in, listed)
 }
