@@ -93,7 +93,7 @@ func watch(t testing.TB) {
 	})
 }
 
-var testOf = regexp.MustCompile(`-run '\^(\w+)\$'`)
+var testOf = regexp.MustCompile(`-run '\^(\w+)[^']*\$'`)
 
 // earlier reads the rows of a page, but for tests that ran now.
 func earlier(file string) (kept []*row, err error) {
