@@ -42,6 +42,21 @@ func (s *Server) Processes() []Process {
 	return out
 }
 
+// Holder is the process that keeps the core's listeners open; 0 = none.
+func (s *Server) Holder() int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || !bytes.HasSuffix(b, []byte("\x00hold-ports\x00"+s.Run+"\x00")) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil {
+			return pid
+		}
+	}
+	return 0
+}
+
 // Plugin is the process of a plugin; 0 = none.
 func (s *Server) Plugin(name string) int {
 	for _, p := range s.Processes() {

@@ -197,11 +197,14 @@ func (s *Server) cleanup() {
 			_ = syscall.Kill(p.PID, syscall.SIGKILL)
 		}
 	}
+	if pid := s.Holder(); pid != 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
 	defer stop()
-	for len(s.Processes()) > 0 {
+	for len(s.Processes()) > 0 || s.Holder() != 0 {
 		if ctx.Err() != nil {
-			s.T.Errorf("processes are left: %v", s.Processes())
+			s.T.Errorf("processes are left: %v, %d", s.Processes(), s.Holder())
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
