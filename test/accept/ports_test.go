@@ -201,6 +201,26 @@ func (p *poller) others() (n uint64) {
 	return n
 }
 
+// https switches HTTPS on, which the harness leaves off.
+func https(t *testing.T, s *harness.Server) (base string) {
+	t.Helper()
+	addr := harness.FreePort(t)
+	dir := filepath.Join(filepath.Dir(s.Conf), "conf.d")
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "https.ini"), []byte("[https]\nenable = true\nlisten = "+addr+"\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	return "https://" + addr
+}
+
+func descriptors(t *testing.T, pid int) int {
+	t.Helper()
+	d, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(d)
+}
+
 // TestPlayersAreNeverRefused: connections made while no core runs are served by
 // the next one, so that players which take a refused connection for the end of
 // the stream play on; every frame between the first and the last that a player
@@ -209,6 +229,7 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 	t.Parallel()
 	seed, rng := harness.Seed(t)
 	s := harness.New(t, harness.Options{Restart: "1s"})
+	secure := https(t, s)
 	const uid = "door"
 	sent := s.Sim(uid, "", "dvr-chunk = 4s")
 	s.Start()
@@ -223,7 +244,8 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 		savers = append(savers, gstSaver(t, live+"playlist.m3u8"))
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	pollers := map[string]*poller{"plain client": newPoller(t, live, false), "client that keeps connections": newPoller(t, live, true)}
+	pollers := map[string]*poller{"plain client": newPoller(t, live, false), "client that keeps connections": newPoller(t, live, true),
+		"client over TLS": newPoller(t, secure+"/live/"+uid+"/", false)}
 	var wg sync.WaitGroup
 	for _, p := range pollers {
 		wg.Go(func() {
@@ -237,13 +259,20 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 		s.Until(p.name+" to play", func() bool { return p.has(100 << 10) })
 	}
 	kills := harness.Pick(60, 6)
-	for range kills {
+	first := descriptors(t, s.Holder())
+	for i := range kills {
+		if i%3 == 2 { // disturbs nobody, and its successor has all
+			s.KillHolder(2)
+		}
 		s.Kill()
 		if rng.IntN(3) == 0 { // the next core is late
 			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
 		}
 		s.Start()
 		time.Sleep(time.Duration(500+rng.IntN(4000)) * time.Millisecond)
+	}
+	if n := descriptors(t, s.Holder()); n != first {
+		t.Errorf("the holder had %d descriptors at first, and has %d", first, n)
 	}
 	last := time.Now()
 	s.Past(last.UnixMilli()+12000, uid) // players lag behind

@@ -57,6 +57,38 @@ func (s *Server) Holder() int {
 	return 0
 }
 
+// KillHolder ends the holder as a crash does, and waits until there is another
+// that has sockets TCP sockets.
+func (s *Server) KillHolder(sockets int) {
+	s.T.Helper()
+	old := s.Holder()
+	if old == 0 {
+		s.T.Fatal("there is no holder")
+	}
+	_ = syscall.Kill(old, syscall.SIGKILL)
+	s.Until("another holder", func() bool { n := s.Holder(); return n != 0 && n != old && s.Held(n) == sockets })
+}
+
+// Held is how many listening TCP sockets a process has.
+func (s *Server) Held(pid int) (n int) {
+	listening := map[string]bool{}
+	for _, f := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, _ := os.ReadFile(f)
+		for l := range strings.Lines(string(b)) {
+			if f := strings.Fields(l); len(f) > 9 && f[3] == "0A" {
+				listening["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	fds, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "fd/*"))
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && listening[to] {
+			n++
+		}
+	}
+	return n
+}
+
 // Plugin is the process of a plugin; 0 = none.
 func (s *Server) Plugin(name string) int {
 	for _, p := range s.Processes() {
