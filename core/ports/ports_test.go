@@ -103,6 +103,19 @@ func (p *place) pid() int {
 	return 0
 }
 
+// signal sends a signal to the holder, which must be there: kill(2) with 0 would
+// end the test.
+func (p *place) signal(sig unix.Signal) (pid int) {
+	p.t.Helper()
+	if pid = p.pid(); pid == 0 {
+		p.t.Fatal("there is no holder")
+	}
+	if err := unix.Kill(pid, sig); err != nil {
+		p.t.Fatal(err)
+	}
+	return pid
+}
+
 func alive(pid int) bool {
 	st, err := process.ReadStat(pid)
 	return err == nil && st.State != 'Z'
@@ -273,10 +286,7 @@ func TestHolderDies(t *testing.T) {
 			c := p.core()
 			c.mustServe(addr, "first")
 			for range 3 {
-				old := p.pid()
-				if err := unix.Kill(old, sig); err != nil {
-					t.Fatal(err)
-				}
+				old := p.signal(sig)
 				if got := dialed(t, addr)(); got != "first" {
 					t.Fatalf("%q", got)
 				}
@@ -305,11 +315,10 @@ func TestBothDie(t *testing.T) {
 	addr := freePort(t)
 	c := p.core()
 	c.mustServe(addr, "first")
-	pid := p.pid()
 	c.cancel() // or it starts another
 	<-c.done
 	c.done <- nil
-	unix.Kill(pid, unix.SIGKILL)
+	pid := p.signal(unix.SIGKILL)
 	c.die()
 	p.core().mustServe(addr, "second")
 	if got := dialed(t, addr)(); got != "second" {
@@ -327,8 +336,7 @@ func TestHolderHangs(t *testing.T) {
 	addr := freePort(t)
 	c := p.core()
 	c.mustServe(addr, "first")
-	pid := p.pid()
-	unix.Kill(pid, unix.SIGSTOP)
+	pid := p.signal(unix.SIGSTOP)
 	p.until("it to stop", func() bool { st, err := process.ReadStat(pid); return err == nil && st.State == 'T' })
 	c.die()
 	p.core().mustServe(addr, "second")
@@ -460,9 +468,7 @@ func TestTaken(t *testing.T) {
 	if err == nil || err.Error() != want || !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("%v, want\n%s", err, want)
 	}
-	if err := unix.Kill(pid, unix.SIGTERM); err != nil { // as told
-		t.Fatal(err)
-	}
+	p.signal(unix.SIGTERM) // as told
 	o.mustServe(addr, "2")
 }
 

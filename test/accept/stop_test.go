@@ -112,9 +112,7 @@ func TestPortsHeldForAnother(t *testing.T) {
 		t.Errorf("the holder was %d and is %d", holder, n)
 	}
 	dead.Kill()
-	if err := syscall.Kill(holder, syscall.SIGTERM); err != nil { // the second
-		t.Fatal(err)
-	}
+	dead.SignalHolder(syscall.SIGTERM) // the second
 	dead.Until("the holder to end", func() bool { return dead.Holder() == 0 })
 	s.Start()
 }
@@ -126,7 +124,7 @@ func TestPortsBothKilled(t *testing.T) {
 	s := harness.New(t, harness.Options{})
 	s.Start()
 	for range harness.Pick(20, 3) {
-		_ = syscall.Kill(s.Holder(), syscall.SIGKILL)
+		s.SignalHolder(syscall.SIGKILL)
 		s.Kill()
 		if n := s.Holder(); n != 0 { // the core has been quick
 			_ = syscall.Kill(n, syscall.SIGKILL)

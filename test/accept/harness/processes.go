@@ -57,15 +57,22 @@ func (s *Server) Holder() int {
 	return 0
 }
 
+// SignalHolder sends a signal to the holder, which must be there: kill(2) with 0
+// would end the test.
+func (s *Server) SignalHolder(sig syscall.Signal) (pid int) {
+	s.T.Helper()
+	if pid = s.Holder(); pid == 0 {
+		s.T.Fatal("there is no holder")
+	}
+	_ = syscall.Kill(pid, sig)
+	return pid
+}
+
 // KillHolder ends the holder as a crash does, and waits until there is another
 // that has sockets TCP sockets.
 func (s *Server) KillHolder(sockets int) {
 	s.T.Helper()
-	old := s.Holder()
-	if old == 0 {
-		s.T.Fatal("there is no holder")
-	}
-	_ = syscall.Kill(old, syscall.SIGKILL)
+	old := s.SignalHolder(syscall.SIGKILL)
 	s.Until("another holder", func() bool { n := s.Holder(); return n != 0 && n != old && s.Held(n) == sockets })
 }
 
