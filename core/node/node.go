@@ -55,6 +55,7 @@ type Node struct {
 	drivers  *driverChecks
 	web      *webSide
 	ports    *ports.Ports
+	given    []int // listening sockets that systemd has opened
 
 	ready     atomic.Bool
 	draining  atomic.Bool
@@ -70,7 +71,7 @@ type Node struct {
 // Run runs a server until ctx ends. Settings that cannot be used are returned
 // as fault.Problems.
 func Run(ctx context.Context, opt Options) error {
-	n := &Node{opt: opt, started: time.Now(), viewers: newViewers()}
+	n := &Node{opt: opt, started: time.Now(), viewers: newViewers(), given: ports.Given()}
 	n.level = new(slog.LevelVar)
 	n.watcher = config.NewWatcher(config.WatchConfig{})
 	set, ps := LoadFrom(n.watcher, opt.Path, nil)

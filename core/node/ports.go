@@ -25,7 +25,7 @@ const restartWithin = 3 * time.Second
 // It comes late in the start, so that a server that fails before does not
 // keep clients of a port waiting whom nobody will serve.
 func (n *Node) listen(ctx context.Context, set *Settings) (err error) {
-	n.ports = ports.Open(ctx, ports.Options{RunDir: set.Server.RunDir, Command: n.opt.Holder, Linger: set.Plugins.Linger, Log: n.log})
+	n.ports = ports.Open(ctx, ports.Options{RunDir: set.Server.RunDir, Command: n.opt.Holder, Linger: set.Plugins.Linger, Given: n.given, Log: n.log})
 	if n.web, err = n.buildWeb(set); err != nil {
 		return err
 	}

@@ -56,6 +56,11 @@ func dial(ctx context.Context, runDir string) (*holder, error) {
 	if err == nil {
 		proc, err = process.Open(int(cred.Pid), 0)
 	}
+	// Held before it is known to live: else the pid could be somebody else's by now.
+	if err == nil && ended(c.(*net.UnixConn)) {
+		proc.Release()
+		err = process.ErrNone
+	}
 	if err != nil {
 		c.Close()
 		if errors.Is(err, process.ErrNone) {
@@ -64,6 +69,21 @@ func dial(ctx context.Context, runDir string) (*holder, error) {
 		return nil, err
 	}
 	return newHolder(c.(*net.UnixConn), proc), nil
+}
+
+// ended tells whether the other end of a connection is closed.
+func ended(c *net.UnixConn) bool {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	over := true
+	err = rc.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		_, err := unix.Poll(fds, 0)
+		over = err != nil || fds[0].Revents&(unix.POLLHUP|unix.POLLRDHUP|unix.POLLERR) != 0
+	})
+	return err != nil || over
 }
 
 func newHolder(c *net.UnixConn, proc *process.Process) *holder {

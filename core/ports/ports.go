@@ -3,12 +3,9 @@ package ports
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
-	"net"
-	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +18,7 @@ type Options struct {
 	RunDir  string        // of the holder's socket; held by this core alone
 	Command []string      // starts a holder, with Verb and RunDir behind it; nil = listeners end with this process
 	Linger  time.Duration // the holder ends so long after a core that died; 0 = 30 s
+	Given   []int         // listening sockets that come from elsewhere and are held there
 	Log     *slog.Logger
 }
 
@@ -39,6 +37,9 @@ type Ports struct {
 // can be done is told in the log alone: the server then serves without.
 func Open(ctx context.Context, opt Options) *Ports {
 	opt.Linger = cmp.Or(opt.Linger, firstLinger)
+	if abs, err := filepath.Abs(opt.RunDir); err == nil {
+		opt.RunDir = abs // the holder stands elsewhere
+	}
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
@@ -109,105 +110,6 @@ func (p *Ports) give(address string, fd int) {
 	}
 }
 
-// busyFor is how long a bind is tried again: the sockets of a process that was
-// killed may be closed after its end is known.
-const busyFor = 500 * time.Millisecond
-
-// Listen gives the listener of an address, as net.Listen("tcp", address) does:
-// the one that was held, or a new one. One whose port is 0 is not held, as
-// nobody could find it.
-func (p *Ports) Listen(address string) (net.Listener, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held := checkAddress(address) == nil && !anyPort(address)
-	l, err := p.takeUp(address)
-	if err != nil {
-		p.opt.Log.Warn("a held listener is not used", "address", address, "err", err)
-	}
-	if l == nil {
-		if l, err = p.bind(address); err != nil {
-			return nil, err
-		}
-		if held {
-			(&listener{TCPListener: l, ports: p}).give(address)
-		}
-	}
-	out := &listener{TCPListener: l, ports: p, address: address}
-	if held {
-		p.open[address] = out
-	}
-	return out, nil
-}
-
-// takeUp makes a listener of a held socket; nil = there is none, or the name in
-// its address has moved elsewhere.
-func (p *Ports) takeUp(address string) (*net.TCPListener, error) {
-	fd, ok := p.taken[address]
-	if !ok {
-		return nil, nil
-	}
-	if err := listens(fd, address); err != nil || moved(fd, address) {
-		p.drop(address)
-		return nil, err
-	}
-	delete(p.taken, address)
-	f := os.NewFile(uintptr(fd), address)
-	defer f.Close()
-	l, err := net.FileListener(f)
-	if err != nil {
-		return nil, err
-	}
-	t, ok := l.(*net.TCPListener)
-	if !ok {
-		l.Close()
-		return nil, fmt.Errorf("a socket of %s", l.Addr().Network())
-	}
-	return t, nil
-}
-
-func (p *Ports) bind(address string) (*net.TCPListener, error) {
-	for end := time.Now().Add(busyFor); ; time.Sleep(20 * time.Millisecond) {
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			return l.(*net.TCPListener), nil
-		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return nil, err // it names the address
-		}
-		if p.dropPort(address) {
-			continue
-		}
-		if time.Now().After(end) {
-			return nil, explain(err, address)
-		}
-	}
-}
-
-// dropPort lets go of unclaimed sockets that have the port of an address: the
-// settings had it for another interface before.
-func (p *Ports) dropPort(address string) (dropped bool) {
-	_, port, _ := net.SplitHostPort(address)
-	for a := range p.taken {
-		if _, other, _ := net.SplitHostPort(a); other == port {
-			p.drop(a)
-			dropped = true
-		}
-	}
-	return dropped
-}
-
-// drop lets go of an unclaimed socket, here and in the holder.
-func (p *Ports) drop(address string) {
-	unix.Close(p.taken[address])
-	delete(p.taken, address)
-	if p.holder == nil {
-		return
-	}
-	if _, err := p.holder.ask(nil, verbDrop, address); err != nil {
-		p.opt.Log.Warn("a listener that is no longer configured cannot be let go", "address", address, "err", err)
-	}
-}
-
 // Settle closes the sockets that no service has asked for: they are no longer
 // configured.
 func (p *Ports) Settle() {
@@ -217,6 +119,18 @@ func (p *Ports) Settle() {
 		p.opt.Log.Info("a listener is no longer configured", "address", a)
 		p.drop(a)
 	}
+	p.closeGiven(true)
+}
+
+// closeGiven lets go of given sockets that were not asked for.
+func (p *Ports) closeGiven(tell bool) {
+	for _, fd := range p.opt.Given {
+		if at, err := boundTo(fd); tell {
+			p.opt.Log.Warn("a socket that was given is at no address of the settings", "address", at, "err", err)
+		}
+		unix.Close(fd)
+	}
+	p.opt.Given = nil
 }
 
 const (
@@ -298,35 +212,9 @@ func (p *Ports) Close() {
 		unix.Close(fd)
 		delete(p.taken, a)
 	}
+	p.closeGiven(false)
 	if p.holder != nil {
 		p.holder.close()
 		p.holder = nil
 	}
-}
-
-// listener is a listener whose socket the holder has, too.
-type listener struct {
-	*net.TCPListener
-	ports   *Ports
-	address string
-}
-
-// give has the holder hold the socket; the caller has the lock.
-func (l *listener) give(address string) {
-	rc, err := l.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = rc.Control(func(fd uintptr) { l.ports.give(address, int(fd)) }) // closed: nothing to hold
-}
-
-// Close closes the listener here. The holder keeps its own until a core comes
-// that does not ask for it.
-func (l *listener) Close() error {
-	l.ports.mu.Lock()
-	if l.ports.open[l.address] == l {
-		delete(l.ports.open, l.address)
-	}
-	l.ports.mu.Unlock()
-	return l.TCPListener.Close()
 }
