@@ -55,6 +55,7 @@ type cli struct {
 	Events    eventsCmd    `cmd:"" help:"The journal, newest last."`
 	Plugin    pluginCmd    `cmd:"" help:"Check a plugin against the protocol."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
+	HoldPorts holdCmd      `cmd:"" hidden:"" help:"Keep the server's listeners open while it restarts; it starts this itself."`
 }
 
 // exitError ends the program with a code without saying anything more.

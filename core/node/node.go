@@ -19,6 +19,7 @@ import (
 	"media-server/core/fault"
 	"media-server/core/journal"
 	"media-server/core/pluginhost"
+	"media-server/core/ports"
 	"media-server/core/timeline"
 )
 
@@ -29,6 +30,9 @@ type Options struct {
 	Terminal bool      // somebody watches Out: the first password may be shown there
 	Out      io.Writer // what a person who starts the server should see
 	Reload   <-chan os.Signal
+	// Holder is the command that keeps listeners open across deaths of the
+	// server (core/ports); nil = they end with it.
+	Holder []string
 }
 
 // Node is a running server.
@@ -50,6 +54,8 @@ type Node struct {
 	streams  *streams
 	drivers  *driverChecks
 	web      *webSide
+	ports    *ports.Ports
+	given    []int // listening sockets that systemd has opened
 
 	ready     atomic.Bool
 	draining  atomic.Bool
@@ -65,7 +71,7 @@ type Node struct {
 // Run runs a server until ctx ends. Settings that cannot be used are returned
 // as fault.Problems.
 func Run(ctx context.Context, opt Options) error {
-	n := &Node{opt: opt, started: time.Now(), viewers: newViewers()}
+	n := &Node{opt: opt, started: time.Now(), viewers: newViewers(), given: ports.Given()}
 	n.level = new(slog.LevelVar)
 	n.watcher = config.NewWatcher(config.WatchConfig{})
 	set, ps := LoadFrom(n.watcher, opt.Path, nil)
@@ -139,6 +145,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	defer func() {
 		n.draining.Store(true)
 		notifySystemd("STOPPING=1")
+		n.leavePorts(ctx)
 		err = errors.Join(err, front.stop())
 		if n.streams != nil {
 			n.streams.detach()
@@ -149,6 +156,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		}
 		n.emit(event("server.stopped", "", "info", "the server stopped", nil))
 		err = errors.Join(err, core.stop(), n.access.Close(), n.journal.Close())
+		n.closePorts()
 	}()
 	core.run("journal", n.journal.Run)
 
@@ -161,11 +169,8 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	store.run("archive", n.archive.Run)
 	n.streams = newStreams(n)
 	n.timeline = timeline.New(n.archive, n.streams.ring)
-	if n.web, err = n.buildWeb(set); err != nil {
+	if err := n.listen(ctx, set); err != nil {
 		return err
-	}
-	if err := n.web.listen(); err != nil {
-		return fault.Wrap(err, "web", "cannot listen", "another program may use the port; change listen in media-server.ini")
 	}
 	n.applyAll(set)
 	if front.ctx.Err() != nil {
@@ -178,6 +183,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	front.run("marks", n.marks.run)
 	front.run("backups", n.backups.run)
 	front.run("web", n.web.run)
+	front.run("ports", n.ports.Run)
 	front.run("settings", n.followSettings)
 	front.run("drivers", n.checkDrivers)
 	front.run("watchdog", n.watchdog)

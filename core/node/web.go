@@ -35,7 +35,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	opt := web.Options{
 		Control:  filepath.Join(set.Server.RunDir, "control.sock"),
 		MaxConns: c.Limits.Connections, MaxConnsPerIP: c.Limits.ConnectionsPer, MaxRequestBody: int(c.Limits.RequestSize), Log: n.log,
-		TrustedProxies: c.HTTP.TrustedProxies,
+		TrustedProxies: c.HTTP.TrustedProxies, Open: n.ports.Listen,
 	}
 	if c.HTTP.Enable {
 		opt.HTTP = c.HTTP.Listen

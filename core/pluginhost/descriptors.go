@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"media-server/core/archive"
+	"media-server/core/process"
 )
 
 // descriptors is the side socket of a storage plugin: read-only descriptors
@@ -65,7 +66,7 @@ func dialSide(ctx context.Context, socket string, check peerCheck) (*net.UnixCon
 	if err != nil {
 		return nil, "", err
 	}
-	cred, err := peerOf(c)
+	cred, err := process.Peer(c)
 	if err == nil {
 		err = check(cred)
 	}
@@ -95,7 +96,7 @@ func (d *descriptors) open(ctx context.Context, s *spaceStorage, name string) (*
 	}
 	check := ownerOf(inst.socket)
 	if inst.proc != nil {
-		pid := inst.proc.pid
+		pid := inst.proc.PID
 		same := check
 		check = func(c unix.Ucred) error {
 			if c.Pid != 0 && int(c.Pid) != pid {

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+
+	"media-server/core/process"
 )
 
 // Sizes for one connection: windows that hold a stall of the reader without
@@ -40,7 +42,7 @@ type peerCreds struct {
 }
 
 func (c peerCreds) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	cred, err := peerOf(conn)
+	cred, err := process.Peer(conn)
 	if err == nil {
 		err = c.check(cred)
 	}
@@ -69,29 +71,6 @@ func (c peerCreds) OverrideServerName(string) error         { return nil }
 type peerInfo struct{ credentials.CommonAuthInfo }
 
 func (peerInfo) AuthType() string { return "unix-peer" }
-
-// peerOf asks the kernel for pid and uid of whoever listens on the socket.
-func peerOf(conn net.Conn) (unix.Ucred, error) {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return unix.Ucred{}, errors.New("not a Unix socket")
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return unix.Ucred{}, err
-	}
-	var cred *unix.Ucred
-	var cerr error
-	if err := rc.Control(func(fd uintptr) {
-		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return unix.Ucred{}, err
-	}
-	if cerr != nil {
-		return unix.Ucred{}, fmt.Errorf("peer credentials: %w", cerr)
-	}
-	return *cred, nil
-}
 
 // onlyProcess accepts pid, run by our own user.
 func onlyProcess(pid int) peerCheck {

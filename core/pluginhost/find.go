@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"media-server/core/fault"
+	"media-server/core/process"
 )
 
 // spec is a plugin as it should run: plugin.ini, [plugin.NAME] and the files
@@ -314,7 +315,7 @@ func lookPath(dir, word string) (string, error) {
 		tries = []string{filepath.Join(dir, word)}
 	default:
 		tries = []string{filepath.Join(dir, word)}
-		for _, d := range filepath.SplitList(pluginPath) {
+		for _, d := range filepath.SplitList(process.SearchPath) {
 			tries = append(tries, filepath.Join(d, word))
 		}
 	}

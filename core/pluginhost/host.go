@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/experimental"
 
 	"media-server/core/fault"
+	"media-server/core/process"
 	"media-server/plugins/sdk/codec"
 )
 
@@ -208,16 +209,16 @@ func StopRecorded(runDir string) error {
 		}
 		p := pathsOf(runDir, name)
 		r, err := readRecord(p.record)
-		if err == nil && r.Boot == bootID() {
-			if proc, err := openProcess(r.PID, r.Start); err == nil {
-				_ = proc.signal(unix.SIGTERM) // kill follows
-				_ = proc.signal(unix.SIGCONT)
+		if err == nil && r.Boot == process.BootID() {
+			if proc, err := process.Open(r.PID, r.Start); err == nil {
+				_ = proc.Signal(unix.SIGTERM) // kill follows
+				_ = proc.Signal(unix.SIGCONT)
 				select {
-				case <-proc.exited:
+				case <-proc.Exited():
 				case <-time.After(time.Second):
 				}
-				errs = append(errs, proc.kill(5*time.Second))
-				proc.release()
+				errs = append(errs, proc.Kill(5*time.Second))
+				proc.Release()
 			}
 		}
 		removeRecord(p.record)

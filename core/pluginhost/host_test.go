@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"media-server/core/process"
 	"media-server/plugins/sdk/pb"
 )
 
@@ -153,8 +154,8 @@ func (r *rig) noted(typ string) bool {
 }
 
 func alive(pid int) bool {
-	st, err := readStat(pid)
-	return err == nil && st.state != 'Z'
+	st, err := process.ReadStat(pid)
+	return err == nil && st.State != 'Z'
 }
 
 func TestPluginLifecycle(t *testing.T) {
@@ -169,7 +170,7 @@ func TestPluginLifecycle(t *testing.T) {
 	if first.PID == 0 || first.Version != "1.2.3" || first.Kind != "driver" || first.Attached {
 		t.Errorf("status %+v", first)
 	}
-	if st, err := readStat(first.PID); err != nil || st.sid != first.PID {
+	if st, err := process.ReadStat(first.PID); err != nil || st.Session != first.PID {
 		t.Errorf("the plugin has no session of its own: %+v %v", st, err)
 	}
 	if st, err := os.Stat(filepath.Join(r.opt.RunDir, "plugins", "toy")); err != nil || st.Mode().Perm() != 0o700 {
@@ -320,7 +321,7 @@ func TestStaleRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { bystander.Process.Kill(); bystander.Wait() }()
-	st, err := readStat(bystander.Process.Pid)
+	st, err := process.ReadStat(bystander.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,9 +329,9 @@ func TestStaleRecords(t *testing.T) {
 		name string
 		r    record
 	}{
-		{"pid reused", record{PID: bystander.Process.Pid, Start: st.start - 1, Boot: bootID(), Protocol: 1}},
-		{"other boot", record{PID: bystander.Process.Pid, Start: st.start, Boot: "another", Protocol: 1}},
-		{"nobody", record{PID: 1 << 21, Start: 1, Boot: bootID(), Protocol: 1}},
+		{"pid reused", record{PID: bystander.Process.Pid, Start: st.Start - 1, Boot: process.BootID(), Protocol: 1}},
+		{"other boot", record{PID: bystander.Process.Pid, Start: st.Start, Boot: "another", Protocol: 1}},
+		{"nobody", record{PID: 1 << 21, Start: 1, Boot: process.BootID(), Protocol: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)

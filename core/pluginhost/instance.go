@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"media-server/core/fault"
+	"media-server/core/process"
 	"media-server/plugins/sdk/pb"
 )
 
@@ -24,7 +25,7 @@ var errTaken = errors.New("taken over by a newer server process")
 
 // instance is one running plugin process that has been shaken hands with.
 type instance struct {
-	proc     *process // nil: an endpoint whose process cannot be seen
+	proc     *process.Process // nil: an endpoint whose process cannot be seen
 	conn     *grpc.ClientConn
 	base     pb.BaseClient
 	info     *pb.InfoReply
@@ -39,7 +40,7 @@ type instance struct {
 func (i *instance) close() {
 	i.conn.Close()
 	if i.proc != nil {
-		i.proc.release()
+		i.proc.Release()
 	}
 }
 
@@ -48,7 +49,7 @@ func (i *instance) memory() int64 {
 	if i.proc == nil || i.foreign {
 		return 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", i.proc.pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", i.proc.PID))
 	if err != nil {
 		return 0
 	}
@@ -65,7 +66,7 @@ func (i *instance) ends() <-chan struct{} {
 	if i.proc == nil {
 		return nil
 	}
-	return i.proc.exited
+	return i.proc.Exited()
 }
 
 // Deadlines that PROTOCOL.md promises to plugins.
@@ -109,10 +110,10 @@ func (s *supervisor) reattach(ctx context.Context, sp *spec) (*instance, error) 
 		s.clean(0)
 		return nil, nil
 	}
-	var proc *process
-	if r.Boot == bootID() && r.Name == s.name {
-		proc, err = openProcess(r.PID, r.Start)
-		if err != nil && !errors.Is(err, errNoProcess) {
+	var proc *process.Process
+	if r.Boot == process.BootID() && r.Name == s.name {
+		proc, err = process.Open(r.PID, r.Start)
+		if err != nil && !errors.Is(err, process.ErrNone) {
 			return nil, err
 		}
 	}
@@ -123,7 +124,7 @@ func (s *supervisor) reattach(ctx context.Context, sp *spec) (*instance, error) 
 		return nil, nil
 	}
 	if r.Epoch > s.host.opt().Epoch {
-		proc.release()
+		proc.Release()
 		return nil, errTaken
 	}
 	why := ""
@@ -148,14 +149,14 @@ func (s *supervisor) reattach(ctx context.Context, sp *spec) (*instance, error) 
 		s.unfollow()
 		switch {
 		case errors.Is(err, errTaken) || ctx.Err() != nil || isRefusal(err):
-			proc.release()
+			proc.Release()
 			return nil, err
 		}
 		why = err.Error()
 	}
 	s.log.Info("ending the running plugin", "pid", r.PID, "err", why)
 	err = s.end(ctx, sp, proc, r.Socket)
-	proc.release()
+	proc.Release()
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +189,7 @@ func (s *supervisor) clean(keep int) {
 func (s *supervisor) start(ctx context.Context, sp *spec) (*instance, error) {
 	opt := s.host.opt()
 	s.follow(true)
-	l := &launcher{spec: sp, paths: s.paths, tail: s.tail, quiet: s.unfollow, born: func(p *process) error {
+	l := &launcher{spec: sp, paths: s.paths, tail: s.tail, quiet: s.unfollow, born: func(p *process.Process) error {
 		return writeRecord(s.paths.record, s.recordOf(sp, p, ""))
 	}}
 	proc, socket, err := l.start(ctx, opt.StartWithin)
@@ -202,8 +203,8 @@ func (s *supervisor) start(ctx context.Context, sp *spec) (*instance, error) {
 		err = s.note(sp, inst)
 	}
 	if err != nil {
-		err = errors.Join(err, proc.kill(killWait))
-		proc.release()
+		err = errors.Join(err, proc.Kill(killWait))
+		proc.Release()
 		s.unfollow()
 		removeRecord(s.paths.record)
 		return nil, err
@@ -211,8 +212,8 @@ func (s *supervisor) start(ctx context.Context, sp *spec) (*instance, error) {
 	return inst, nil
 }
 
-func (s *supervisor) recordOf(sp *spec, p *process, socket string) record {
-	return record{Name: s.name, PID: p.pid, Start: p.start, Boot: bootID(), Socket: socket, Protocol: protocolVersion,
+func (s *supervisor) recordOf(sp *spec, p *process.Process, socket string) record {
+	return record{Name: s.name, PID: p.PID, Start: p.Start, Boot: process.BootID(), Socket: socket, Protocol: protocolVersion,
 		SHA256: sp.sum, Launch: sp.launch(), Epoch: s.host.opt().Epoch}
 }
 
@@ -223,8 +224,8 @@ func (s *supervisor) note(sp *spec, inst *instance) error {
 
 // connect dials the socket, checks who serves it, and resyncs: the same for a
 // first start, after a crash, and for a process of an earlier core.
-func (s *supervisor) connect(ctx context.Context, sp *spec, proc *process, socket string) (*instance, error) {
-	inst := &instance{proc: proc, socket: socket, check: onlyProcess(proc.pid), launch: sp.launch(), since: time.Now()}
+func (s *supervisor) connect(ctx context.Context, sp *spec, proc *process.Process, socket string) (*instance, error) {
+	inst := &instance{proc: proc, socket: socket, check: onlyProcess(proc.PID), launch: sp.launch(), since: time.Now()}
 	conn, err := dialPlugin(socket, peerCreds{check: inst.check}, s.host.dial...)
 	if err != nil {
 		return nil, err
@@ -254,7 +255,7 @@ func (s *supervisor) attachEndpoint(ctx context.Context, sp *spec) (*instance, e
 		return nil, fault.Wrap(err, where, "attach to "+sp.endpoint, "is its process running?")
 	}
 	if cred.Pid > 0 {
-		inst.proc, _ = openProcess(int(cred.Pid), 0)
+		inst.proc, _ = process.Open(int(cred.Pid), 0)
 	}
 	return inst, nil
 }
@@ -272,8 +273,8 @@ func (s *supervisor) resync(ctx context.Context, sp *spec, inst *instance) error
 	switch {
 	case kind == "" || sp.kind != "" && kind != sp.kind:
 		return fault.New(where, fmt.Sprintf("says it is a %s, plugin.ini says %s", info.Kind, sp.kind), "correct kind in plugin.ini")
-	case inst.proc != nil && info.Pid != 0 && int(info.Pid) != inst.proc.pid:
-		return fault.New(where, fmt.Sprintf("says its pid is %d, the kernel says %d", info.Pid, inst.proc.pid), "")
+	case inst.proc != nil && info.Pid != 0 && int(info.Pid) != inst.proc.PID:
+		return fault.New(where, fmt.Sprintf("says its pid is %d, the kernel says %d", info.Pid, inst.proc.PID), "")
 	}
 	inst.info = info
 	return s.configure(ctx, sp, inst)
@@ -308,23 +309,23 @@ func (s *supervisor) configure(ctx context.Context, sp *spec, inst *instance) er
 }
 
 // end asks a process of ours to finish and sees to it that it does.
-func (s *supervisor) end(ctx context.Context, sp *spec, proc *process, socket string) error {
-	if socket != "" && !proc.dead() {
-		if conn, err := dialPlugin(socket, peerCreds{check: onlyProcess(proc.pid)}, s.host.dial...); err == nil {
+func (s *supervisor) end(ctx context.Context, sp *spec, proc *process.Process, socket string) error {
+	if socket != "" && !proc.Dead() {
+		if conn, err := dialPlugin(socket, peerCreds{check: onlyProcess(proc.PID)}, s.host.dial...); err == nil {
 			cctx, cancel := context.WithTimeout(ctx, time.Second)
 			_, err = pb.NewBaseClient(conn).Shutdown(cctx, &pb.ShutdownRequest{})
 			cancel()
 			conn.Close()
 			if err == nil {
 				select {
-				case <-proc.exited:
+				case <-proc.Exited():
 					return nil
 				case <-time.After(shutdownWait):
 				}
 			}
 		}
 	}
-	return proc.kill(killWait)
+	return proc.Kill(killWait)
 }
 
 // plain strips gRPC's prefix from an error, for people.

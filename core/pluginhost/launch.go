@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"media-server/core/fault"
+	"media-server/core/process"
 )
 
 // Facts of the handshake; PROTOCOL.md fixes them.
@@ -30,7 +31,6 @@ const (
 	cookieValue   = "c0ffee-free-frames-v1"
 	envName       = "MEDIA_SERVER_PLUGIN_NAME"
 	envSocketDir  = goplugin.EnvUnixSocketDir
-	pluginPath    = "/usr/local/bin:/usr/bin:/bin"
 	oomScore      = "300"
 	maxSocketPath = 107 // bytes of sun_path, less the closing zero
 )
@@ -56,11 +56,11 @@ type launcher struct {
 	spec  *spec
 	paths paths
 	tail  *tail
-	born  func(*process) error // called right after the fork
-	quiet func()               // ends the tail, once it has read everything
+	born  func(*process.Process) error // called right after the fork
+	quiet func()                       // ends the tail, once it has read everything
 
 	cmd    *exec.Cmd
-	proc   *process
+	proc   *process.Process
 	stdout *io.PipeReader
 	feed   *io.PipeWriter
 	once   sync.Once
@@ -68,7 +68,7 @@ type launcher struct {
 }
 
 // start runs the plugin and returns the process and its socket.
-func (l *launcher) start(ctx context.Context, within time.Duration) (*process, string, error) {
+func (l *launcher) start(ctx context.Context, within time.Duration) (*process.Process, string, error) {
 	l.letGo = make(chan struct{})
 	l.stdout, l.feed = io.Pipe()
 	client := goplugin.NewClient(&goplugin.ClientConfig{
@@ -97,7 +97,7 @@ func (l *launcher) start(ctx context.Context, within time.Duration) (*process, s
 	unix, ok := addr.(*net.UnixAddr)
 	if !ok {
 		l.Kill(ctx)
-		l.proc.release()
+		l.proc.Release()
 		return nil, "", fault.New("plugin "+l.spec.name, fmt.Sprintf("serves on %s, not on a Unix socket", addr), "the socket goes into the folder that "+envSocketDir+" names")
 	}
 	return l.proc, unix.Name, nil
@@ -108,16 +108,9 @@ func (l *launcher) start(ctx context.Context, within time.Duration) (*process, s
 func (l *launcher) command(env []string) *exec.Cmd {
 	cmd := exec.Command(l.spec.path, l.spec.args...)
 	cmd.Dir = l.spec.dir
-	cmd.Env = []string{"PATH=" + pluginPath}
-	for _, k := range []string{"HOME", "TZ", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		if v, ok := os.LookupEnv(k); ok {
-			cmd.Env = append(cmd.Env, k+"="+v)
-		}
-	}
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(process.Environment(), env...)
 	cmd.Env = append(cmd.Env, l.spec.env...)
 	cmd.Env = append(cmd.Env, envName+"="+l.spec.name, envSocketDir+"="+l.paths.sockets)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd
 }
 
@@ -129,26 +122,16 @@ func (l *launcher) Start(context.Context) error {
 	}
 	defer out.Close()
 	l.cmd.Stdout, l.cmd.Stderr = out, out
-	if err := l.cmd.Start(); err != nil {
+	if l.proc, err = process.Detach(l.cmd); err != nil {
 		return err
-	}
-	pid := l.cmd.Process.Pid
-	l.proc, err = openProcess(pid, 0)
-	// The pidfd is ours alone now; os/exec must not wait for the child, as
-	// the wait would outlive a host that leaves its plugins running.
-	defer l.cmd.Process.Release()
-	if err != nil {
-		l.cmd.Process.Kill()
-		_, _ = l.cmd.Process.Wait()
-		return fmt.Errorf("process ended at once: %w", err)
 	}
 	// Where memory runs out, a plugin that leaks goes before the core does: it
 	// is started again and its frames are resumed.
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(oomScore), 0); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", l.proc.PID), []byte(oomScore), 0); err != nil {
 		l.tail.log.Debug("the plugin cannot be offered to the kernel before the core", "err", err)
 	}
 	if err := l.born(l.proc); err != nil {
-		l.proc.kill(time.Second)
+		l.proc.Kill(time.Second)
 		return err
 	}
 	go l.forward()
@@ -163,7 +146,7 @@ func (l *launcher) forward() {
 	case line := <-l.tail.handshake:
 		fmt.Fprintln(w, line)
 		_ = w.Flush() // a plugin that has ended says so by other means
-	case <-l.proc.exited:
+	case <-l.proc.Exited():
 	case <-l.letGo:
 	}
 }
@@ -178,14 +161,14 @@ func (l *launcher) explain(err error) error {
 		return fault.Wrap(err, where, "start "+l.spec.path, "is it an executable for this machine?")
 	}
 	if m := otherProtocol.FindStringSubmatch(err.Error()); m != nil {
-		l.proc.kill(2 * time.Second)
-		l.proc.release()
+		l.proc.Kill(2 * time.Second)
+		l.proc.Release()
 		l.quiet()
 		return fault.New(where, fmt.Sprintf("speaks plugin protocol %s, this server speaks %d", m[1], protocolVersion), "install a version of the plugin for this server")
 	}
-	dead := l.proc.dead()
-	l.proc.kill(2 * time.Second)
-	defer l.proc.release()
+	dead := l.proc.Dead()
+	l.proc.Kill(2 * time.Second)
+	defer l.proc.Release()
 	l.quiet()
 	select {
 	case line := <-l.tail.handshake:
@@ -194,7 +177,7 @@ func (l *launcher) explain(err error) error {
 	}
 	what := "did not print its handshake line in time"
 	if dead && !strings.Contains(err.Error(), "timeout") {
-		what = l.proc.ended() + " before the handshake"
+		what = l.proc.Ended() + " before the handshake"
 	}
 	if last := l.tail.newest(); last != "" {
 		what += "; it printed: " + last
@@ -208,7 +191,7 @@ func (l *launcher) explain(err error) error {
 // Wait implements runner.Runner: until the process has ended or is left alone.
 func (l *launcher) Wait(context.Context) error {
 	select {
-	case <-l.proc.exited:
+	case <-l.proc.Exited():
 	case <-l.letGo:
 	}
 	return nil
@@ -219,7 +202,7 @@ func (l *launcher) Kill(context.Context) error {
 	if l.proc == nil {
 		return nil
 	}
-	return l.proc.kill(2 * time.Second)
+	return l.proc.Kill(2 * time.Second)
 }
 
 // release ends go-plugin's goroutines without touching the process.
@@ -235,7 +218,7 @@ func (l *launcher) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReade
 func (l *launcher) Name() string { return l.spec.name }
 
 // ID implements runner.Runner.
-func (l *launcher) ID() string { return fmt.Sprint(l.proc.pid) }
+func (l *launcher) ID() string { return fmt.Sprint(l.proc.PID) }
 
 // Diagnose implements runner.Runner.
 func (l *launcher) Diagnose(context.Context) string { return "" }

@@ -85,23 +85,6 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-func TestStat(t *testing.T) {
-	st, err := parseStat([]byte("42 (a) b) (c)) S 7 42 41 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n"))
-	if err != nil || st.ppid != 7 || st.sid != 41 || st.start != 123456 || st.state != 'S' {
-		t.Errorf("%+v %v", st, err)
-	}
-	self, err := readStat(os.Getpid())
-	if err != nil || self.ppid != os.Getppid() || self.start == 0 {
-		t.Errorf("%+v %v", self, err)
-	}
-}
-
-func FuzzStat(f *testing.F) {
-	f.Add([]byte("42 (a) S 7 42 41 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n"))
-	f.Add([]byte(")"))
-	f.Fuzz(func(_ *testing.T, b []byte) { parseStat(b) })
-}
-
 // collector is a slog handler that keeps lines.
 type collector struct{ lines []string }
 

@@ -69,7 +69,7 @@ func (s *supervisor) status() Status {
 	if inst != nil {
 		st.Kind, st.Version, st.Schemes, st.Attached = kindName(inst.info.Kind), inst.info.Version, inst.info.Schemes, inst.attached
 		if inst.proc != nil {
-			st.PID = inst.proc.pid
+			st.PID = inst.proc.PID
 		}
 	}
 	st.Schemes = slices.Clone(st.Schemes)
@@ -130,7 +130,7 @@ func (s *supervisor) up(inst *instance) {
 	s.state(StateServing, nil)
 	pid := 0
 	if inst.proc != nil {
-		pid = inst.proc.pid
+		pid = inst.proc.PID
 	}
 	typ := "plugin.started"
 	if inst.attached {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"media-server/core/fault"
+	"media-server/core/process"
 	"media-server/plugins/sdk/pb"
 )
 
@@ -225,7 +226,7 @@ func (s *supervisor) serve(ctx context.Context, sp *spec, inst *instance) (stabl
 		case <-inst.ends():
 			stop()
 			removeIfOurs(s.paths.record, inst)
-			return stable, fault.New("plugin "+s.name, inst.proc.ended(), "it is started again")
+			return stable, fault.New("plugin "+s.name, inst.proc.Ended(), "it is started again")
 		case err := <-hung:
 			stop()
 			if errors.Is(err, errTaken) {
@@ -243,7 +244,7 @@ func (s *supervisor) serve(ctx context.Context, sp *spec, inst *instance) (stabl
 			}
 			stop()
 			if !inst.foreign {
-				s.log.Info("ending the plugin", "pid", inst.proc.pid)
+				s.log.Info("ending the plugin", "pid", inst.proc.PID)
 				if err := s.end(ctx, sp, inst.proc, inst.socket); err != nil {
 					s.log.Error("plugin does not end", "err", err)
 				}
@@ -287,8 +288,8 @@ func (s *supervisor) killHung(inst *instance) {
 	defer removeIfOurs(s.paths.record, inst)
 	// No limit: a second one must not start while this one may still write.
 	for {
-		err := inst.proc.kill(30 * time.Second)
-		if err == nil || inst.proc.dead() {
+		err := inst.proc.Kill(30 * time.Second)
+		if err == nil || inst.proc.Dead() {
 			return
 		}
 		s.log.Error("plugin does not end", "err", err)
@@ -300,7 +301,7 @@ func removeIfOurs(path string, inst *instance) {
 	if inst.foreign {
 		return
 	}
-	if r, err := readRecord(path); err == nil && r.PID == inst.proc.pid && r.Start == inst.proc.start {
+	if r, err := readRecord(path); err == nil && r.PID == inst.proc.PID && r.Start == inst.proc.Start {
 		removeRecord(path)
 	}
 }
@@ -376,14 +377,14 @@ func (s *supervisor) lose(err error) {
 // endRecorded ends a process that an earlier core left and that is off now.
 func (s *supervisor) endRecorded(ctx context.Context) {
 	r, err := readRecord(s.paths.record)
-	if err != nil || r.Epoch > s.host.opt().Epoch || r.Boot != bootID() {
+	if err != nil || r.Epoch > s.host.opt().Epoch || r.Boot != process.BootID() {
 		return
 	}
-	proc, err := openProcess(r.PID, r.Start)
+	proc, err := process.Open(r.PID, r.Start)
 	if err != nil {
 		return
 	}
-	defer proc.release()
+	defer proc.Release()
 	if err := s.end(ctx, s.spec, proc, r.Socket); err != nil {
 		s.log.Error("plugin does not end", "err", err)
 		return

@@ -6,8 +6,9 @@
 //	                                                                      │
 //	 client ◀── sendfile / write, rolling deadline ◀── timeline.Body ◀────┘
 //
-// What does not belong here: playlists (hls), MP4 (mp4), who may play
-// (access), what exists (timeline).
+// What does not belong here: listeners that outlive this process (ports opens
+// them), playlists (hls), MP4 (mp4), who may play (access), what exists
+// (timeline).
 //
 // Invariants:
 //   - Nothing here is waited for by recording.

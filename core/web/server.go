@@ -25,6 +25,9 @@ type Options struct {
 	// Control is the path of the control socket; empty = off.
 	Control string
 	Cert    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Open opens the listeners of HTTP and HTTPS, which it may hold over the
+	// death of this process; nil = net.Listen.
+	Open func(address string) (net.Listener, error)
 
 	MinTLS         uint16
 	MaxConns       int // of all listeners together, each counted apart; 0 = 4096
@@ -69,6 +72,9 @@ func New(opt Options) *Server {
 	}
 	if opt.MinTLS == 0 {
 		opt.MinTLS = tls.VersionTLS12
+	}
+	if opt.Open == nil {
+		opt.Open = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
 	s := &Server{opt: opt, stop: make(chan struct{})}
 	s.srv = &fasthttp.Server{
@@ -118,7 +124,7 @@ func badRequest(ctx *fasthttp.RequestCtx, err error) {
 // names it; the listeners opened so far are closed again.
 func (s *Server) Listen() error {
 	open := func(addr string, secure bool) error {
-		l, err := net.Listen("tcp", addr)
+		l, err := s.opt.Open(addr)
 		if err != nil {
 			return err // it names the address
 		}

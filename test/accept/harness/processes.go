@@ -42,6 +42,60 @@ func (s *Server) Processes() []Process {
 	return out
 }
 
+// Holder is the process that keeps the core's listeners open; 0 = none.
+func (s *Server) Holder() int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || !bytes.HasSuffix(b, []byte("\x00hold-ports\x00"+s.Run+"\x00")) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil {
+			return pid
+		}
+	}
+	return 0
+}
+
+// SignalHolder sends a signal to the holder, which must be there: kill(2) with 0
+// would end the test.
+func (s *Server) SignalHolder(sig syscall.Signal) (pid int) {
+	s.T.Helper()
+	if pid = s.Holder(); pid == 0 {
+		s.T.Fatal("there is no holder")
+	}
+	_ = syscall.Kill(pid, sig)
+	return pid
+}
+
+// KillHolder ends the holder as a crash does, and waits until there is another
+// that has sockets TCP sockets.
+func (s *Server) KillHolder(sockets int) {
+	s.T.Helper()
+	old := s.SignalHolder(syscall.SIGKILL)
+	s.Until("another holder", func() bool { n := s.Holder(); return n != 0 && n != old && s.Held(n) == sockets })
+}
+
+// Held is how many listening TCP sockets a process has.
+func (s *Server) Held(pid int) (n int) {
+	listening := map[string]bool{}
+	for _, f := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, _ := os.ReadFile(f)
+		for l := range strings.Lines(string(b)) {
+			if f := strings.Fields(l); len(f) > 9 && f[3] == "0A" {
+				listening["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	fds, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "fd/*"))
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && listening[to] {
+			n++
+		}
+	}
+	return n
+}
+
 // Plugin is the process of a plugin; 0 = none.
 func (s *Server) Plugin(name string) int {
 	for _, p := range s.Processes() {

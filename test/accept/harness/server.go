@@ -67,7 +67,7 @@ func New(t testing.TB, o Options) *Server {
 	if o.Buffer == "" {
 		o.Buffer = "20s"
 	}
-	http, admin := freePort(t), freePort(t)
+	http, admin := FreePort(t), FreePort(t)
 	s.HTTP, s.Admin = "http://"+http, "http://"+admin
 	text := fmt.Sprintf("[server]\nname = accept\ndata-dir = %s\nstreams-dir = %s\nplugins-dir = %s\nrun-dir = %s\n"+
 		"[http]\nlisten = %s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\nbuffer = %s\n%s\n",
@@ -80,8 +80,8 @@ func New(t testing.TB, o Options) *Server {
 	return s
 }
 
-// freePort finds a port nobody uses at the moment.
-func freePort(t testing.TB) string {
+// FreePort finds a port nobody uses at the moment.
+func FreePort(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -152,17 +152,20 @@ func (s *Server) Kill() {
 }
 
 // Stop asks the core to end, as systemd does; plugins are left.
-func (s *Server) Stop() {
+func (s *Server) Stop() { s.T.Helper(); s.Signal(syscall.SIGTERM) }
+
+// Signal asks the core to end by a signal, and waits until it has.
+func (s *Server) Signal(sig os.Signal) {
 	s.T.Helper()
 	if s.PID() == 0 {
 		return
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Process.Signal(sig)
 	select {
 	case <-s.done:
 	case <-time.After(Patience):
 		s.Kill()
-		s.T.Errorf("the server did not end within %v of SIGTERM", Patience)
+		s.T.Errorf("the server did not end within %v of %v", Patience, sig)
 	}
 }
 
@@ -198,11 +201,14 @@ func (s *Server) cleanup() {
 			_ = syscall.Kill(p.PID, syscall.SIGKILL)
 		}
 	}
+	if pid := s.Holder(); pid != 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
 	defer stop()
-	for len(s.Processes()) > 0 {
+	for len(s.Processes()) > 0 || s.Holder() != 0 {
 		if ctx.Err() != nil {
-			s.T.Errorf("processes are left: %v", s.Processes())
+			s.T.Errorf("processes are left: %v, %d", s.Processes(), s.Holder())
 			break
 		}
 		time.Sleep(20 * time.Millisecond)

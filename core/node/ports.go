@@ -1,0 +1,60 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"media-server/core/fault"
+	"media-server/core/ports"
+)
+
+// ErrForGood as the cause of the end of Run's context: a person has stopped the
+// server, and nobody is about to start it again.
+var ErrForGood = errors.New("stopped for good")
+
+// restartWithin is how long ports are held for the next server after one that
+// was told to stop and not whether it comes back: SIGTERM is the first half of
+// a restart as well as a stop. A restart by systemd takes less than a second;
+// a client of a server that was stopped waits no longer than this until it is
+// refused. Where systemd stops the service it removes run-dir, and the holder
+// lets the ports go at once (core/ports/HOLDER.md).
+const restartWithin = 3 * time.Second
+
+// listen takes the ports: those that were held for this server, else its own.
+// It comes late in the start, so that a server that fails before does not
+// keep clients of a port waiting whom nobody will serve.
+func (n *Node) listen(ctx context.Context, set *Settings) (err error) {
+	n.ports = ports.Open(ctx, ports.Options{RunDir: set.Server.RunDir, Command: n.opt.Holder, Linger: set.Plugins.Linger, Given: n.given, Log: n.log})
+	if n.web, err = n.buildWeb(set); err != nil {
+		return err
+	}
+	if err := n.web.listen(); err != nil {
+		n.ports.Leave(0) // nobody would serve those who wait at the other ports
+		hint := "another program may use the port; change listen in media-server.ini"
+		var known *fault.Problem
+		if errors.As(err, &known) && known.Hint != "" {
+			hint = known.Hint
+		}
+		return fault.Wrap(err, "web", "cannot listen", hint)
+	}
+	n.ports.Settle()
+	return nil
+}
+
+// leavePorts says how long ports are held after this server.
+func (n *Node) leavePorts(ctx context.Context) {
+	switch {
+	case n.ports == nil:
+	case errors.Is(context.Cause(ctx), ErrForGood):
+		n.ports.Leave(0)
+	default:
+		n.ports.Leave(min(restartWithin, n.boot.Plugins.Linger))
+	}
+}
+
+func (n *Node) closePorts() {
+	if n.ports != nil {
+		n.ports.Close()
+	}
+}
