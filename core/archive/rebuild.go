@@ -159,14 +159,7 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) 
 			wait()
 		}
 		inFlight++
-		a.cat.later(func(tx *sql.Tx) error {
-			for _, r := range todo {
-				if err := a.cat.put(tx, r, a.nextFile); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, func(err error) {
+		a.cat.soon(func(tx *sql.Tx) error { return a.cat.putAll(tx, todo, a.nextFile) }, func(err error) {
 			out := result{err: err}
 			for _, r := range todo {
 				if r.Twin != nil {
@@ -244,7 +237,7 @@ func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) 
 // nextGen begins a scan: rows that it does not see again go at its end.
 func (c *catalogue) nextGen(ctx context.Context, space string) (int64, error) {
 	var gen int64
-	err := c.now(ctx, func(tx *sql.Tx) error {
+	err := c.atOnce(ctx, func(tx *sql.Tx) error {
 		id, _, err := c.spaceID(tx, space)
 		if err != nil {
 			return err
@@ -266,7 +259,7 @@ func (c *catalogue) nextGen(ctx context.Context, space string) (int64, error) {
 // sweep removes rows of sealed files that the scan did not see. Rows written
 // meanwhile carry its number.
 func (c *catalogue) sweep(ctx context.Context, space string, gen int64) error {
-	return c.now(ctx, func(tx *sql.Tx) error {
+	return c.atOnce(ctx, func(tx *sql.Tx) error {
 		id, _, err := c.spaceID(tx, space)
 		if err == nil {
 			_, err = tx.Exec("DELETE FROM files WHERE space = ? AND gen < ? AND flags & 1 = 0", id, gen)
