@@ -18,7 +18,7 @@ func BenchmarkRebuild(b *testing.B) {
 		files = 25
 	}
 	root := b.TempDir()
-	newTemplate(b).footage(b, root, time.Now().Add(-48*time.Hour).Truncate(time.Hour), streams, files)
+	newTemplate(b, 1).footage(b, root, "cam", time.Now().Add(-48*time.Hour).Truncate(time.Hour), streams, files)
 	dir := storagetest.New(root)
 	epoch := uint64(2)
 	var took time.Duration

@@ -2,6 +2,7 @@ package archive_test
 
 import (
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,17 +14,19 @@ import (
 	"media-server/core/media"
 )
 
-// template is a sealed file of 60 s as the recorder wrote it.
+// template is a sealed file as the recorder wrote it.
 type template struct {
 	body  []byte // all before the index box
 	index *archive.Index
 }
 
-// newTemplate records one minute of a camera.
-func newTemplate(t testing.TB) *template {
+// newTemplate records a camera for some minutes.
+func newTemplate(t testing.TB, minutes int) *template {
 	t.Helper()
 	dir := storagetest.New(t.TempDir())
-	h := open(t, options(t.TempDir(), 1, dir))
+	o := options(t.TempDir(), 1, dir)
+	o.WriteBufferMax = 1 << 40
+	h := open(t, o)
 	defer h.close()
 	cam := newCamera("gate", 1)
 	rec, err := h.a.Recorder("gate", archive.Rules{Chunk: time.Hour, Duration: 48 * time.Hour})
@@ -31,7 +34,7 @@ func newTemplate(t testing.TB) *template {
 		t.Fatal(err)
 	}
 	f := start(t, cam, rec, archive.GapNone)
-	if err := f.feed(25 * 60); err != nil {
+	if err := f.feed(uint64(25 * 60 * minutes)); err != nil {
 		t.Fatal(err)
 	}
 	f.flush()
@@ -61,26 +64,27 @@ func newTemplate(t testing.TB) *template {
 	return x
 }
 
-// footage writes files of 60 s of each stream below root, as if the template's
+// footage writes files of some streams below root, a minute apart, as if the template's
 // camera had gone on and on: each has an index box of its own, with its own
 // number, segments and times. Their bodies are the template's head and a hole
 // of the right length; nothing of them is read but the head.
-func (x *template) footage(t testing.TB, root string, from time.Time, streams, files int) {
+func (x *template) footage(t testing.TB, root, name string, from time.Time, streams, files int) {
 	t.Helper()
 	var box []byte
 	for s := range streams {
-		uid := fmt.Sprintf("cam%02d", s)
+		uid := fmt.Sprintf("%s%02d", name, s)
 		for i := range files {
+			id := archive.FileID(crc32.ChecksumIEEE([]byte(name)))<<32 | archive.FileID(i*streams+s+1)
 			at := from.Add(time.Duration(i) * time.Minute).UTC()
-			box = archive.AppendIndex(box[:0], x.later(uid, archive.FileID(1<<32+i*streams+s+1), media.WallOf(at), i))
+			box = archive.AppendIndex(box[:0], x.later(uid, id, media.WallOf(at), i))
 			dir := filepath.Join(root, uid, at.Format("2006-01-02"))
 			if i == 0 || at.Hour() == 0 && at.Minute() == 0 {
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
-			name := filepath.Join(dir, fmt.Sprintf("%s-%016x.mp4", at.Format("150405"), 1<<32+i*streams+s+1))
-			if err := x.write(name, box); err != nil {
+			path := filepath.Join(dir, fmt.Sprintf("%s-%s.mp4", at.Format("150405"), id))
+			if err := x.write(path, box); err != nil {
 				t.Fatal(err)
 			}
 		}
