@@ -48,6 +48,13 @@ func TestScanIndex(t *testing.T) {
 			}
 		}
 	}
+	for at := boxCommon; at < len(b)-trailerSize; at++ { // numbers longer than any may be, and long forms of short ones
+		for _, long := range []string{"\xff\xff\xff\xff\x7f", "\x81\x80\x80\x80\x80\x00", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"} {
+			c := append(append(bytes.Clone(b[:at]), long...), b[at+1:]...)
+			mendIndex(c)
+			agree(t, c)
+		}
+	}
 	if taken < 1000 || refused < 1000 {
 		t.Errorf("%d boxes taken, %d refused: little was tried", taken, refused)
 	}
