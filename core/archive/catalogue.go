@@ -12,10 +12,10 @@ import (
 	"media-server/core/media"
 )
 
-// catalogueSchema is that of catalogue.db, version 4. It is a cache: an older
+// catalogueSchema is that of catalogue.db, version 5. It is a cache: an older
 // one is made anew from the files rather than migrated; a change of the schema
 // raises before.
-var catalogueSchema = schema{before: 3, cache: true, steps: []string{catalogueTables}}
+var catalogueSchema = schema{before: 4, cache: true, steps: []string{catalogueTables}}
 
 const catalogueTables = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -43,6 +43,7 @@ CREATE TABLE files (
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size, space);
 CREATE INDEX files_space ON files (space, t0, flags, size);
 CREATE INDEX files_name ON files (space, name);
+CREATE INDEX files_open ON files (space) WHERE flags & 1;   -- a start asks for these; without it it goes through all rows of a month
 CREATE TABLE pages (k INTEGER PRIMARY KEY, body BLOB NOT NULL);   -- page.go: stream << 24 | hour
 CREATE TRIGGER files_added AFTER INSERT ON files BEGIN
   DELETE FROM pages WHERE k = NEW.stream << 24 | NEW.t0 / 3600000000000; END;
@@ -77,7 +78,7 @@ type catalogue struct {
 // setIncomplete says, also to the next process, whether a rebuild is due.
 func (c *catalogue) setIncomplete(ctx context.Context, on bool) error {
 	c.incomplete.Store(on)
-	return c.now(ctx, func(tx *sql.Tx) (err error) {
+	return c.atOnce(ctx, func(tx *sql.Tx) (err error) {
 		if on {
 			_, err = tx.Exec("INSERT OR REPLACE INTO meta VALUES ('incomplete', '1')")
 		} else {

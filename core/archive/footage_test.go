@@ -74,7 +74,7 @@ func (x *template) footage(t testing.TB, root, name string, from time.Time, stre
 	for s := range streams {
 		uid := fmt.Sprintf("%s%02d", name, s)
 		for i := range files {
-			id := archive.FileID(crc32.ChecksumIEEE([]byte(name)))<<32 | archive.FileID(i*streams+s+1)
+			id := archive.FileID(crc32.ChecksumIEEE([]byte(name))>>8)<<32 | archive.FileID(i*streams+s+1)
 			at := from.Add(time.Duration(i) * time.Minute).UTC()
 			box = archive.AppendIndex(box[:0], x.later(uid, id, media.WallOf(at), i))
 			dir := filepath.Join(root, uid, at.Format("2006-01-02"))

@@ -45,7 +45,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		failed = a.cat.setIncomplete(ctx, false)
 	}
 	if failed == nil && space == "" { // behind what the ledgers brought
-		if failed = a.state.now(ctx, func(*sql.Tx) error { return nil }); failed == nil {
+		if failed = a.state.atOnce(ctx, func(*sql.Tx) error { return nil }); failed == nil {
 			a.knowsLocks.Store(true)
 		}
 	}
@@ -89,6 +89,9 @@ func (c *catalogue) sweep(ctx context.Context, space string, gen int64) error {
 	})
 }
 
+// openRows finds the rows of a space's growing files, by files_open.
+const openRows = "SELECT " + rowColumns + rowTables + "WHERE f.flags & 1 AND p.name = ?"
+
 // settleRows compares the rows of files of a space that were open when the last
 // process ended with what lies there: what was sealed meanwhile gets its row,
 // what is gone loses it. Until then nobody can tell where a stream's last file
@@ -100,7 +103,7 @@ func (a *Archive) settleRows(ctx context.Context, s *space) {
 		return
 	}
 	var rows []*row
-	err := each(a.cat.reader(), "SELECT "+rowColumns+rowTables+"WHERE f.flags & 1 AND p.name = ?", func(q *sql.Rows) error {
+	err := each(a.cat.reader(), openRows, func(q *sql.Rows) error {
 		r, err := scanRow(q)
 		rows = append(rows, r)
 		return err
