@@ -1,9 +1,6 @@
 package archive_test
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -56,54 +53,5 @@ func BenchmarkAppend(b *testing.B) {
 			b.Fatal(err)
 		}
 		p.Release()
-	}
-}
-
-// BenchmarkRebuild reads sealed files back, warm: files a second.
-func BenchmarkRebuild(b *testing.B) {
-	dir := storagetest.New(b.TempDir())
-	h := open(b, options(b.TempDir(), 1, dir))
-	cam := newCamera("gate", 1)
-	rec, err := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
-	if err != nil {
-		b.Fatal(err)
-	}
-	f := start(b, cam, rec, archive.GapNone)
-	if err := f.feed(25 * 60); err != nil {
-		b.Fatal(err)
-	}
-	f.flush()
-	rec.End(archive.GapNone)
-	rec.Close()
-	eventually(b, "sealed", func() bool { return h.saw("record.file") > 0 && h.a.Metrics().Spaces[0].QueueBytes == 0 })
-	segs, err := h.a.Segments("gate", all)
-	if err != nil || len(segs) == 0 {
-		b.Fatal(err)
-	}
-	h.close()
-	copies := 5000
-	if testing.Short() {
-		copies = 500
-	}
-	var one []byte
-	filepath.WalkDir(dir.Root, func(p string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && filepath.Ext(p) == ".mp4" && one == nil {
-			one, _ = os.ReadFile(p)
-		}
-		return nil
-	})
-	day := filepath.Join(dir.Root, "copy", "2026-01-01")
-	os.MkdirAll(day, 0o755)
-	for i := range copies {
-		if err := os.WriteFile(filepath.Join(day, fmt.Sprintf("000000-%016x.mp4", i)), one, 0o644); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for b.Loop() {
-		h := open(b, options(b.TempDir(), 2, dir))
-		start := time.Now()
-		eventually(b, "rebuilt", func() bool { return h.saw("archive.rebuild") > 0 })
-		b.ReportMetric(float64(copies)/time.Since(start).Seconds(), "files/s")
-		h.close()
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -13,10 +12,10 @@ import (
 	"media-server/core/media"
 )
 
-// catalogueSchema is that of catalogue.db, version 4. It is a cache: an older
+// catalogueSchema is that of catalogue.db, version 5. It is a cache: an older
 // one is made anew from the files rather than migrated; a change of the schema
 // raises before.
-var catalogueSchema = schema{before: 3, cache: true, steps: []string{catalogueTables}}
+var catalogueSchema = schema{before: 4, cache: true, steps: []string{catalogueTables}}
 
 const catalogueTables = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -44,6 +43,7 @@ CREATE TABLE files (
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size, space);
 CREATE INDEX files_space ON files (space, t0, flags, size);
 CREATE INDEX files_name ON files (space, name);
+CREATE INDEX files_open ON files (space) WHERE flags & 1;   -- a start asks for these; without it it goes through all rows of a month
 CREATE TABLE pages (k INTEGER PRIMARY KEY, body BLOB NOT NULL);   -- page.go: stream << 24 | hour
 CREATE TRIGGER files_added AFTER INSERT ON files BEGIN
   DELETE FROM pages WHERE k = NEW.stream << 24 | NEW.t0 / 3600000000000; END;
@@ -78,7 +78,7 @@ type catalogue struct {
 // setIncomplete says, also to the next process, whether a rebuild is due.
 func (c *catalogue) setIncomplete(ctx context.Context, on bool) error {
 	c.incomplete.Store(on)
-	return c.now(ctx, func(tx *sql.Tx) (err error) {
+	return c.atOnce(ctx, func(tx *sql.Tx) (err error) {
 		if on {
 			_, err = tx.Exec("INSERT OR REPLACE INTO meta VALUES ('incomplete', '1')")
 		} else {
@@ -148,7 +148,7 @@ func each(db *sql.DB, query string, fn func(*sql.Rows) error, args ...any) error
 }
 
 // streamID finds or makes the number of a uid; within the writer only.
-func (c *catalogue) streamID(tx *sql.Tx, uid string) (int64, error) {
+func (c *catalogue) streamID(tx execer, uid string) (int64, error) {
 	c.mu.Lock()
 	id, ok := c.streams[uid]
 	c.mu.Unlock()
@@ -159,7 +159,7 @@ func (c *catalogue) streamID(tx *sql.Tx, uid string) (int64, error) {
 	return id, err
 }
 
-func (c *catalogue) spaceID(tx *sql.Tx, name string) (id, gen int64, err error) {
+func (c *catalogue) spaceID(tx execer, name string) (id, gen int64, err error) {
 	c.mu.Lock()
 	id, ok := c.spaces[name]
 	gen = c.gens[name]
@@ -199,92 +199,12 @@ type row struct {
 	Disc  uint64
 }
 
-// put inserts or replaces a row, in the writer. A row of another file with the
-// same number (a space of an earlier installation) is given a new number.
-func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
-	stream, err := c.streamID(tx, r.UID)
-	if err != nil {
-		return err
-	}
-	space, gen, err := c.spaceID(tx, r.Space)
-	if err != nil {
-		return err
-	}
-	if fresh != nil {
-		copied, err := c.number(tx, r, space, fresh)
-		if err != nil || copied {
-			return err
-		}
-	}
-	length := int64(r.Span.To - r.Span.From)
-	_, err = tx.Exec(`INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
-		stream=excluded.stream, space=excluded.space, t0=excluded.t0, t1=excluded.t1, size=excluded.size,
-		flags=excluded.flags, gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
-		run=excluded.run, name=excluded.name, segs=excluded.segs, shape=excluded.shape`,
-		int64(r.ID), stream, space, int64(r.Span.From), int64(r.Span.To), r.Size, r.Flags, gen,
-		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs, notNil(r.Shape))
-	if err != nil {
-		return err
-	}
-	if r.Flags&rowOpen == 0 {
-		if _, err = tx.Exec("UPDATE streams SET last = ?, disc = max(disc, ?) WHERE id = ? AND last < ?", int64(r.Last), int64(r.Disc), stream, int64(r.Last)); err != nil {
-			return err
-		}
-	}
-	c.mu.Lock()
-	longer, unruled := length > c.longest[stream], r.Rules != "" && !c.ruled[stream]
-	c.mu.Unlock()
-	if longer {
-		if _, err = tx.Exec("UPDATE streams SET longest = ? WHERE id = ? AND longest < ?", length, stream, length); err != nil {
-			return err
-		}
-	}
-	if unruled {
-		if _, err = tx.Exec("UPDATE streams SET rules = ? WHERE id = ? AND rules = ''", r.Rules, stream); err != nil {
-			return err
-		}
-		c.mu.Lock()
-		c.ruled[stream] = true
-		c.mu.Unlock()
-	}
-	c.committed(r.UID, stream, r.Space, space, length)
-	return nil
-}
-
 // notNil: a nil slice would be NULL.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
 	}
 	return b
-}
-
-// number keeps the number a file has under its name, and gives it a new one
-// when another file holds its own. A file that is listed in another space
-// already is a copy: nothing is to be written then, r.Twin names the one listed.
-func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID) (copied bool, err error) {
-	var id int64
-	err = tx.QueryRow("SELECT id FROM files WHERE space = ? AND name = ?", space, r.Name).Scan(&id)
-	if err == nil {
-		r.ID = FileID(id)
-		return false, nil
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return false, err
-	}
-	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ? AND NOT f.flags & 1", int64(r.ID)))
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, err
-	case old.Space != r.Space && r.sameFile(old):
-		r.Twin = old
-		return true, nil
-	case old.Name != r.Name || old.Space != r.Space:
-		r.ID = fresh()
-	}
-	return false, nil
 }
 
 // sameFile tells whether two rows were read from copies of one file, by all

@@ -151,12 +151,17 @@ func (l *extentList) missing(from, to int64) error {
 
 // makePages writes pages, in the writer.
 func makePages(tx *sql.Tx, stream int64, hours []int64) error {
+	k := keep(tx)
+	rows, err := k.stmt(extentRows + "ORDER BY t0")
+	if err != nil {
+		return err
+	}
 	for _, h := range hours {
-		b, err := appendPage(tx, stream, h)
+		b, err := appendPage(rows, stream, h)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec("INSERT OR REPLACE INTO pages VALUES (?,?)", pageKey(stream, h), b); err != nil {
+		if _, err := k.Exec("INSERT OR REPLACE INTO pages VALUES (?,?)", pageKey(stream, h), b); err != nil {
 			return err
 		}
 	}
@@ -200,8 +205,8 @@ func (c *catalogue) makeAllPages(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for part := range slices.Chunk(hours, 24) {
-			if err := c.now(ctx, func(tx *sql.Tx) error { return makePages(tx, id, part) }); err != nil {
+		for part := range slices.Chunk(hours, 240) {
+			if err := c.atOnce(ctx, func(tx *sql.Tx) error { return makePages(tx, id, part) }); err != nil {
 				return err
 			}
 		}
@@ -212,9 +217,9 @@ func (c *catalogue) makeAllPages(ctx context.Context) error {
 // appendPage writes the page of an hour: version; varint count; each file: id
 // and init u64, run 16 bytes, zigzag t0 − start of the page, t1 − t0, zero −
 // start of the page, varint length of the shape and the shape.
-func appendPage(tx *sql.Tx, stream, hour int64) ([]byte, error) {
+func appendPage(extents *sql.Stmt, stream, hour int64) ([]byte, error) {
 	start := hour * pageTime
-	rows, err := tx.Query(extentRows+"ORDER BY t0", stream, start, start+pageTime)
+	rows, err := extents.Query(stream, start, start+pageTime)
 	if err != nil {
 		return nil, err
 	}

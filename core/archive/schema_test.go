@@ -1,10 +1,13 @@
 package archive
 
 import (
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -42,5 +45,29 @@ func TestDatabaseMigrates(t *testing.T) {
 	cache.cache, cache.steps = true, append(two.steps[:2:2], "CREATE TABLE b (z)")
 	if d, err = open(cache); err != nil || !d.fresh {
 		t.Errorf("a cache of an older version was not made anew: %v", err)
+	}
+}
+
+// TestOpenRowsAreIndexed: what a start asks for must not take longer the more
+// is recorded.
+func TestOpenRowsAreIndexed(t *testing.T) {
+	c, err := openCatalogue(t.Context(), &Options{DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	var plan []string
+	err = each(c.reader(), "EXPLAIN QUERY PLAN "+openRows, func(rows *sql.Rows) error {
+		var id, parent, unused int
+		var what string
+		err := rows.Scan(&id, &parent, &unused, &what)
+		plan = append(plan, what)
+		return err
+	}, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(plan, func(s string) bool { return strings.Contains(s, "files_open") }) {
+		t.Errorf("%q", plan)
 	}
 }

@@ -26,7 +26,8 @@ type database struct {
 	w, r  *sql.DB
 	ops   []dbOp
 	wake  chan struct{}
-	fresh bool // made now: there was none, or a damaged one
+	hurry chan struct{} // somebody waits: nothing more is gathered
+	fresh bool          // made now: there was none, or a damaged one
 
 	undone func() // called in the writer after a transaction was rolled back
 }
@@ -60,7 +61,7 @@ var errNewSchema = errors.New("was written by a newer version of this program")
 // openDatabase opens or makes the file. One that is damaged is put aside under
 // another name; of a cache also one of another version.
 func openDatabase(ctx context.Context, path string, form schema, log *slog.Logger) (*database, error) {
-	d := &database{path: path, schema: form, log: log, wake: make(chan struct{}, 1)}
+	d := &database{path: path, schema: form, log: log, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	err := d.connect(ctx)
 	if err == nil || !form.cache && !isCorrupt(err) {
 		return d, err
@@ -197,10 +198,26 @@ func (d *database) later(do func(*sql.Tx) error, done func(error)) {
 	poke(d.wake)
 }
 
+// soon is later for large changes: the writer takes them up at once, instead of
+// waiting for what else may come.
+func (d *database) soon(do func(*sql.Tx) error, done func(error)) {
+	d.later(do, done)
+	poke(d.hurry)
+}
+
 // now carries a change out and waits for it.
 func (d *database) now(ctx context.Context, do func(*sql.Tx) error) error {
+	return await(ctx, d.later, do)
+}
+
+// atOnce is now by way of soon.
+func (d *database) atOnce(ctx context.Context, do func(*sql.Tx) error) error {
+	return await(ctx, d.soon, do)
+}
+
+func await(ctx context.Context, queue func(func(*sql.Tx) error, func(error)), do func(*sql.Tx) error) error {
 	c := make(chan error, 1)
-	d.later(do, func(err error) { c <- err })
+	queue(do, func(err error) { c <- err })
 	select {
 	case err := <-c:
 		return err
@@ -219,8 +236,19 @@ func (d *database) run(ctx context.Context, broken func(error)) {
 			return
 		case <-d.wake:
 		}
-		sleep(ctx, batchWait)
+		d.gather(ctx)
 		d.flush(broken)
+	}
+}
+
+// gather gives others time to join the transaction.
+func (d *database) gather(ctx context.Context) {
+	t := time.NewTimer(batchWait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-d.hurry:
+	case <-t.C:
 	}
 }
 

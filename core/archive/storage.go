@@ -52,6 +52,19 @@ type Storage interface {
 	Usage(ctx context.Context) (Usage, error)
 }
 
+// Opener is what a Storage may do beside: many files in one question, for a
+// rebuild, which opens every file there is.
+type Opener interface {
+	// Files is File of each of names, in their order.
+	Files(ctx context.Context, names []string) []Opened
+}
+
+// Opened is an answer of File.
+type Opened struct {
+	File *os.File
+	Err  error
+}
+
 // ErrNoDescriptors is Storage.File's answer where files can only be read
 // through the backend.
 var ErrNoDescriptors = errors.New("this storage gives no descriptors")

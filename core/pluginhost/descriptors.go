@@ -29,6 +29,8 @@ type descriptors struct {
 	mu     sync.Mutex
 	socket string
 	idle   []*net.UnixConn
+	single bool          // many requests at once ended badly: one by one until the next Open
+	within time.Duration // for many at once; 0 = manyWithin
 }
 
 const idleDescriptorConns = 4
@@ -37,7 +39,7 @@ const idleDescriptorConns = 4
 func (d *descriptors) reset(socket string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.socket = socket
+	d.socket, d.single = socket, false
 	for _, c := range d.idle {
 		c.Close()
 	}
@@ -87,23 +89,32 @@ func (d *descriptors) give(c *net.UnixConn, socket string) {
 	d.idle = append(d.idle, c)
 }
 
-// open asks for a descriptor. A kept connection that turns out dead (the
-// plugin was restarted) is replaced once.
-func (d *descriptors) open(ctx context.Context, s *spaceStorage, name string) (*os.File, error) {
+// peerOfSide is what the other end of the side socket must be: the plugin's
+// present process.
+func (s *spaceStorage) peerOfSide(ctx context.Context) (peerCheck, error) {
 	inst, err := s.dialer.host.await(ctx, s.dialer.name, 2)
 	if err != nil {
 		return nil, err
 	}
-	check := ownerOf(inst.socket)
-	if inst.proc != nil {
-		pid := inst.proc.PID
-		same := check
-		check = func(c unix.Ucred) error {
-			if c.Pid != 0 && int(c.Pid) != pid {
-				return fmt.Errorf("descriptor socket %w", errForeignPeer)
-			}
-			return same(c)
+	same := ownerOf(inst.socket)
+	if inst.proc == nil {
+		return same, nil
+	}
+	pid := inst.proc.PID
+	return func(c unix.Ucred) error {
+		if c.Pid != 0 && int(c.Pid) != pid {
+			return fmt.Errorf("descriptor socket %w", errForeignPeer)
 		}
+		return same(c)
+	}, nil
+}
+
+// open asks for a descriptor. A kept connection that turns out dead (the
+// plugin was restarted) is replaced once.
+func (d *descriptors) open(ctx context.Context, s *spaceStorage, name string) (*os.File, error) {
+	check, err := s.peerOfSide(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for try := 0; ; try++ {
 		c, socket, err := d.take(ctx, check)
@@ -152,14 +163,26 @@ func isAnswer(err error) bool {
 const maxName = 4096
 
 func askDescriptor(c *net.UnixConn, space, name string) (*os.File, error) {
-	if strings.IndexByte(space, 0) >= 0 || strings.IndexByte(name, 0) >= 0 || len(space)+len(name) > maxName {
-		return nil, answerError{fmt.Errorf("name %q cannot be asked for", name)}
+	q, err := appendQuestion(nil, space, name)
+	if err != nil {
+		return nil, err
 	}
-	q := binary.BigEndian.AppendUint32(nil, uint32(len(space)+1+len(name)))
-	q = append(append(append(q, space...), 0), name...)
 	if _, err := c.Write(q); err != nil {
 		return nil, err
 	}
+	return readDescriptor(c, name)
+}
+
+func appendQuestion(q []byte, space, name string) ([]byte, error) {
+	if strings.IndexByte(space, 0) >= 0 || strings.IndexByte(name, 0) >= 0 || len(space)+len(name) > maxName {
+		return q, answerError{fmt.Errorf("name %q cannot be asked for", name)}
+	}
+	q = binary.BigEndian.AppendUint32(q, uint32(len(space)+1+len(name)))
+	return append(append(append(q, space...), 0), name...), nil
+}
+
+// readDescriptor reads the answer to one question.
+func readDescriptor(c *net.UnixConn, name string) (*os.File, error) {
 	var reply [9]byte
 	oob := make([]byte, unix.CmsgSpace(4*4))
 	n, oobn, flags, _, err := c.ReadMsgUnix(reply[:], oob)

@@ -249,6 +249,10 @@ func (s *toyStorage) oneDescriptor(c *net.UnixConn) error {
 	if _, err := io.ReadFull(c, q); err != nil {
 		return err
 	}
+	return s.hand(c, q)
+}
+
+func (s *toyStorage) hand(c *net.UnixConn, q []byte) error {
 	_, name, _ := strings.Cut(string(q), "\x00")
 	f, err := os.Open(filepath.Join(s.dir, name))
 	if err != nil {

@@ -35,7 +35,7 @@ func TestMutants(t *testing.T) {
 	binary := build(t, "media-server/plugins/local/testdata/mutant")
 	var wg sync.WaitGroup
 	for _, name := range []string{"space", "space-epoch", "append", "resend", "offset", "absent", "names", "truncate", "seal", "write", "read", "list",
-		"delete", "usage", "descriptors"} {
+		"delete", "usage", "descriptors", "descriptors-many"} {
 		wg.Go(func() {
 			r := conformance.Check(t.Context(), binary, conformance.Options{Command: []string{binary, name}, Only: []string{"schema", name}, Wait: 2 * time.Second})
 			if f := r.Failed(); len(f) != 1 || f[0] != name {

@@ -194,6 +194,15 @@ func (d *Dir) File(ctx context.Context, name string) (*os.File, error) {
 	return os.Open(d.path(name))
 }
 
+// Files implements archive.Opener.
+func (d *Dir) Files(ctx context.Context, names []string) []archive.Opened {
+	out := make([]archive.Opened, len(names))
+	for i, name := range names {
+		out[i].File, out[i].Err = d.File(ctx, name)
+	}
+	return out
+}
+
 // Truncate implements archive.Storage.
 func (d *Dir) Truncate(ctx context.Context, name string, size int64) error {
 	return os.Truncate(d.path(name), size)
@@ -404,4 +413,5 @@ func (d *Dir) lose(name string, u *unsynced, rng *rand.Rand) error {
 }
 
 var _ archive.Storage = (*Dir)(nil)
+var _ archive.Opener = (*Dir)(nil)
 var _ io.Closer = (*appender)(nil)

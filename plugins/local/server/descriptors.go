@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -99,8 +100,9 @@ func ours(c *net.UnixConn) bool {
 }
 
 func (s *Server) descriptors(ctx context.Context, c *net.UnixConn) {
+	r := bufio.NewReader(c) // several requests may come at once
 	for {
-		sp, name, err := readRequest(c)
+		sp, name, err := readRequest(r)
 		if err != nil {
 			return
 		}

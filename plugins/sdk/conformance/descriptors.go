@@ -94,11 +94,18 @@ func judgeDescriptor(f *os.File, size uint64, want []byte) error {
 }
 
 func askDescriptor(c *net.UnixConn, space, name string) (st byte, size uint64, f *os.File, err error) {
-	body := space + "\x00" + name
-	m := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	if _, err := c.Write(append(m, body...)); err != nil {
+	if _, err := c.Write(appendQuestion(nil, space, name)); err != nil {
 		return 0, 0, nil, err
 	}
+	return readDescriptor(c, name)
+}
+
+func appendQuestion(q []byte, space, name string) []byte {
+	q = binary.BigEndian.AppendUint32(q, uint32(len(space)+1+len(name)))
+	return append(append(append(q, space...), 0), name...)
+}
+
+func readDescriptor(c *net.UnixConn, name string) (st byte, size uint64, f *os.File, err error) {
 	b, oob := make([]byte, 9), make([]byte, 256)
 	n, on, _, _, err := c.ReadMsgUnix(b, oob)
 	if err == nil {

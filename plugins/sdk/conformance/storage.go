@@ -38,6 +38,7 @@ var storageChecks = []check{
 	{"delete", "Delete removes, and names what was not there", "retention repeats what it is not sure of", "a missing file is no error", storages, remove},
 	{"usage", "Usage says what is there, and counts what is written", "retention works by it", "fill in total, free and used", storages, usage},
 	{"descriptors", "descriptors, if offered, are of the file asked for, read-only, and refused outside the space", "playback sends from them", "see PROTOCOL.md; open with O_RDONLY", storages, descriptors},
+	{"descriptors-many", "descriptors asked for in one message are answered one after the other, in that order", "a rebuild opens every file there is, 32 a message", "read on where a request ends: one message may hold the end of one and the beginning of another", storages, manyDescriptors},
 }
 
 // spaceOf is a space of its own for one check.

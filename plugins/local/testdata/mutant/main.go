@@ -59,6 +59,9 @@ func (b broken) Describe(ctx context.Context, r *pb.DescribeRequest) (*pb.Descri
 	if rule == "descriptors" {
 		os.Chmod(d.DescriptorSocket, 0o666)
 	}
+	if rule == "descriptors-many" {
+		d.DescriptorSocket = forgetful(d.DescriptorSocket)
+	}
 	return d, err
 }
 

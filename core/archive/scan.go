@@ -1,0 +1,187 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	scanOpen  = 32   // files that are opened at a time by each reader
+	scanBatch = 1000 // rows a change of the catalogue
+)
+
+// scan is one pass over a space:
+//
+//	List ─▶ 32 names ─▶ readers: open all, ask the kernel for all tails,
+//	                    read one after the other ─▶ rows ─▶ 1,000 a change
+type scan struct {
+	a     *Archive
+	s     *space
+	tell  func(done, total int)
+	total atomic.Int64 // files listed
+	done  atomic.Int64 // and read, or found not to be there
+	reads atomic.Int64 // from media files
+}
+
+// scan reads the tail of each sealed file of a space. twins are those that are
+// listed in another space.
+func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total int)) (n, reads int, twins []*row, err error) {
+	gen, err := a.cat.nextGen(ctx, s.cfg.Name)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	c := &scan{a: a, s: s, tell: progress}
+	s.mu.Lock()
+	s.scanning, s.scanDone, s.scanTotal = true, 0, 0
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.scanning = false
+		s.mu.Unlock()
+	}()
+	names, rows := make(chan []Entry, 64), make(chan []*row, 64)
+	var listErr error
+	var list, read sync.WaitGroup
+	list.Go(func() {
+		defer close(names)
+		listErr = c.list(ctx, names)
+	})
+	// As many readers as help a disk to order its work; a few on one that does not.
+	for range min(8, 2*runtime.GOMAXPROCS(0)) {
+		read.Go(func() {
+			r := &tailReader{}
+			for es := range names {
+				rows <- c.read(ctx, r, es)
+			}
+			c.reads.Add(int64(r.reads))
+		})
+	}
+	go func() { read.Wait(); close(rows) }()
+	twins, err = a.storeRows(ctx, rows, c.progress)
+	list.Wait()
+	read.Wait()
+	n, reads = int(c.done.Load()), int(c.reads.Load())
+	if err = errors.Join(err, listErr, ctx.Err()); err != nil {
+		return n, reads, twins, err
+	}
+	c.progress()
+	return n, reads, twins, a.cat.sweep(ctx, s.cfg.Name, gen)
+}
+
+func (c *scan) progress() {
+	done, total := c.done.Load(), c.total.Load()
+	c.s.mu.Lock()
+	c.s.scanDone, c.s.scanTotal = done, total
+	c.s.mu.Unlock()
+	c.tell(int(done), int(total))
+}
+
+// list hands out the names of what is sealed, in their order: a stream's files
+// one after the other, which is the order that the catalogue takes them in best.
+func (c *scan) list(ctx context.Context, names chan<- []Entry) error {
+	part := make([]Entry, 0, scanOpen)
+	give := func() error {
+		c.total.Add(int64(len(part)))
+		select {
+		case names <- part:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		part = make([]Entry, 0, scanOpen)
+		return nil
+	}
+	err := c.s.st.List(ctx, "", "", func(es []Entry) error {
+		for _, e := range es {
+			if strings.HasPrefix(e.Name, openPrefix) || strings.HasPrefix(e.Name, "aside/") {
+				continue
+			}
+			if part = append(part, e); len(part) == scanOpen {
+				if err := give(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(part) == 0 {
+		return err
+	}
+	return give()
+}
+
+// read makes the rows of some files. What is not understood is reported.
+func (c *scan) read(ctx context.Context, r *tailReader, es []Entry) []*row {
+	rows := make([]*row, 0, len(es))
+	files := c.s.openAll(ctx, es)
+	defer closeFiles(files)
+	r.expect(files, es)
+	for i, e := range es {
+		x, err := c.a.readEntry(ctx, c.s, r, e, &files[i])
+		if err != nil && ctx.Err() == nil {
+			c.a.counters.setAside.Add(1)
+			c.a.notify(Notice{Type: "archive.set_aside", Level: "warning", Message: fmt.Sprintf("%s is not listed: %v", e.Name, err),
+				Data: map[string]any{"space": c.s.cfg.Name, "file": e.Name}})
+		}
+		c.done.Add(1)
+		if x != nil {
+			rows = append(rows, x)
+		}
+	}
+	return rows
+}
+
+// storeRows writes rows in batches through the catalogue's writer, never more
+// than two on their way, so that recording's own rows get their turn.
+func (a *Archive) storeRows(ctx context.Context, rows <-chan []*row, tick func()) (twins []*row, failed error) {
+	type result struct {
+		err   error
+		twins []*row
+	}
+	var batch []*row
+	results := make(chan result, 2) // batches on their way
+	inFlight := 0
+	wait := func() {
+		r := <-results
+		if failed == nil {
+			failed = r.err
+		}
+		twins = append(twins, r.twins...)
+		inFlight--
+		tick()
+	}
+	flush := func() {
+		todo := batch
+		batch = make([]*row, 0, cap(todo))
+		if inFlight == cap(results) {
+			wait()
+		}
+		inFlight++
+		a.cat.soon(func(tx *sql.Tx) error { return a.cat.putAll(tx, todo, a.nextFile) }, func(err error) {
+			out := result{err: err}
+			for _, r := range todo {
+				if r.Twin != nil {
+					out.twins = append(out.twins, r)
+				}
+			}
+			results <- out
+		})
+	}
+	for some := range rows {
+		if batch = append(batch, some...); len(batch) >= scanBatch && failed == nil {
+			flush()
+		}
+	}
+	if failed == nil {
+		flush()
+	}
+	for inFlight > 0 {
+		wait()
+	}
+	return twins, failed
+}
