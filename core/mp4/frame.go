@@ -51,7 +51,7 @@ func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie
 	if !before && seg.Span.From <= at {
 		return nil, false, nil // the picture before lies in an earlier file
 	}
-	p.addFile(&archive.Extent{File: seg.File, Init: seg.Init, Zero: seg.Zero, Run: seg.Run}, l, video, p.start.Add(lookBack))
+	p.addFile(&archive.Extent{File: seg.File, Init: seg.Init, Zero: seg.Zero, Run: seg.Run}, l, p.join(seg.Init, video), p.start.Add(lookBack))
 	for _, f := range p.files {
 		for i := range f.tracks {
 			f.keepFirst(l, &f.tracks[i], p.tracks[i])

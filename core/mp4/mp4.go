@@ -84,6 +84,7 @@ type plan struct {
 	uid    string
 	lazy   *timeline.Lazy
 	files  []*fileCut
+	slab   slab
 	tracks []*outTrack
 	start  media.Wall // presentation time zero of the movie
 	end    media.Wall
@@ -137,6 +138,7 @@ func (p *plan) build() (*Movie, error) {
 		f.at += mdat
 	}
 	body := new(timeline.Body)
+	body.Grow(len(p.files) + 2 + len(p.tracks)*(1+len(tables)*(2+len(p.files)/block)))
 	body.Add(head)
 	for i, t := range p.tracks {
 		body.Add(heads[i])
@@ -145,10 +147,9 @@ func (p *plan) build() (*Movie, error) {
 	box := binary.BigEndian.AppendUint32(nil, 1) // 64-bit size follows
 	box = append(box, "mdat"...)
 	body.Add(binary.BigEndian.AppendUint64(box, uint64(data)+16))
+	body.Hold(p.lazy)
 	for _, f := range p.files {
-		file := p.lazy.File(f.file)
-		body.Hold(file)
-		body.AddFile(file, f.from, f.to-f.from)
+		body.AddFile(p.lazy.File(f.file), f.from, f.to-f.from)
 	}
 	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}}, nil
 }
@@ -156,8 +157,12 @@ func (p *plan) build() (*Movie, error) {
 // etag is a hash of everything the bytes depend on.
 func (p *plan) etag(size int64) string {
 	h := sha256.New()
-	b := []byte(p.uid)
+	b := append(make([]byte, 0, 4096), p.uid...)
 	put := func(vs ...int64) {
+		if len(b)+8*len(vs) > cap(b) {
+			h.Write(b)
+			b = b[:0]
+		}
 		for _, v := range vs {
 			b = be.AppendUint64(b, uint64(v))
 		}
