@@ -138,7 +138,7 @@ func (p *plan) build() (*Movie, error) {
 		f.at += mdat
 	}
 	body := new(timeline.Body)
-	body.Grow(len(p.files) + 2 + len(p.tracks)*(1+len(tables)*(2+len(p.files)/block)))
+	body.Grow(len(p.files) + 2 + len(p.tracks)*(1+len(tables)*(8+len(p.files)/block)))
 	body.Add(head)
 	for i, t := range p.tracks {
 		body.Add(heads[i])

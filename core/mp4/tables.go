@@ -61,14 +61,26 @@ func (p *plan) addTables(body *timeline.Body, ti int, t *outTrack) {
 	}
 }
 
-// block is how many files' entries are made at a time.
+// block is how many files' entries are made at a time, but for the first few
+// blocks, which grow to it: each file is an index to be read, and what nobody
+// waits for any more should be noticed before many have been.
 const block = 32
+
+// blocks calls fn with each block of n files.
+func blocks(n int, fn func(lo, hi int)) {
+	size := 1
+	for lo := 0; lo < n; {
+		hi := min(lo+size, n)
+		fn(lo, hi)
+		lo, size = hi, min(2*size, block)
+	}
+}
 
 // addEntries plans the entries of one table, a block of files at a time.
 func (p *plan) addEntries(body *timeline.Body, ti int, tab table) {
 	var st state
-	for lo := 0; lo < len(p.files); lo += block {
-		files := p.files[lo:min(lo+block, len(p.files))]
+	blocks(len(p.files), func(lo, hi int) {
+		files := p.files[lo:hi]
 		from, size := st, 0
 		for _, f := range files {
 			c := &f.tracks[ti]
@@ -92,7 +104,7 @@ func (p *plan) addEntries(body *timeline.Body, ti int, tab table) {
 			}
 			return b, nil
 		})
-	}
+	})
 }
 
 func writeTimes(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error) {
