@@ -17,6 +17,7 @@ type fileCut struct {
 	from, to int64      // bytes of the file that go into mdat
 	tracks   []trackCut // one for each plan.tracks; empty ones have n = 0
 	at       int64      // offset of from in the movie
+	kept     []byte     // its tables but for stsz, while they are sent (keep.go)
 }
 
 // trackCut is a run of samples of one track in one file: positions count the
@@ -30,6 +31,7 @@ type trackCut struct {
 	base, end   int64 // decode time of the first sample, end of the last; output ticks
 	lastStart   int64 // decode time of the last sample
 	count       counts
+	before      state // of the track, in earlier files
 	lastTicks   int64 // duration of the last sample, reaching to the next file
 	cto         int32 // composition offset of the first sample, of whole files
 }

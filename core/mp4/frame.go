@@ -45,7 +45,7 @@ func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie
 	if len(video) == 0 || !hasKey(l, seg, video[0].ID) {
 		return nil, false, nil
 	}
-	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
+	p := s.plan(uid)
 	var before bool
 	p.start, before, _ = startTime(l, video, at)
 	if !before && seg.Span.From <= at {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"sync"
 	"time"
 
 	"media-server/core/archive"
@@ -68,7 +69,7 @@ type Movie struct {
 // Record plans the MP4 of a span. The error wraps timeline.ErrNoFootage when
 // nothing is there.
 func (s *Server) Record(uid string, span media.Span) (*Movie, error) {
-	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
+	p := s.plan(uid)
 	if err := p.select_(span); err != nil {
 		return nil, err
 	}
@@ -76,6 +77,10 @@ func (s *Server) Record(uid string, span media.Span) (*Movie, error) {
 		return nil, err
 	}
 	return p.build()
+}
+
+func (s *Server) plan(uid string) *plan {
+	return &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid), room: keepMost}
 }
 
 // plan is a movie being planned.
@@ -89,6 +94,10 @@ type plan struct {
 	start  media.Wall // presentation time zero of the movie
 	end    media.Wall
 	scale  uint32 // of all tracks; 0 = each its own
+
+	mu   sync.Mutex // a body may be read by several at a time
+	kept int        // bytes of all fileCut.kept
+	room int        // for them
 }
 
 // outTrack is one track of the movie: the n-th of its kind in every file.
