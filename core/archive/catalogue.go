@@ -138,6 +138,10 @@ func each(db *sql.DB, query string, fn func(*sql.Rows) error, args ...any) error
 	if err != nil {
 		return err
 	}
+	return eachOf(rows, fn)
+}
+
+func eachOf(rows *sql.Rows, fn func(*sql.Rows) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := fn(rows); err != nil {
@@ -250,7 +254,7 @@ func (c *catalogue) tracks(id InitID) ([]media.Track, error) {
 		return t, nil
 	}
 	var b []byte
-	if err := c.reader().QueryRow("SELECT tracks FROM inits WHERE id = ?", int64(id)).Scan(&b); err != nil {
+	if err := c.one("SELECT tracks FROM inits WHERE id = ?", int64(id)).Scan(&b); err != nil {
 		return nil, fmt.Errorf("track parameters %s: %w", id, err)
 	}
 	t, err := parseTracks(b)
@@ -296,20 +300,24 @@ func scanRow(rows interface{ Scan(...any) error }) (*row, error) {
 	return r, err
 }
 
-// overlapping lists the sealed files of a stream that share time with sp.
-func (c *catalogue) overlapping(uid string, sp media.Span) ([]*row, error) {
+// segTables calls fn with each sealed file of a stream that shares time with
+// sp, oldest first, and its segment table, which is good during the call.
+func (c *catalogue) segTables(uid string, sp media.Span, fn func(f Segment, table []byte) error) error {
 	id, longest, ok := c.id(uid)
 	if !ok {
-		return nil, nil
+		return nil
 	}
-	var out []*row
-	err := each(c.reader(), "SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.t0 < ? AND f.t0 >= ? AND f.t1 > ? AND f.flags & 3 = 0 ORDER BY f.t0",
+	return c.rows("SELECT id, t0, t1, init, zero, run, segs FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0 ORDER BY t0",
 		func(rows *sql.Rows) error {
-			r, err := scanRow(rows)
-			out = append(out, r)
-			return err
+			var file, t0, t1, init, zero int64
+			var run, table sql.RawBytes
+			if err := rows.Scan(&file, &t0, &t1, &init, &zero, &run, &table); err != nil {
+				return err
+			}
+			f := Segment{File: FileID(file), Span: media.Span{From: media.Wall(t0), To: media.Wall(t1)}, Init: InitID(init), Zero: media.Wall(zero)}
+			copy(f.Run[:], run)
+			return fn(f, table)
 		}, id, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
-	return out, err
 }
 
 func floorSub(a, b int64) int64 {
@@ -321,7 +329,7 @@ func floorSub(a, b int64) int64 {
 
 // get finds a file by number; sql.ErrNoRows when there is none.
 func (c *catalogue) get(id FileID) (*row, error) {
-	return scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(id)))
+	return scanRow(c.one("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(id)))
 }
 
 // newest finds the last file of a stream.
@@ -350,7 +358,7 @@ func (c *catalogue) bounds(uid string) (media.Span, bool) {
 	var t0, last, t1 sql.NullInt64
 	one := func(v *sql.NullInt64, query string, args ...any) {
 		// Nothing found, or nothing to be read just now: v stays invalid.
-		_ = c.reader().QueryRow(query, args...).Scan(v)
+		_ = c.one(query, args...).Scan(v)
 	}
 	one(&t0, "SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 LIMIT 1", id)
 	one(&last, "SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 DESC LIMIT 1", id)
@@ -365,7 +373,7 @@ func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.
 	if !ok {
 		return nil
 	}
-	return each(c.reader(), "SELECT id, t0, t1, flags FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0 ORDER BY t0",
+	return c.rows("SELECT id, t0, t1, flags FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0 ORDER BY t0",
 		func(rows *sql.Rows) error {
 			var id, t0, t1, flags int64
 			err := rows.Scan(&id, &t0, &t1, &flags)

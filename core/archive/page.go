@@ -25,6 +25,7 @@ const (
 	pagesFrom = 3 * time.Hour // shorter spans are read from the rows
 	pagesMake = 48            // made for one question
 	pageForm  = 1
+	pageLeast = 36 // bytes of a file in a page
 )
 
 func pageKey(stream, hour int64) int64 { return stream<<pageBits | hour }
@@ -55,7 +56,8 @@ func (c *catalogue) extents(uid string, sp media.Span) ([]Extent, error) {
 	l := extentList{c: c, stream: id, sp: sp}
 	first, last := floorSub(int64(sp.From), longest), int64(sp.To)
 	if last-first <= int64(pagesFrom) || first < 0 && last < int64(pagesFrom) {
-		return l.out, l.rows(first, last)
+		err := l.rows(first, last)
+		return l.out, err
 	}
 	err := l.pages(max(first, 0), last)
 	return l.out, err
@@ -77,7 +79,7 @@ func (l *extentList) add(e Extent) {
 
 // rows adds files that begin in [from, to), from their rows.
 func (l *extentList) rows(from, to int64) error {
-	return each(l.c.reader(), extentRows+"AND t1 > ? ORDER BY t0", func(rows *sql.Rows) error {
+	return l.c.rows(extentRows+"AND t1 > ? ORDER BY t0", func(rows *sql.Rows) error {
 		var shape sql.RawBytes
 		e, err := scanExtent(rows, &shape)
 		if err != nil {
@@ -98,7 +100,7 @@ func (l *extentList) pages(from, to int64) error {
 		body []byte
 	}
 	var found []page
-	err := each(l.c.reader(), "SELECT k, body FROM pages WHERE k >= ? AND k <= ? ORDER BY k", func(rows *sql.Rows) error {
+	err := l.c.rows("SELECT k, body FROM pages WHERE k >= ? AND k <= ? ORDER BY k", func(rows *sql.Rows) error {
 		var p page
 		err := rows.Scan(&p.key, &p.body)
 		found = append(found, p)
@@ -115,7 +117,9 @@ func (l *extentList) pages(from, to int64) error {
 				return err
 			}
 		}
-		if err := parsePage(p.body, media.Wall(start), l.add); err != nil {
+		had := len(l.out)
+		if err := l.page(p.body, media.Wall(start), len(found)); err != nil {
+			l.out = l.out[:had]
 			if err := l.rows(start, start+pageTime); err != nil {
 				return err
 			}
@@ -245,13 +249,18 @@ func appendPage(extents *sql.Stmt, stream, hour int64) ([]byte, error) {
 	return append(binary.AppendUvarint([]byte{pageForm}, uint64(n)), b...), rows.Err()
 }
 
-func parsePage(b []byte, start media.Wall, add func(Extent)) error {
+// page adds the files of a page, of which there are so many.
+func (l *extentList) page(b []byte, start media.Wall, pages int) error {
 	c := &cursor{b: b}
 	if v := c.u8(); c.err == nil && v != pageForm {
 		return fmt.Errorf("page of version %d", v)
 	}
 	n := c.count()
-	all := make([]Extent, 0, min(n, 1<<12))
+	most := min(n, len(c.b)/pageLeast) // whatever n says
+	if l.out == nil {
+		l.out = make([]Extent, 0, most*min(pages, 32))
+	}
+	shapes := shapeSlab{more: most}
 	for range n {
 		e := Extent{File: FileID(c.u64()), Init: InitID(c.u64())}
 		copy(e.Run[:], c.take(len(e.Run)))
@@ -262,13 +271,10 @@ func parsePage(b []byte, start media.Wall, add func(Extent)) error {
 		if c.err != nil {
 			return fmt.Errorf("page: %w", c.err)
 		}
-		if sh, err := parseShape(shape); err == nil {
+		if sh, err := shapes.parse(shape); err == nil {
 			e.Shape = sh
 		}
-		all = append(all, e)
-	}
-	for _, e := range all {
-		add(e)
+		l.add(e)
 	}
 	return c.err
 }

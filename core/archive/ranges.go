@@ -3,6 +3,7 @@ package archive
 import (
 	"slices"
 	"sort"
+	"time"
 
 	"media-server/core/media"
 )
@@ -48,27 +49,38 @@ func (a *Archive) Segments(uid string, s media.Span) ([]Segment, error) {
 		seen[f.id] = true
 		out = segmentsOf(out, Segment{Run: l.Run, Zero: l.Zero, Init: l.Init, File: l.File}, rowsOf(l), s)
 	}
-	rows, err := a.cat.overlapping(uid, s)
+	var segs []segRow
+	err := a.cat.segTables(uid, s, func(f Segment, table []byte) (err error) {
+		if seen[f.File] {
+			return nil
+		}
+		if segs, err = addSegTable(segs[:0], table, f.Span.From); err != nil {
+			return err
+		}
+		if out == nil { // all files of a stream are about alike
+			part := float64(min(s.Duration(), mostAlike)) / float64(max(f.Span.Duration(), time.Second))
+			out = make([]Segment, 0, 8+int(part*float64(len(segs))))
+		}
+		out = segmentsOf(out, f, segs, s)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range rows {
-		if seen[r.ID] {
-			continue
-		}
-		segs, err := parseSegTable(r.Segs, r.Span.From)
-		if err != nil {
-			return nil, err
-		}
-		out = segmentsOf(out, Segment{Run: r.Run, Zero: r.Zero, Init: r.Init, File: r.ID}, segs, s)
+	if order := bySegment; !slices.IsSortedFunc(out, order) {
+		slices.SortStableFunc(out, order)
 	}
-	slices.SortStableFunc(out, func(x, y Segment) int {
-		if x.Span.From != y.Span.From {
-			return compare(x.Span.From, y.Span.From)
-		}
-		return compare(x.Number, y.Number)
-	})
 	return out, nil
+}
+
+// mostAlike is how much of an answer room is made for at once.
+const mostAlike = 2 * time.Hour
+
+func bySegment(x, y Segment) int {
+	if x.Span.From != y.Span.From {
+		return compare(x.Span.From, y.Span.From)
+	}
+	return compare(x.Number, y.Number)
 }
 
 func compare[T int64 | uint64 | media.Wall | FileID](a, b T) int {

@@ -3,6 +3,7 @@ package archive
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"media-server/core/media"
 )
@@ -43,13 +44,16 @@ func appendSegTable(b []byte, base media.Wall, segs []segRow) []byte {
 	return b
 }
 
-func parseSegTable(b []byte, base media.Wall) ([]segRow, error) {
+func parseSegTable(b []byte, base media.Wall) ([]segRow, error) { return addSegTable(nil, b, base) }
+
+// addSegTable appends the segments of a table to segs.
+func addSegTable(segs []segRow, b []byte, base media.Wall) ([]segRow, error) {
 	c := cursor{b: b}
 	if v := c.u8(); v != 1 {
 		return nil, fmt.Errorf("segment table of version %d", v)
 	}
 	n := c.count()
-	segs := make([]segRow, 0, n)
+	segs = slices.Grow(segs, n)
 	var number, disc uint64
 	for range n {
 		number += c.uvarint()

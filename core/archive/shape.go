@@ -129,14 +129,37 @@ func appendShape(b []byte, sh *Shape) []byte {
 }
 
 // parseShape reads what appendShape wrote.
-func parseShape(b []byte) (*Shape, error) {
+func parseShape(b []byte) (*Shape, error) { return new(shapeSlab).parse(b) }
+
+// shapeSlab gives the shapes of one answer out of few pieces of memory: a day
+// of files of one minute has 1,440.
+type shapeSlab struct {
+	more   int // shapes that are expected to follow
+	shapes []Shape
+	tracks []TrackShape
+}
+
+func (s *shapeSlab) parse(b []byte) (*Shape, error) {
 	c := &cursor{b: b}
 	if v := c.u8(); c.err == nil && v != shapeVersion {
 		return nil, fmt.Errorf("shape of version %d", v)
 	}
-	sh := &Shape{First: int64(c.uvarint()), End: int64(c.uvarint())}
+	first, end := int64(c.uvarint()), int64(c.uvarint())
 	n := c.count()
-	sh.Tracks = make([]TrackShape, 0, n)
+	if len(s.shapes) == 0 {
+		s.shapes = make([]Shape, max(s.more, 1))
+	}
+	switch {
+	case len(s.tracks) >= n:
+	case n > 8: // more than cameras have: nothing is made ready for the next
+		s.tracks = make([]TrackShape, n)
+	default:
+		s.tracks = make([]TrackShape, max(s.more, 1)*n)
+	}
+	s.more = max(s.more-1, 0)
+	sh := &s.shapes[0]
+	sh.First, sh.End, sh.Tracks = first, end, s.tracks[:0:n]
+	s.shapes, s.tracks = s.shapes[1:], s.tracks[n:]
 	for range n {
 		t := TrackShape{Track: int(c.uvarint())}
 		for _, v := range [...]*int{&t.Samples, &t.Times, &t.Offsets, &t.Keys, &t.Chunks, &t.Groups} {
@@ -194,6 +217,9 @@ func (a *Archive) Extents(uid string, s media.Span) ([]Extent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(seen) == 0 {
+		out, rows = rows, nil
+	}
 	for _, e := range rows {
 		if !seen[e.File] {
 			out = append(out, e)
@@ -204,5 +230,8 @@ func (a *Archive) Extents(uid string, s media.Span) ([]Extent, error) {
 }
 
 func sortExtents(es []Extent) {
-	slices.SortStableFunc(es, func(a, b Extent) int { return compare(a.Span.From, b.Span.From) })
+	order := func(a, b Extent) int { return compare(a.Span.From, b.Span.From) }
+	if !slices.IsSortedFunc(es, order) {
+		slices.SortStableFunc(es, order)
+	}
 }

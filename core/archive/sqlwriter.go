@@ -24,6 +24,7 @@ type database struct {
 
 	mu    sync.Mutex
 	w, r  *sql.DB
+	hot   map[string]*sql.Stmt // of r, by query (prepared.go)
 	ops   []dbOp
 	wake  chan struct{}
 	hurry chan struct{} // somebody waits: nothing more is gathered
@@ -104,8 +105,10 @@ func (d *database) connect(ctx context.Context) error {
 		w.Close()
 		return err
 	}
-	r.SetMaxOpenConns(4)
+	r.SetMaxOpenConns(readers)
+	r.SetMaxIdleConns(readers)
 	d.mu.Lock()
+	d.forgetPrepared()
 	d.w, d.r = w, r
 	d.mu.Unlock()
 	var have int
@@ -159,6 +162,7 @@ func (d *database) migrate(ctx context.Context, have int) error {
 func (d *database) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.forgetPrepared()
 	if d.r != nil {
 		d.r.Close()
 	}

@@ -110,7 +110,11 @@ func (s *Server) span(uid string, span media.Span) (segs []archive.Segment, err 
 		for len(more) > 0 && len(segs) > 0 && reaches(segs, more[0]) {
 			more = more[1:] // over the border: listed already
 		}
-		segs = append(segs, more...)
+		if len(segs) == 0 {
+			segs = more
+		} else {
+			segs = append(segs, more...)
+		}
 		if len(segs) > mostSegments {
 			return nil, ErrTooLong
 		}

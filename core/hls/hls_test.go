@@ -418,12 +418,18 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-func BenchmarkDay(b *testing.B) {
+// BenchmarkMedia writes media playlists of segments of two seconds; what the
+// catalogue has to do for them is core/archive's BenchmarkCatalogue.
+func BenchmarkMedia(b *testing.B) {
 	src := new(fake).add(1, 0, 24*1800, 2*time.Second)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := New(src).Media(Request{Span: media.Span{From: begin, To: begin.Add(24 * time.Hour)}}); err != nil {
-			b.Fatal(err)
-		}
+	for _, hours := range []time.Duration{1, 24} {
+		b.Run(fmt.Sprintf("%d hours", hours), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := New(src).Media(Request{Span: media.Span{From: begin, To: begin.Add(hours * time.Hour)}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

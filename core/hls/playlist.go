@@ -134,6 +134,7 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 	if req.Carry != "" {
 		carry = "?" + req.Carry
 	}
+	var date dates
 	for i := range es {
 		e := &es[i]
 		if i > 0 && e.discontinuity != es[i-1].discontinuity {
@@ -143,9 +144,9 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 			fmt.Fprintf(&b, "#EXT-X-MAP:URI=\"init-%s.mp4%s\"\n", e.init, carry)
 		}
 		b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
-		b.Write(e.from.Time().AppendFormat(b.AvailableBuffer(), "2006-01-02T15:04:05.000Z07:00"))
+		b.Write(date.append(b.AvailableBuffer(), e.from))
 		b.WriteString("\n#EXTINF:")
-		b.Write(strconv.AppendFloat(b.AvailableBuffer(), seconds(e.to-e.from), 'f', 6, 64))
+		b.Write(appendSeconds(b.AvailableBuffer(), e.to-e.from))
 		b.WriteString(",\n")
 		kind := ""
 		if e.gap {

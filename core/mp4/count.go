@@ -3,6 +3,7 @@ package mp4
 import (
 	"iter"
 
+	"media-server/core/archive"
 	"media-server/core/media"
 	"media-server/core/mux"
 )
@@ -39,12 +40,8 @@ type sampleAt struct {
 }
 
 // samples walks the samples of a track's cut.
-func (p *plan) samples(f *fileCut, ti int) (iter.Seq[sampleAt], error) {
+func (p *plan) samples(l *archive.Layout, f *fileCut, ti int) iter.Seq[sampleAt] {
 	c, out := &f.tracks[ti], p.tracks[ti]
-	l, err := p.src.Layout(p.uid, f.file)
-	if err != nil {
-		return nil, err
-	}
 	return func(yield func(sampleAt) bool) {
 		n := 0
 		var held sampleAt // waits for the next sample's time
@@ -91,7 +88,7 @@ func (p *plan) samples(f *fileCut, ti int) (iter.Seq[sampleAt], error) {
 			held.ticks, held.final = c.lastTicks, true
 			yield(held)
 		}
-	}, nil
+	}
 }
 
 // count sizes all tables, bridges the holes between files, and makes the edit
@@ -109,6 +106,7 @@ func (p *plan) count() error {
 					return err
 				}
 			}
+			c.before = state{t.total.samples, t.total.chunks}
 			t.total.add(&c.count)
 		}
 	}
@@ -127,7 +125,7 @@ func (c *counts) add(o *counts) {
 }
 
 func (p *plan) countFile(f *fileCut, ti int) error {
-	seq, err := p.samples(f, ti)
+	l, err := p.src.Layout(p.uid, f.file)
 	if err != nil {
 		return err
 	}
@@ -136,7 +134,7 @@ func (p *plan) countFile(f *fileCut, ti int) error {
 	var ticks int64
 	var cto int32
 	group := -1
-	for s := range seq {
+	for s := range p.samples(l, f, ti) {
 		if c.samples == 0 || s.ticks != ticks || s.final {
 			c.times++
 		}
@@ -198,8 +196,8 @@ func (p *plan) bridge() {
 func (p *plan) openEdit(t *outTrack, c *trackCut, f *fileCut, ti int) {
 	cto := int64(c.cto)
 	if f.whole {
-	} else if seq, err := p.samples(f, ti); err == nil {
-		for s := range seq {
+	} else if l, err := p.src.Layout(p.uid, f.file); err == nil {
+		for s := range p.samples(l, f, ti) {
 			cto = int64(s.CTO)
 			break
 		}

@@ -17,6 +17,7 @@ type fileCut struct {
 	from, to int64      // bytes of the file that go into mdat
 	tracks   []trackCut // one for each plan.tracks; empty ones have n = 0
 	at       int64      // offset of from in the movie
+	kept     []byte     // its tables but for stsz, while they are sent (keep.go)
 }
 
 // trackCut is a run of samples of one track in one file: positions count the
@@ -30,6 +31,7 @@ type trackCut struct {
 	base, end   int64 // decode time of the first sample, end of the last; output ticks
 	lastStart   int64 // decode time of the last sample
 	count       counts
+	before      state // of the track, in earlier files
 	lastTicks   int64 // duration of the last sample, reaching to the next file
 	cto         int32 // composition offset of the first sample, of whole files
 }
@@ -53,14 +55,20 @@ func (p *plan) select_(span media.Span) error {
 	if err := p.chooseScale(exts); err != nil {
 		return err
 	}
+	p.files, p.slab = make([]*fileCut, 0, len(exts)), slab{files: len(exts)}
 	read := 0
+	var in *inits
 	for i := range exts {
 		e := &exts[i]
-		tracks, err := p.src.Tracks(p.uid, e.Init)
-		if err != nil {
-			return err
+		if in == nil || in.id != e.Init {
+			tracks, err := p.src.Tracks(p.uid, e.Init)
+			if err != nil {
+				return err
+			}
+			in = p.join(e.Init, tracks)
 		}
-		if i > 0 && e.Shape != nil && e.Span.To <= span.To && p.scale == 0 && p.addWhole(e, tracks) {
+		if i > 0 && e.Shape != nil && e.Span.To <= span.To && p.scale == 0 && in.scaled {
+			p.addWhole(e, in)
 			continue
 		}
 		if read++; read > mostRead {
@@ -70,7 +78,7 @@ func (p *plan) select_(span media.Span) error {
 		if err != nil {
 			return err
 		}
-		p.addFile(e, l, tracks, span.To)
+		p.addFile(e, l, in, span.To)
 	}
 	p.settle()
 	if len(p.files) == 0 || len(p.tracks) == 0 {
@@ -159,26 +167,18 @@ func startTime(l *archive.Layout, tracks []media.Track, from media.Wall) (at med
 	return at, before, ok
 }
 
-// addWhole adds a file of which everything is taken, from its shape. false: the
-// shape does not fit the tracks.
-func (p *plan) addWhole(e *archive.Extent, tracks []media.Track) bool {
-	f := &fileCut{file: e.File, whole: true, from: e.Shape.First, to: e.Shape.End}
-	ordinal := map[media.Kind]int{}
-	for _, t := range tracks {
-		ti := p.outTrack(t, ordinal[t.Kind()])
-		ordinal[t.Kind()]++
-		for len(f.tracks) <= ti {
-			f.tracks = append(f.tracks, trackCut{})
-		}
-		out := p.tracks[ti]
-		if out.scale != t.Timescale {
-			return false // composition offsets would be rescaled, and runs change
-		}
-		c := &f.tracks[ti]
-		*c = trackCut{track: t.ID, scale: t.Timescale, entry: out.entry(e.Init, t), origin: media.TicksOf(e.Zero.Sub(p.start), out.scale)}
+// addWhole adds a file of which everything is taken, from its shape.
+func (p *plan) addWhole(e *archive.Extent, in *inits) {
+	f := p.slab.file(in.width)
+	f.file, f.whole, f.from, f.to = e.File, true, e.Shape.First, e.Shape.End
+	zero := e.Zero.Sub(p.start)
+	for _, j := range in.joined {
+		out := p.tracks[j.out]
+		c := &f.tracks[j.out]
+		*c = trackCut{track: j.track.ID, scale: j.track.Timescale, entry: j.entry, origin: media.TicksOf(zero, out.scale)}
 		for i := range e.Shape.Tracks {
 			sh := &e.Shape.Tracks[i]
-			if sh.Track != t.ID {
+			if sh.Track != j.track.ID {
 				continue
 			}
 			c.last, c.cto = sh.Samples, sh.FirstCTO
@@ -188,27 +188,20 @@ func (p *plan) addWhole(e *archive.Extent, tracks []media.Track) bool {
 		}
 	}
 	p.files = append(p.files, f)
-	return true
 }
 
 // addFile adds the samples of a file whose decode times lie before to, from
 // the movie's start on.
-func (p *plan) addFile(e *archive.Extent, l *archive.Layout, tracks []media.Track, to media.Wall) {
-	start := p.start
-	f := &fileCut{file: e.File, from: -1}
-	ordinal := map[media.Kind]int{}
-	for _, t := range tracks {
-		k := ordinal[t.Kind()]
-		ordinal[t.Kind()]++
-		ti := p.outTrack(t, k)
-		for len(f.tracks) <= ti {
-			f.tracks = append(f.tracks, trackCut{})
-		}
-		out := p.tracks[ti]
-		c := &f.tracks[ti]
-		*c = trackCut{track: t.ID, scale: t.Timescale, entry: out.entry(e.Init, t)}
-		c.origin = media.TicksOf(l.Zero.Sub(start), out.scale)
-		p.cutTrack(l, firstFragment(l, e.Segment), t, c, out, start, to, f)
+func (p *plan) addFile(e *archive.Extent, l *archive.Layout, in *inits, to media.Wall) {
+	f := p.slab.file(in.width)
+	f.file, f.from = e.File, -1
+	first := firstFragment(l, e.Segment)
+	for _, j := range in.joined {
+		out := p.tracks[j.out]
+		c := &f.tracks[j.out]
+		*c = trackCut{track: j.track.ID, scale: j.track.Timescale, entry: j.entry}
+		c.origin = media.TicksOf(l.Zero.Sub(p.start), out.scale)
+		p.cutTrack(l, first, j.track, c, out, p.start, to, f)
 	}
 	if f.from >= 0 {
 		p.files = append(p.files, f)
@@ -286,70 +279,4 @@ func (f *fileCut) take(fr *archive.Fragment) {
 		f.from, f.to = fr.Offset, fr.End()
 	}
 	f.from, f.to = min(f.from, fr.Offset), max(f.to, fr.End())
-}
-
-// outTrack finds or makes the movie's track for the k-th track of a kind.
-func (p *plan) outTrack(t media.Track, k int) int {
-	for i, o := range p.tracks {
-		if o.kind == t.Kind() {
-			if k == 0 {
-				return i
-			}
-			k--
-		}
-	}
-	scale := t.Timescale
-	if p.scale != 0 {
-		scale = p.scale
-	}
-	p.tracks = append(p.tracks, &outTrack{id: len(p.tracks) + 1, kind: t.Kind(), scale: scale, keys: map[entryKey]int{}})
-	return len(p.tracks) - 1
-}
-
-// entry is the number of the sample entry for a track of an init, from 1.
-func (o *outTrack) entry(init archive.InitID, t media.Track) int {
-	k := entryKey{init, t.ID}
-	if n, ok := o.keys[k]; ok {
-		return n
-	}
-	for i, e := range o.entries {
-		t.ID, e.ID = 0, 0
-		if e.Equal(t) {
-			o.keys[k] = i + 1
-			return i + 1
-		}
-	}
-	o.entries = append(o.entries, t)
-	o.keys[k] = len(o.entries)
-	return len(o.entries)
-}
-
-// settle drops tracks without samples and evens the files' track lists out.
-func (p *plan) settle() {
-	var keep []*outTrack
-	var at []int
-	for i, t := range p.tracks {
-		n := 0
-		for _, f := range p.files {
-			if i < len(f.tracks) {
-				n += f.tracks[i].n()
-			}
-		}
-		if n > 0 {
-			keep, at = append(keep, t), append(at, i)
-		}
-	}
-	for _, f := range p.files {
-		cuts := make([]trackCut, len(at))
-		for j, i := range at {
-			if i < len(f.tracks) {
-				cuts[j] = f.tracks[i]
-			}
-		}
-		f.tracks = cuts
-	}
-	p.tracks = keep
-	for i, t := range keep {
-		t.id = i + 1
-	}
 }

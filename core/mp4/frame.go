@@ -45,13 +45,13 @@ func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie
 	if len(video) == 0 || !hasKey(l, seg, video[0].ID) {
 		return nil, false, nil
 	}
-	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
+	p := s.plan(uid)
 	var before bool
 	p.start, before, _ = startTime(l, video, at)
 	if !before && seg.Span.From <= at {
 		return nil, false, nil // the picture before lies in an earlier file
 	}
-	p.addFile(&archive.Extent{File: seg.File, Init: seg.Init, Zero: seg.Zero, Run: seg.Run}, l, video, p.start.Add(lookBack))
+	p.addFile(&archive.Extent{File: seg.File, Init: seg.Init, Zero: seg.Zero, Run: seg.Run}, l, p.join(seg.Init, video), p.start.Add(lookBack))
 	for _, f := range p.files {
 		for i := range f.tracks {
 			f.keepFirst(l, &f.tracks[i], p.tracks[i])

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"sync"
 	"time"
 
 	"media-server/core/archive"
@@ -68,7 +69,7 @@ type Movie struct {
 // Record plans the MP4 of a span. The error wraps timeline.ErrNoFootage when
 // nothing is there.
 func (s *Server) Record(uid string, span media.Span) (*Movie, error) {
-	p := &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid)}
+	p := s.plan(uid)
 	if err := p.select_(span); err != nil {
 		return nil, err
 	}
@@ -78,16 +79,25 @@ func (s *Server) Record(uid string, span media.Span) (*Movie, error) {
 	return p.build()
 }
 
+func (s *Server) plan(uid string) *plan {
+	return &plan{src: s.src, uid: uid, lazy: s.src.NewLazy(uid), room: keepMost}
+}
+
 // plan is a movie being planned.
 type plan struct {
 	src    Source
 	uid    string
 	lazy   *timeline.Lazy
 	files  []*fileCut
+	slab   slab
 	tracks []*outTrack
 	start  media.Wall // presentation time zero of the movie
 	end    media.Wall
 	scale  uint32 // of all tracks; 0 = each its own
+
+	mu   sync.Mutex // a body may be read by several at a time
+	kept int        // bytes of all fileCut.kept
+	room int        // for them
 }
 
 // outTrack is one track of the movie: the n-th of its kind in every file.
@@ -137,6 +147,7 @@ func (p *plan) build() (*Movie, error) {
 		f.at += mdat
 	}
 	body := new(timeline.Body)
+	body.Grow(len(p.files) + 2 + len(p.tracks)*(1+len(tables)*(8+len(p.files)/block)))
 	body.Add(head)
 	for i, t := range p.tracks {
 		body.Add(heads[i])
@@ -145,10 +156,9 @@ func (p *plan) build() (*Movie, error) {
 	box := binary.BigEndian.AppendUint32(nil, 1) // 64-bit size follows
 	box = append(box, "mdat"...)
 	body.Add(binary.BigEndian.AppendUint64(box, uint64(data)+16))
+	body.Hold(p.lazy)
 	for _, f := range p.files {
-		file := p.lazy.File(f.file)
-		body.Hold(file)
-		body.AddFile(file, f.from, f.to-f.from)
+		body.AddFile(p.lazy.File(f.file), f.from, f.to-f.from)
 	}
 	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}}, nil
 }
@@ -156,8 +166,12 @@ func (p *plan) build() (*Movie, error) {
 // etag is a hash of everything the bytes depend on.
 func (p *plan) etag(size int64) string {
 	h := sha256.New()
-	b := []byte(p.uid)
+	b := append(make([]byte, 0, 4096), p.uid...)
 	put := func(vs ...int64) {
+		if len(b)+8*len(vs) > cap(b) {
+			h.Write(b)
+			b = b[:0]
+		}
 		for _, v := range vs {
 			b = be.AppendUint64(b, uint64(v))
 		}

@@ -30,6 +30,7 @@ type store struct {
 	inits   map[archive.InitID][]media.Track
 	sent    []sentUnit
 	shapes  bool // extents know their shapes
+	first   uint64
 }
 
 // sentUnit is what a camera sent and where it belongs.
@@ -62,6 +63,7 @@ func (s *store) Extents(_ string, span media.Span) (out []archive.Extent, err er
 			sh := archive.ShapeOf(s.layouts[g.File])
 			e.Shape = &sh
 		}
+		s.firstSegment(&e)
 		out = append(out, e)
 	}
 	return slices.DeleteFunc(out, func(e archive.Extent) bool { return !e.Span.Overlaps(span) }), nil

@@ -3,6 +3,7 @@ package mp4
 import (
 	"encoding/binary"
 
+	"media-server/core/archive"
 	"media-server/core/timeline"
 )
 
@@ -18,13 +19,21 @@ func box(b []byte, kind string, version byte, size int64, entries int) []byte {
 }
 
 // table is one sample table: how many bytes a file's part takes, and how it is
-// written. state holds running numbers at the beginning of the file.
+// written.
 type table struct {
 	kind    string
 	version byte
 	entries func(c *counts) int
 	width   int
-	write   func(b []byte, p *plan, f *fileCut, ti int, st state) ([]byte, error)
+	write   func(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte
+}
+
+// size is how many bytes the table takes for a file.
+func (t *table) size(c *counts) int { return t.width * t.entries(c) }
+
+// used tells whether a track has the table.
+func (t *table) used(o *outTrack) bool {
+	return (t.kind != "ctts" || o.total.shifted) && (t.kind != "stss" || o.total.partial)
 }
 
 // state are the running numbers of a track at the beginning of a file.
@@ -43,8 +52,9 @@ var tables = []table{
 // addTables plans a track's tables: headers now, entries file by file when
 // they are sent.
 func (p *plan) addTables(body *timeline.Body, ti int, t *outTrack) {
-	for _, tab := range tables {
-		if tab.kind == "ctts" && !t.total.shifted || tab.kind == "stss" && !t.total.partial {
+	for k := range tables {
+		tab := &tables[k]
+		if !tab.used(t) {
 			continue
 		}
 		n := tab.entries(&t.total)
@@ -57,56 +67,56 @@ func (p *plan) addTables(body *timeline.Body, ti int, t *outTrack) {
 			b = be.AppendUint32(be.AppendUint32(b[:12], 0), uint32(n))
 		}
 		body.Add(b)
-		p.addEntries(body, ti, tab)
+		p.addEntries(body, ti, k)
 	}
 }
 
-// block is how many files' entries are made at a time.
+// block is how many files' entries are made at a time, but for the first few
+// blocks, which grow to it: each file is an index to be read, and what nobody
+// waits for any more should be noticed before many have been.
 const block = 32
 
+// blocks calls fn with each block of n files.
+func blocks(n int, fn func(lo, hi int)) {
+	size := 1
+	for lo := 0; lo < n; {
+		hi := min(lo+size, n)
+		fn(lo, hi)
+		lo, size = hi, min(2*size, block)
+	}
+}
+
 // addEntries plans the entries of one table, a block of files at a time.
-func (p *plan) addEntries(body *timeline.Body, ti int, tab table) {
-	var st state
-	for lo := 0; lo < len(p.files); lo += block {
-		files := p.files[lo:min(lo+block, len(p.files))]
-		from, size := st, 0
+func (p *plan) addEntries(body *timeline.Body, ti, k int) {
+	blocks(len(p.files), func(lo, hi int) {
+		files := p.files[lo:hi]
+		size := 0
 		for _, f := range files {
-			c := &f.tracks[ti]
-			size += tab.width * tab.entries(&c.count)
-			st.sample += c.count.samples
-			st.chunk += c.count.chunks
+			size += tables[k].size(&f.tracks[ti].count)
 		}
-		body.AddLater(int64(size), func() ([]byte, error) {
-			b, at := make([]byte, 0, size), from
+		body.AddLater(int64(size), func() (b []byte, err error) {
+			b = make([]byte, 0, size)
 			for _, f := range files {
-				c := &f.tracks[ti]
-				if c.n() == 0 {
+				if f.tracks[ti].n() == 0 {
 					continue
 				}
-				var err error
-				if b, err = tab.write(b, p, f, ti, at); err != nil {
+				if b, err = p.entries(b, f, ti, k); err != nil {
 					return nil, err
 				}
-				at.sample += c.count.samples
-				at.chunk += c.count.chunks
 			}
 			return b, nil
 		})
-	}
+	})
 }
 
-func writeTimes(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error) {
-	seq, err := p.samples(f, ti)
-	if err != nil {
-		return nil, err
-	}
+func writeTimes(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte {
 	run, ticks := 0, int64(0)
 	put := func() {
 		if run > 0 {
 			b = be.AppendUint32(be.AppendUint32(b, uint32(run)), uint32(ticks))
 		}
 	}
-	for s := range seq {
+	for s := range p.samples(l, f, ti) {
 		if run > 0 && s.ticks == ticks && !s.final {
 			run++
 			continue
@@ -115,21 +125,17 @@ func writeTimes(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error) 
 		run, ticks = 1, s.ticks
 	}
 	put()
-	return b, nil
+	return b
 }
 
-func writeOffsets(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error) {
-	seq, err := p.samples(f, ti)
-	if err != nil {
-		return nil, err
-	}
+func writeOffsets(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte {
 	run, cto := 0, int32(0)
 	put := func() {
 		if run > 0 {
 			b = be.AppendUint32(be.AppendUint32(b, uint32(run)), uint32(cto))
 		}
 	}
-	for s := range seq {
+	for s := range p.samples(l, f, ti) {
 		if run > 0 && s.CTO == cto {
 			run++
 			continue
@@ -138,31 +144,23 @@ func writeOffsets(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error
 		run, cto = 1, s.CTO
 	}
 	put()
-	return b, nil
+	return b
 }
 
-func writeKeys(b []byte, p *plan, f *fileCut, ti int, st state) ([]byte, error) {
-	seq, err := p.samples(f, ti)
-	if err != nil {
-		return nil, err
-	}
-	n := st.sample
-	for s := range seq {
+func writeKeys(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte {
+	n := f.tracks[ti].before.sample
+	for s := range p.samples(l, f, ti) {
 		n++
 		if s.Key {
 			b = be.AppendUint32(b, uint32(n))
 		}
 	}
-	return b, nil
+	return b
 }
 
-func writeGroups(b []byte, p *plan, f *fileCut, ti int, st state) ([]byte, error) {
-	seq, err := p.samples(f, ti)
-	if err != nil {
-		return nil, err
-	}
-	chunk, group := st.chunk, -1
-	for s := range seq {
+func writeGroups(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte {
+	chunk, group := f.tracks[ti].before.chunk, -1
+	for s := range p.samples(l, f, ti) {
 		if !s.chunk {
 			continue
 		}
@@ -175,29 +173,21 @@ func writeGroups(b []byte, p *plan, f *fileCut, ti int, st state) ([]byte, error
 		b = be.AppendUint32(b, uint32(group))
 		b = be.AppendUint32(b, uint32(f.tracks[ti].entry))
 	}
-	return b, nil
+	return b
 }
 
-func writeSizes(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error) {
-	seq, err := p.samples(f, ti)
-	if err != nil {
-		return nil, err
-	}
-	for s := range seq {
+func writeSizes(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte {
+	for s := range p.samples(l, f, ti) {
 		b = be.AppendUint32(b, s.Size)
 	}
-	return b, nil
+	return b
 }
 
-func writeChunks(b []byte, p *plan, f *fileCut, ti int, _ state) ([]byte, error) {
-	seq, err := p.samples(f, ti)
-	if err != nil {
-		return nil, err
-	}
-	for s := range seq {
+func writeChunks(b []byte, p *plan, f *fileCut, ti int, l *archive.Layout) []byte {
+	for s := range p.samples(l, f, ti) {
 		if s.chunk {
 			b = be.AppendUint64(b, uint64(f.at+s.offset-f.from))
 		}
 	}
-	return b, nil
+	return b
 }

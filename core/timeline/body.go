@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // File is a stored media file held open for reading. Pins of the archive and
@@ -58,7 +59,16 @@ func (p *Piece) Load() ([]byte, error) {
 type Body struct {
 	pieces []Piece
 	ends   []int64 // cumulative sizes
-	files  []File
+	held   []Holder
+}
+
+// Holder is what a body lets go of when it has been sent: a File, or all the
+// files of a Lazy.
+type Holder interface{ Release() }
+
+// Grow makes room for n more pieces at once.
+func (b *Body) Grow(n int) {
+	b.pieces, b.ends = slices.Grow(b.pieces, n), slices.Grow(b.ends, n)
 }
 
 // Add appends bytes, which the body keeps and nobody changes any more.
@@ -98,18 +108,18 @@ func (b *Body) push(p Piece) {
 	b.ends = append(b.ends, b.Size()+p.Size())
 }
 
-// Hold makes the body the owner of f: Release releases it.
-func (b *Body) Hold(f File) { b.files = append(b.files, f) }
+// Hold makes the body the owner of h: Release releases it.
+func (b *Body) Hold(h Holder) { b.held = append(b.held, h) }
 
-// Release releases every held file. Safe to call on a nil body.
+// Release releases everything held. Safe to call on a nil body.
 func (b *Body) Release() {
 	if b == nil {
 		return
 	}
-	for _, f := range b.files {
-		f.Release()
+	for _, h := range b.held {
+		h.Release()
 	}
-	b.files = nil
+	b.held = nil
 }
 
 // Size is the length of the whole body in bytes.

@@ -16,6 +16,7 @@ const lazyPins = 4
 type Lazy struct {
 	pin  func(id archive.FileID) (File, error)
 	held []*lazyFile
+	slab []lazyFile
 }
 
 // NewLazy makes the files of a response about a stream.
@@ -23,8 +24,27 @@ func (t *Timeline) NewLazy(uid string) *Lazy {
 	return &Lazy{pin: func(id archive.FileID) (File, error) { return t.Pin(uid, id) }}
 }
 
+// lazySlab is how many files' names are made at a time.
+const lazySlab = 64
+
 // File names a file; nothing is opened yet.
-func (l *Lazy) File(id archive.FileID) File { return &lazyFile{set: l, id: id} }
+func (l *Lazy) File(id archive.FileID) File {
+	if len(l.slab) == 0 {
+		l.slab = make([]lazyFile, lazySlab)
+	}
+	f := &l.slab[0]
+	l.slab = l.slab[1:]
+	f.set, f.id = l, id
+	return f
+}
+
+// Release lets go of all files.
+func (l *Lazy) Release() {
+	for _, f := range l.held {
+		f.Release()
+	}
+	l.held = nil
+}
 
 type lazyFile struct {
 	set *Lazy

@@ -92,16 +92,15 @@ func (s *bodyStream) WriteTo(w io.Writer) (sent int64, err error) {
 	defer s.survive(&err)
 	bw, _ := w.(*bufio.Writer)
 	tcp := plainTCP(s.conn)
-	late := false
 	for piece := range s.body.Pieces(s.off, s.n) {
 		var n int64
 		var err error
 		switch {
 		case piece.File == nil:
-			if piece.Make != nil && !late && bw != nil {
-				// What is made now may take reading hundreds of indexes: a player
-				// gets length and head at once.
-				late = true
+			if bw != nil && piece.Make != nil {
+				// What is made next may take reading dozens of indexes: a player gets
+				// what is there at once, and of one that has gone this hears before
+				// more is made for nobody.
 				if err := bw.Flush(); err != nil {
 					s.err = err
 					return s.sent, err

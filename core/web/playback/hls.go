@@ -69,7 +69,7 @@ func (h *Handler) playlist(r request) *web.Error {
 	h.first("hls", r)
 	r.ctx.SetContentType("application/vnd.apple.mpegurl")
 	r.ctx.Response.Header.Set("Cache-Control", "no-cache")
-	r.ctx.SetBody(b)
+	r.ctx.Response.SetBodyRaw(b) // made for this answer alone
 	return nil
 }
 
