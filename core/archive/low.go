@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,7 +15,7 @@ type lowState struct {
 // minutes though overwriting ran, or the pool may not overwrite, and clears it
 // one percent above.
 func (a *Archive) checkFree(low map[string]*lowState) {
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		s.mu.Lock()
 		u := s.usage
 		s.mu.Unlock()
@@ -22,11 +23,9 @@ func (a *Archive) checkFree(low map[string]*lowState) {
 			continue
 		}
 		var alarm int64
-		for i := range a.o.Pools {
-			for _, name := range a.o.Pools[i].Spaces {
-				if name == s.cfg.Name {
-					alarm = max(alarm, a.o.Pools[i].AlarmFree.Of(u.Total))
-				}
+		for _, p := range a.allPools() {
+			if slices.Contains(p.Spaces, s.cfg.Name) {
+				alarm = max(alarm, p.AlarmFree.Of(u.Total))
 			}
 		}
 		l := low[s.cfg.Name]

@@ -29,7 +29,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	}
 	var failed error
 	var twins []*row
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		if space != "" && s.cfg.Name != space {
 			continue
 		}
@@ -75,6 +75,7 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	defer func() {
 		s.mu.Lock()
 		s.scanning = false
+		s.restoring = s.restoring && err != nil
 		s.mu.Unlock()
 	}()
 	tell := progress
@@ -84,6 +85,14 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 		s.mu.Unlock()
 		tell(d, t)
 	}
+	// What is locked is known before the first file is listed: retention must
+	// not find one without its lock.
+	n, err = a.readLedgers(ctx, s)
+	if err != nil {
+		return n, nil, err
+	}
+	total.Store(int64(n))
+	done.Store(int64(n))
 	names := make(chan Entry, 1024)
 	rows := make(chan *row, 1024)
 	var listErr error
@@ -92,7 +101,7 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 		defer close(names)
 		listErr = s.st.List(ctx, "", "", func(es []Entry) error {
 			for _, e := range es {
-				if strings.HasPrefix(e.Name, openPrefix) || strings.HasPrefix(e.Name, "aside/") {
+				if strings.HasPrefix(e.Name, openPrefix) || strings.HasPrefix(e.Name, asidePrefix) || strings.HasPrefix(e.Name, ledgerPrefix) {
 					continue
 				}
 				total.Add(1)
@@ -131,6 +140,26 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	}
 	progress(int(done.Load()), int(total.Load()))
 	return int(done.Load()), twins, a.cat.sweep(ctx, s.cfg.Name, gen)
+}
+
+// readLedgers puts the facts of all ledgers of a space into state.db and waits
+// until they are there.
+func (a *Archive) readLedgers(ctx context.Context, s *space) (n int, err error) {
+	err = s.st.List(ctx, ledgerPrefix, "", func(es []Entry) error {
+		for _, e := range es {
+			n++
+			if _, err := a.readLedger(ctx, s, e); err != nil && ctx.Err() == nil {
+				a.counters.setAside.Add(1)
+				a.notify(Notice{Type: "archive.set_aside", Level: "warning", Message: fmt.Sprintf("%s is not listed: %v", e.Name, err),
+					Data: map[string]any{"space": s.cfg.Name, "file": e.Name}})
+			}
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, a.state.now(ctx, func(*sql.Tx) error { return nil })
 }
 
 // storeRows writes rows in batches through the catalogue's writer, waiting for
@@ -193,11 +222,7 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) 
 // readRow reads what the catalogue needs of one stored file: one read of its
 // tail, and its head where the track parameters are not known yet.
 func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) {
-	switch {
-	case strings.HasPrefix(e.Name, ledgerPrefix):
-		_, err := a.readLedger(ctx, s, e)
-		return nil, err
-	case !strings.HasSuffix(e.Name, ".mp4"):
+	if !strings.HasSuffix(e.Name, ".mp4") {
 		return nil, nil // the backend's own: its marker
 	}
 	f, err := s.open(ctx, e.Name)
@@ -358,7 +383,7 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 	var newest *row
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		if !s.usable() {
 			continue
 		}
