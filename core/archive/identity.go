@@ -76,10 +76,10 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 		}
 	}
 	s.mu.Lock()
-	s.accept = false
-	s.restoring = s.restoring || who.moved
+	taken := accept || s.accept || who.moved // it may have been said meanwhile
+	s.accept, s.restoring = false, s.restoring || taken
 	s.mu.Unlock()
-	if accept || who.moved {
+	if taken {
 		a.wantRebuild(name) // what it holds, and what the catalogue has of another
 	}
 	return info, nil
@@ -200,11 +200,18 @@ func (a *Archive) RestoreSpace(name string) error {
 	if s == nil {
 		return ErrNoSuchSpace
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.lost {
+	if !s.takeOver() {
 		return fault.New("space "+name, "the space is not lost: there is nothing to be taken instead", "")
 	}
-	s.accept, s.restoring = true, true
 	return nil
+}
+
+// takeOver says that what lies at the path of a lost space is right.
+func (s *space) takeOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost {
+		s.accept, s.restoring = true, true
+	}
+	return s.lost
 }

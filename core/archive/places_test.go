@@ -32,6 +32,11 @@ func spaceState(h *host, name string) archive.SpaceStatus {
 // takes waits until a space was opened and takes data.
 func takes(t testing.TB, h *host, name string) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", spaceState(h, name))
+		}
+	}()
 	eventually(t, name+" to be there", func() bool {
 		s := spaceState(h, name)
 		return s.State == archive.SpaceNormal && s.ID != [16]byte{}

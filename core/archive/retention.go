@@ -25,7 +25,7 @@ func (a *Archive) retention(ctx context.Context) {
 	if err := a.finishDeletes(ctx); err != nil {
 		a.log.Warn("deletions decided earlier could not be finished", "err", err)
 	}
-	low := map[string]*lowState{}
+	low := levels{}
 	var looked time.Time
 	t := time.NewTicker(retainEvery)
 	defer t.Stop()

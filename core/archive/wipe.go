@@ -106,9 +106,7 @@ func (a *Archive) wipe(ctx context.Context, s *space, locked bool) error {
 			return err
 		}
 	}
-	if lost {
-		return a.RestoreSpace(s.cfg.Name)
-	}
+	s.takeOver() // unless, empty as it is, it was taken for a new one already
 	return nil
 }
 
