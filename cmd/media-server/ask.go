@@ -49,9 +49,11 @@ func (c *statusCmd) Run(g *globals) error {
 	}
 	fmt.Printf("%s (%s), up %s, %d of %d streams active, %d recording, %d viewers, %d problems\n", srv.Name, srv.Version,
 		time.Since(time.UnixMilli(srv.Started)).Round(time.Second), srv.Active, srv.Streams, srv.Recording, srv.Viewers, srv.Problems)
-	for _, sp := range srv.Spaces {
-		fmt.Printf("space %s: %s, %s of %s free\n", sp.Name, sp.State, size(sp.Free), size(sp.Total))
+	var spaces struct{ Items []api.SpaceStatus }
+	if err := cl.do("GET", "/api/v1/spaces", nil, &spaces); err != nil {
+		return err
 	}
+	printSpaces(os.Stdout, spaces.Items)
 	var plan api.RetentionPlan
 	if err := cl.do("GET", "/api/v1/retention", nil, &plan); err == nil { // a catalogue that cannot be read just now is told by problems
 		printPools(plan.Pools)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,11 +17,10 @@ import (
 type Archive struct {
 	o          Options
 	log        *slog.Logger
-	spaceLimit int64
 	cat        *catalogue
 	state      *stateStore
 	layouts    *layoutCache
-	spaces     []*space
+	places     atomic.Pointer[places]
 	closed     atomic.Bool
 	counter    atomic.Uint32
 	counters   counters
@@ -36,10 +36,16 @@ type Archive struct {
 	signed  map[string]lastSigned
 
 	lockAlarms map[string]LockAlarm // by pool
-	movers     []*mover             // one a pool that footage is moved to
+	toMend     []string             // spaces to rebuild in the background; "" = all
+
+	change sync.Mutex      // spaces and pools are changed one at a time
+	work   context.Context // of spaces while Run runs, else nil; with change
+	front  context.Context // of movers, likewise
 
 	ensured chan struct{} // asks retention to look at once
-	mend    chan string   // spaces to rebuild in the background; "" = all
+	mend    chan struct{} // something is in toMend
+	jobs    chan func(context.Context)
+	dbCtx   context.Context
 	dbs     context.CancelFunc
 	dbDone  sync.WaitGroup
 	rebuild sync.Mutex // one rebuild at a time
@@ -79,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		return nil, fault.Wrap(err, "state.db", "locks cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")
 	}
 	dbCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	a.dbs = cancel
+	a.dbCtx, a.dbs = dbCtx, cancel
 	a.dbDone.Go(func() { a.state.run(dbCtx, nil) })
 	a.dbDone.Go(func() { a.cat.run(dbCtx, a.mendCatalogue) })
 	if a.state.fresh {
@@ -88,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if a.cat.incomplete.Load() {
 		a.wantRebuild("")
 	}
-	a.openSpaces(ctx, dbCtx)
+	a.openSpaces(ctx)
 	return a, errors.Join(err, ctx.Err())
 }
 
@@ -97,17 +103,15 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 // tells which pools wait for it.
 const startWait = 2 * time.Second
 
-// openSpaces opens all spaces at once; work ends with the databases.
-func (a *Archive) openSpaces(ctx, work context.Context) {
+// openSpaces opens all spaces at once.
+func (a *Archive) openSpaces(ctx context.Context) {
 	all := make(chan struct{})
 	var wg sync.WaitGroup
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		wg.Add(1)
 		a.dbDone.Go(func() {
 			defer wg.Done()
-			defer close(s.tried)
-			a.openSpace(work, s)
-			a.settleRows(work, s) // before anybody asks where a recording ended
+			a.openFirst(s)
 		})
 	}
 	a.dbDone.Go(func() {
@@ -123,9 +127,21 @@ func (a *Archive) openSpaces(ctx, work context.Context) {
 	}
 }
 
+// openFirst opens a space for the first time; it ends with the databases, or
+// with the space.
+func (a *Archive) openFirst(s *space) {
+	defer close(s.tried)
+	ctx, cancel := context.WithCancel(a.dbCtx)
+	defer cancel()
+	stop := context.AfterFunc(s.over, cancel)
+	defer stop()
+	a.openSpace(ctx, s)
+	a.settleRows(ctx, s) // before anybody asks where a recording ended
+}
+
 // Opened waits until every space has been opened, or has failed to be.
 func (a *Archive) Opened(ctx context.Context) error {
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		select {
 		case <-s.tried:
 		case <-ctx.Done():
@@ -180,39 +196,25 @@ func newArchive(o Options) (*Archive, error) {
 	if len(o.Spaces) == 0 {
 		return nil, fault.New("archive", "there is no storage space", "add a [space.NAME] section")
 	}
-	a := &Archive{o: o, log: o.Log, spaceLimit: o.WriteBufferMax / int64(len(o.Spaces)), layouts: newLayoutCache(o.LayoutCache),
+	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
-		ensured: make(chan struct{}, 1), mend: make(chan string, 8)}
+		ensured: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context))}
+	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {
-		a.spaces = append(a.spaces, newSpace(a, cfg))
+		p.spaces = append(p.spaces, newSpace(a, cfg))
 	}
-	if len(a.o.Pools) == 0 {
-		a.o.Pools = []Pool{{Name: "default", Spaces: []string{o.Spaces[0].Name}, Overwrite: true, OverwriteFree: Threshold{Percent: 10}, AlarmFree: Threshold{Percent: 10}}}
+	if len(p.pools) == 0 {
+		p.pools = []Pool{{Name: "default", Spaces: []string{o.Spaces[0].Name}, Overwrite: true, OverwriteFree: Threshold{Percent: 10}, AlarmFree: Threshold{Percent: 10}}}
 	}
-	for _, p := range a.o.Pools {
-		if len(p.Spaces) == 0 {
-			return nil, fault.New("pool."+p.Name, "the pool has no space", "name at least one in spaces =")
-		}
-		for _, name := range append([]string{p.recordsIn()[0]}, p.Spaces...) {
-			if a.space(name) == nil {
-				return nil, fault.New("pool."+p.Name, fmt.Sprintf("there is no space %q", name), "add a [space."+name+"] section")
-			}
-		}
+	for _, in := range tiersOf(p.pools) {
+		p.movers = append(p.movers, newMover(a, in))
 	}
-	for _, in := range a.tiers() {
-		a.movers = append(a.movers, newMover(a, in))
-	}
-	return a, nil
+	a.places.Store(p)
+	return a, a.checkPools(p.pools)
 }
 
-func (a *Archive) space(name string) *space {
-	for _, s := range a.spaces {
-		if s.cfg.Name == name {
-			return s
-		}
-	}
-	return nil
-}
+// spaceLimit is how much may wait for one space: an equal share.
+func (a *Archive) spaceLimit() int64 { return a.o.WriteBufferMax / int64(max(1, len(a.allSpaces()))) }
 
 // openSpace opens a space at start, within a bound so that one that hangs
 // does not keep the others from recording.
@@ -249,27 +251,31 @@ func (a *Archive) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup
-	for _, s := range a.spaces {
-		wg.Go(func() {
-			select {
-			case <-s.tried:
-				s.run(work)
-			case <-work.Done():
-			}
-		})
-		for range sealers {
-			wg.Go(func() { s.sealLoop(work) })
-		}
+	a.change.Lock()
+	a.work, a.front = work, ctx
+	for _, s := range a.allSpaces() {
+		a.startSpace(s)
 	}
+	for _, m := range a.places.Load().movers {
+		a.startMover(m)
+	}
+	a.change.Unlock()
 	wg.Go(func() { a.retention(ctx) })
-	for _, m := range a.movers {
-		wg.Go(func() { m.run(ctx) })
-	}
 	wg.Go(func() { a.mender(ctx) })
+	wg.Go(func() { a.worker(ctx) })
 	<-ctx.Done()
 	a.closed.Store(true)
 	a.drain(5 * time.Second)
 	stop()
+	a.change.Lock() // nothing is started any more
+	a.work, a.front = nil, nil
+	a.change.Unlock()
+	for _, s := range a.allSpaces() {
+		s.ends.Wait()
+	}
+	for _, m := range a.places.Load().movers {
+		m.ends.Wait()
+	}
 	wg.Wait()
 	return nil
 }
@@ -279,7 +285,7 @@ func (a *Archive) drain(d time.Duration) {
 	deadline := time.Now().Add(d)
 	for time.Now().Before(deadline) {
 		left := 0
-		for _, s := range a.spaces {
+		for _, s := range a.allSpaces() {
 			s.mu.Lock()
 			if s.failing == "" && s.opened {
 				left += len(s.q) + len(s.seals)
@@ -297,6 +303,8 @@ func (a *Archive) drain(d time.Duration) {
 // instead of it).
 func (a *Archive) Close() {
 	a.closed.Store(true)
+	a.change.Lock() // a change under way ends first
+	a.change.Unlock()
 	a.dbs()
 	a.dbDone.Wait()
 	a.cat.close()
@@ -365,37 +373,6 @@ func (a *Archive) forget(f *file) {
 	a.mu.Unlock()
 }
 
-// pool finds a pool by name; "" is the first.
-func (a *Archive) pool(name string) (*Pool, error) {
-	for i := range a.o.Pools {
-		if name == "" || a.o.Pools[i].Name == name {
-			return &a.o.Pools[i], nil
-		}
-	}
-	return nil, fault.New("pool "+name, "there is no such pool", "add a [pool."+name+"] section or change dvr-pool")
-}
-
-// pick chooses the space that a stream's next file goes to: the one it is in
-// while that works, else the first usable one of its pool, else the first: its
-// queue waits for it.
-func (a *Archive) pick(st *stream) *space {
-	p, err := a.pool(st.rules.Pool)
-	if err != nil {
-		return nil
-	}
-	var first *space
-	for _, name := range p.recordsIn() {
-		s := a.space(name)
-		if first == nil {
-			first = s
-		}
-		if s.usable() && !s.wholeOnly() {
-			return s
-		}
-	}
-	return first
-}
-
 // mendCatalogue replaces a catalogue that turned out to be damaged, in its
 // writer goroutine; the rebuild follows in the background.
 func (a *Archive) mendCatalogue(cause error) {
@@ -416,29 +393,4 @@ func (a *Archive) mendCatalogue(cause error) {
 		a.cat.reopened(f, nil)
 	}
 	a.wantRebuild("")
-}
-
-func (a *Archive) wantRebuild(space string) {
-	select {
-	case a.mend <- space:
-	default: // enough are waiting already
-	}
-}
-
-// mender rebuilds what was found missing or damaged, in the background.
-func (a *Archive) mender(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case name := <-a.mend:
-			if err := a.Rebuild(ctx, name, nil); err != nil && ctx.Err() == nil {
-				a.log.Warn("rebuild did not finish, it is tried again", "space", name, "err", err)
-				if !sleep(ctx, 30*time.Second) {
-					return
-				}
-				a.wantRebuild(name)
-			}
-		}
-	}
 }

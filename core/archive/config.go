@@ -1,15 +1,12 @@
 package archive
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"media-server/core/archive/retain"
 	"media-server/core/config"
-	"media-server/core/fault"
 )
 
 // Config is [space.NAME], [pool.NAME] and the write buffer of [limits] in
@@ -40,7 +37,7 @@ type SpaceConfig struct {
 // PoolConfig is one [pool.NAME]: spaces that recordings are spread over.
 type PoolConfig struct {
 	Name          string
-	Spaces        []string      // tried in this order
+	Spaces        []string      // new files go where most is free in proportion
 	Overwrite     bool          // the oldest goes when space runs out; true. false stops recording instead
 	Days          time.Duration // longest time kept, whatever streams say; 0 = no limit
 	OverwriteFree config.Size   // the oldest goes while less than this is free; 10%
@@ -83,15 +80,15 @@ func (c *Config) Bind(set *config.Set) {
 	l.Duration("write-buffer", &c.WriteBuffer, time.Second, 10*time.Minute, "How long footage waits in memory for storage that does not answer. Past it, it waits in the driver ([plugins] buffer).").Restart()
 	l.Bytes("write-buffer-max", &c.WriteBufferMax, 1<<20, "Most memory for that, all streams together.").Restart()
 
-	set.Named("space", "A place where media files lie. Without any there is space main at data-dir/media. Keys not named here are the storage driver's own.", func(name string, s *config.Section) {
+	set.Named("space", "A place where media files lie. Without any there is space main at data-dir/media. Keys not named here are the storage driver's own. Spaces and pools can be added and taken away while the server runs, here or by POST and DELETE /api/v1/spaces and pools (which write conf.d/spaces.ini); a space goes once it is empty or lost.", func(name string, s *config.Section) {
 		sp := new(SpaceConfig)
 		*sp = defaultSpace(name)
 		c.spaces = append(c.spaces, sp)
 		s.String("driver", &sp.Driver, "Storage plugin that keeps the files.").Restart().Needed()
 		s.Path("path", &sp.Path, "Folder of the space; it must be there and be empty, or hold a space made before.").Restart()
-		s.Size("size-limit", &sp.SizeLimit, "Most the space may hold, or a share of its file system. 0 = no limit but the disk's.").Restart()
-		s.Size("reserve", &sp.Reserve, "Kept free whatever happens, for other programs and for what deleting itself needs.").Restart()
-		s.Duration("fsync", &sp.Fsync, 50*time.Millisecond, time.Minute, "Footage is safe from a power cut after this time at the latest. Shorter costs disk writes; off leaves it to the kernel (about 30 s).").Restart().
+		s.Size("size-limit", &sp.SizeLimit, "Most the space may hold, or a share of its file system. 0 = no limit but the disk's.")
+		s.Size("reserve", &sp.Reserve, "Kept free whatever happens, for other programs and for what deleting itself needs.")
+		s.Duration("fsync", &sp.Fsync, 50*time.Millisecond, time.Minute, "Footage is safe from a power cut after this time at the latest. Shorter costs disk writes; off leaves it to the kernel (about 30 s).").
 			Word("off", func() { sp.Fsync = FsyncOff })
 		s.Rest(config.Rest{Doc: "The storage driver's own keys.", Effect: config.RestartServer, Into: &sp.Settings})
 	})
@@ -99,14 +96,14 @@ func (c *Config) Bind(set *config.Set) {
 		p := new(PoolConfig)
 		*p = defaultPool(name)
 		c.pools = append(c.pools, p)
-		s.List("spaces", &p.Spaces, "Names of its spaces; the first that can be written to takes the footage. The only pool may leave it out: it has all.").Restart()
-		s.Bool("overwrite", &p.Overwrite, "When space runs out the oldest footage goes; false = recording stops instead, with an alarm.").Restart()
-		s.Duration("days", &p.Days, 0, 0, "Longest time any footage of the pool is kept. 0 = as the streams say.").Restart()
-		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free.").Restart()
-		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.").Restart()
-		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.").Restart()
-		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.").Restart()
-		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.").Restart()
+		s.List("spaces", &p.Spaces, "Names of its spaces. New files go where most is free in proportion, and elsewhere when a space fails or is full. The only pool may leave it out: it has all. Pools may share a space if they agree on overwrite and none of them has an archive-to.")
+		s.Bool("overwrite", &p.Overwrite, "When space runs out the oldest footage goes; false = recording stops instead, with an alarm.")
+		s.Duration("days", &p.Days, 0, 0, "Longest time any footage of the pool is kept. 0 = as the streams say.")
+		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free.")
+		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.")
+		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.")
+		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.")
+		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.")
 		p.bindTiers(s)
 		s.Later("groom-after", "encrypt")
 	})
@@ -146,66 +143,4 @@ func (c *Config) Pool(name string) (PoolConfig, bool) {
 		return PoolConfig{}, false
 	}
 	return c.Pools[i], true
-}
-
-// Validate lists what the keys say together that cannot be. It is called after
-// Complete.
-func (c *Config) Validate() fault.Problems {
-	var ps fault.Problems
-	names := make([]string, 0, len(c.Spaces))
-	used := map[string]string{}
-	for i, s := range c.Spaces {
-		section := "space." + s.Name
-		names = append(names, s.Name)
-		if s.Path == "" && s.Driver == "local" {
-			ps.Add(fault.Problem{Where: section, Key: "path", What: fmt.Sprintf("space %q has no path", s.Name), Hint: "write path = /folder"})
-		}
-		for _, other := range c.Spaces[:i] {
-			if s.Path != "" && s.Driver == other.Driver && overlap(s.Path, other.Path) {
-				ps.Add(fault.Problem{Where: section, Key: "path", What: fmt.Sprintf("path %s overlaps that of space %q", s.Path, other.Name), Hint: "each space needs a folder of its own"})
-			}
-		}
-	}
-	c.checkTiers(&ps)
-	for _, p := range c.Pools {
-		section := "pool." + p.Name
-		if p.DeleteMost.Bytes != 0 {
-			ps.Add(fault.Problem{Where: section, Key: "delete-most", What: fmt.Sprintf("delete-most = %s is not a share", p.DeleteMost), Hint: "write for example delete-most = 50%"})
-		}
-		if len(p.Spaces) == 0 {
-			ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("pool %q has no spaces", p.Name), Hint: "write spaces = " + strings.Join(names, ", ")})
-		}
-		for i, name := range p.Spaces {
-			switch {
-			case !slices.Contains(names, name):
-				hint := "spaces: " + strings.Join(names, ", ")
-				if n := config.Nearest(name, names); n != "" {
-					hint = fmt.Sprintf("did you mean %q?", n)
-				}
-				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("there is no space %q", name), Hint: hint})
-			case slices.Contains(p.Spaces[:i], name):
-				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("space %q is there twice", name)})
-			case used[name] != "":
-				ps.Add(fault.Problem{Where: section, Key: "spaces", What: fmt.Sprintf("space %q belongs to pool %q already", name, used[name]), Hint: "a space belongs to one pool"})
-			}
-			used[name] = p.Name
-		}
-	}
-	for _, p := range c.Pools {
-		if p.Stage != "" {
-			used[p.Stage] = p.Name
-		}
-	}
-	for _, name := range names {
-		if used[name] == "" {
-			ps.Add(fault.Problem{Level: fault.Warning, Where: "space." + name, Key: "path", What: fmt.Sprintf("space %q is in no pool, nothing is recorded there", name)})
-		}
-	}
-	return ps
-}
-
-// overlap tells whether one folder is the other or lies in it.
-func overlap(a, b string) bool {
-	a, b = filepath.Clean(a)+"/", filepath.Clean(b)+"/"
-	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
 }

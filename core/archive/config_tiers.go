@@ -12,10 +12,10 @@ import (
 
 // bindTiers declares the keys of [pool.NAME] about moving footage.
 func (p *PoolConfig) bindTiers(s *config.Section) {
-	s.String("archive-to", &p.ArchiveTo, "Pool that footage is moved to; it can be played all the time. Each pool has its own days; they count from the recording, not from the move.").Restart()
-	s.Duration("archive-after", &p.ArchiveAfter, 0, 0, "Age at which it is moved. 0 = as soon as a file is complete.").Restart()
+	s.String("archive-to", &p.ArchiveTo, "Pool that footage is moved to; it can be played all the time. Each pool has its own days; they count from the recording, not from the move.")
+	s.Duration("archive-after", &p.ArchiveAfter, 0, 0, "Age at which it is moved. 0 = as soon as a file is complete.")
 	hours := ""
-	k := s.String("archive-at", &hours, "Hours of the day in which it is moved, by the server's time-zone: 02:00-05:00, or a list. Empty = at any time.").Restart()
+	k := s.String("archive-at", &hours, "Hours of the day in which it is moved, by the server's time-zone: 02:00-05:00, or a list. Empty = at any time.")
 	k.Check(func(text string) (string, string) {
 		if strings.TrimSpace(text) == "" {
 			p.ArchiveAt = nil
@@ -28,8 +28,8 @@ func (p *PoolConfig) bindTiers(s *config.Section) {
 		p.ArchiveAt = h
 		return "", ""
 	})
-	s.Bytes("archive-rate", &p.ArchiveRate, 0, "Most bytes a second that moving reads or writes. 0 = no limit.").Restart()
-	s.String("stage", &p.Stage, "Space that the pool is recorded in before complete files go to its spaces. Needed where those take whole files only (s3).").Restart()
+	s.Bytes("archive-rate", &p.ArchiveRate, 0, "Most bytes a second that moving reads or writes. 0 = no limit.")
+	s.String("stage", &p.Stage, "Space that the pool is recorded in before complete files go to its spaces. Needed where those take whole files only (s3).")
 }
 
 // minArchiveRate keeps a file of two minutes from taking half a day.

@@ -77,7 +77,7 @@ func (a *Archive) leadsTo(from, to string) bool {
 	if p == nil || q == nil {
 		return false
 	}
-	return p == q && p.Stage == from || p != q && p.ArchiveTo == q.Name
+	return p.Name == q.Name && p.Stage == from || p.Name != q.Name && p.ArchiveTo == q.Name
 }
 
 // dropCopy deletes a copy of what is listed elsewhere, like a move that is

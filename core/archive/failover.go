@@ -75,16 +75,13 @@ func (s *space) abandon(name string) bool {
 
 // elsewhere is the next usable space of a stream's pool.
 func (a *Archive) elsewhere(st *stream, not *space) *space {
-	p, err := a.pool(st.rulesNow().Pool)
-	if err != nil {
-		return nil
-	}
-	for _, name := range p.recordsIn() {
-		if s := a.space(name); s != not && s.usable() && !s.wholeOnly() {
-			return s
+	var left []*space
+	for _, s := range a.candidateSpaces(st.rulesNow().Pool) {
+		if s != not && s.usable() {
+			left = append(left, s)
 		}
 	}
-	return nil
+	return emptiest(left)
 }
 
 func (st *stream) rulesNow() Rules {

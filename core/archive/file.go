@@ -14,6 +14,9 @@ import (
 // openPrefix is where files grow.
 const openPrefix = "open/"
 
+// asidePrefix is where files lie that are not understood.
+const asidePrefix = "aside/"
+
 type fileState uint8
 
 const (

@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -40,9 +41,21 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	}
 	s.mu.Lock()
 	accept := s.accept
+	s.strange = [16]byte{}
 	s.mu.Unlock()
 	create := s.cfg.Create && (accept || !seen && !a.cat.hasFiles(name))
 	info, err := s.st.Open(ctx, a.o.Epoch, create)
+	var who kinship
+	if err == nil && !seen && !info.Created && !accept {
+		if who, err = a.kinOf(ctx, s, info.ID); err != nil {
+			return info, err
+		}
+	}
+	if err == nil && (who.strange || seen && info.ID != known) && !accept {
+		s.mu.Lock()
+		s.strange = info.ID
+		s.mu.Unlock()
+	}
 	switch {
 	case err != nil && (seen || a.cat.hasFiles(name)) && info.ID == [16]byte{} && !errors.Is(err, StaleEpochError):
 		p := new(fault.Problem)
@@ -55,15 +68,18 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	case seen && info.ID != known && !accept:
 		return info, lost(name, fmt.Sprintf("another space lies at its path (%x, it was %x)", info.ID[:4], known[:4]),
 			"put the right disk back; to take this one with what it holds: POST /api/v1/spaces/"+name+"/restore")
+	case who.strange:
+		return info, lost(name, who.what, who.hint)
 	case !seen || info.ID != known:
 		if err := a.rememberSpace(ctx, name, info.ID); err != nil {
 			return info, fmt.Errorf("remember space %s: %w", name, err)
 		}
 	}
-	if accept {
-		s.mu.Lock()
-		s.accept = false
-		s.mu.Unlock()
+	s.mu.Lock()
+	taken := accept || s.accept || who.moved // it may have been said meanwhile
+	s.accept, s.restoring = false, s.restoring || taken
+	s.mu.Unlock()
+	if taken {
 		a.wantRebuild(name) // what it holds, and what the catalogue has of another
 	}
 	return info, nil
@@ -82,7 +98,8 @@ func (a *Archive) spaceID(name string) (id [16]byte, seen bool, err error) {
 func (a *Archive) rememberSpace(ctx context.Context, name string, id [16]byte) error {
 	return a.state.now(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("INSERT OR REPLACE INTO spaces VALUES (?,?)", name, id[:])
-		return err
+		_, err2 := tx.Exec("DELETE FROM spaces WHERE name = ?", removedPrefix+hex.EncodeToString(id[:]))
+		return errors.Join(err, err2)
 	})
 }
 
@@ -98,18 +115,24 @@ type SpaceState string
 
 // States of a space.
 const (
-	SpaceNormal   SpaceState = "normal"
-	SpaceScanning SpaceState = "scanning"  // its files are being read into the catalogue, while it records
-	SpaceFull     SpaceState = "full"      // and nothing in it may be deleted
-	SpaceReadOnly SpaceState = "read_only" //
-	SpaceFailing  SpaceState = "failing"   // it cannot be written to; tried again all the time
-	SpaceLost     SpaceState = "lost"      // it is not there, or is another
-	SpaceOpening  SpaceState = "opening"   // for the first time since the start
+	SpaceNormal       SpaceState = "normal"
+	SpaceRestoring    SpaceState = "restoring"    // it was taken over and has not been read yet
+	SpaceInitializing SpaceState = "initializing" // everything in it is being deleted
+	SpaceScanning     SpaceState = "scanning"     // its files are being read into the catalogue, while it records
+	SpaceFull         SpaceState = "full"         // and nothing in it may be deleted
+	SpaceReadOnly     SpaceState = "read_only"    //
+	SpaceFailing      SpaceState = "failing"      // it cannot be written to; tried again all the time
+	SpaceLost         SpaceState = "lost"         // it is not there, or is another
+	SpaceOpening      SpaceState = "opening"      // for the first time since the start
 )
 
 // stateLocked derives the state; s.mu is held.
 func (s *space) stateLocked() SpaceState {
 	switch {
+	case s.wiping:
+		return SpaceInitializing
+	case s.lost && s.accept:
+		return SpaceRestoring
 	case s.lost:
 		return SpaceLost
 	case s.failing != "" && s.usage.ReadOnly:
@@ -122,6 +145,8 @@ func (s *space) stateLocked() SpaceState {
 		return SpaceOpening
 	case s.scanning:
 		return SpaceScanning
+	case s.restoring:
+		return SpaceRestoring
 	}
 	return SpaceNormal
 }
@@ -129,7 +154,7 @@ func (s *space) stateLocked() SpaceState {
 // SpaceStatus is a space as an operator sees it.
 type SpaceStatus struct {
 	Name    string
-	Pool    string
+	Pools   []string
 	ID      [16]byte
 	State   SpaceState
 	Why     string
@@ -139,30 +164,29 @@ type SpaceStatus struct {
 	Total   int64     // files found so far
 	Usage   Usage
 	Waiting int64 // bytes that wait to be written
+	Leaving bool  // nothing new comes to it: it is to be removed
 }
 
 // SpaceStatuses lists all spaces in the order of the settings.
 func (a *Archive) SpaceStatuses() (out []SpaceStatus) {
-	for _, s := range a.spaces {
-		s.mu.Lock()
-		x := SpaceStatus{Name: s.cfg.Name, ID: s.info.ID, State: s.stateLocked(), Why: s.failing, Usage: s.usage, Waiting: s.bytes, Done: s.scanDone, Total: s.scanTotal}
-		if s.failing != "" {
-			x.Since, x.Hint = s.failSince, s.failHint
-			if s.failWhat != "" {
-				x.Why += ": " + s.failWhat
-			}
-		}
-		s.mu.Unlock()
-		for i := range a.o.Pools {
-			for _, n := range a.o.Pools[i].Spaces {
-				if n == x.Name {
-					x.Pool = a.o.Pools[i].Name
-				}
-			}
-		}
-		out = append(out, x)
+	for _, s := range a.allSpaces() {
+		out = append(out, a.status(s))
 	}
 	return out
+}
+
+func (a *Archive) status(s *space) SpaceStatus {
+	s.mu.Lock()
+	x := SpaceStatus{Name: s.cfg.Name, ID: s.info.ID, State: s.stateLocked(), Why: s.failing, Usage: s.usage, Waiting: s.bytes, Done: s.scanDone, Total: s.scanTotal, Leaving: s.leaving}
+	if s.failing != "" {
+		x.Since, x.Hint = s.failSince, s.failHint
+		if s.failWhat != "" {
+			x.Why += ": " + s.failWhat
+		}
+	}
+	s.mu.Unlock()
+	x.Pools = a.poolsOf(x.Name)
+	return x
 }
 
 // ErrNoSuchSpace: no space has that name.
@@ -176,11 +200,18 @@ func (a *Archive) RestoreSpace(name string) error {
 	if s == nil {
 		return ErrNoSuchSpace
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.lost {
+	if !s.takeOver() {
 		return fault.New("space "+name, "the space is not lost: there is nothing to be taken instead", "")
 	}
-	s.accept = true
 	return nil
+}
+
+// takeOver says that what lies at the path of a lost space is right.
+func (s *space) takeOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost {
+		s.accept, s.restoring = true, true
+	}
+	return s.lost
 }

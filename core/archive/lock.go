@@ -248,7 +248,7 @@ func insertLock(tx *sql.Tx, f *fact) error {
 // noteAll writes a fact into the ledger of every space: whichever of them is
 // attached elsewhere, alone, keeps what is locked.
 func (a *Archive) noteAll(f *fact) {
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		s.note(f)
 	}
 }

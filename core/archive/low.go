@@ -5,52 +5,6 @@ import (
 	"time"
 )
 
-type lowState struct {
-	since time.Time
-	told  bool
-}
-
-// checkFree raises storage.low when free space stays under the alarm for five
-// minutes though overwriting ran, or the pool may not overwrite, and clears it
-// one percent above.
-func (a *Archive) checkFree(low map[string]*lowState) {
-	for _, s := range a.spaces {
-		s.mu.Lock()
-		u := s.usage
-		s.mu.Unlock()
-		if u.Total == 0 {
-			continue
-		}
-		var alarm int64
-		for i := range a.o.Pools {
-			for _, name := range a.o.Pools[i].Spaces {
-				if name == s.cfg.Name {
-					alarm = max(alarm, a.o.Pools[i].AlarmFree.Of(u.Total))
-				}
-			}
-		}
-		l := low[s.cfg.Name]
-		_, may := a.overwriteFree(s, u.Total)
-		switch {
-		case u.Free < alarm && l == nil:
-			l = &lowState{since: time.Now()}
-			low[s.cfg.Name] = l
-			fallthrough
-		case u.Free < alarm:
-			if !l.told && (!may || time.Since(l.since) >= alarmAfter) {
-				l.told = true
-				a.notify(Notice{Type: "storage.low", Level: "warning", Message: fmt.Sprintf("space %s: %d of %d bytes are free", s.cfg.Name, u.Free, u.Total),
-					Data: map[string]any{"space": s.cfg.Name, "free": u.Free, "total": u.Total}})
-			}
-		case l != nil && u.Free >= alarm+u.Total/100:
-			delete(low, s.cfg.Name)
-			if l.told {
-				a.notify(Notice{Type: "storage.ok", Level: "info", Message: fmt.Sprintf("space %s has room again", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
-			}
-		}
-	}
-}
-
 // LockAlarm is a pool in which locks leave so little room that unlocked footage
 // will not be kept as promised, or for less than lockAlarm.
 type LockAlarm struct {

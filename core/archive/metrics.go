@@ -6,7 +6,7 @@ import "time"
 // since the start.
 type SpaceMetrics struct {
 	Space         string
-	State         string // ok, full, failing, away
+	State         SpaceState
 	Problem       string // why it is failing
 	QueueBytes    int64
 	QueueLimit    int64
@@ -42,21 +42,13 @@ func (a *Archive) Metrics() Metrics {
 	m := Metrics{Moves: a.Moves(), Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
 		CutResponses: c.cutResponses.Load(), Deleted: c.deleted.Load(), DeletedBytes: c.deletedBytes.Load(), GapTime: time.Duration(c.gapNanos.Load())}
 	now := time.Now()
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		s.mu.Lock()
-		x := SpaceMetrics{Space: s.cfg.Name, State: "ok", Problem: s.failing, QueueBytes: s.bytes, QueueLimit: a.spaceLimit,
+		x := SpaceMetrics{Space: s.cfg.Name, State: s.stateLocked(), Problem: s.failing, QueueBytes: s.bytes, QueueLimit: a.spaceLimit(),
 			BytesWritten: s.stats.written, BytesSynced: s.stats.synced, AppendTime: s.stats.appendTime, SyncTime: s.stats.syncTime,
 			LastSync: s.stats.lastSync, SyncCalls: s.stats.syncCalls, Reconnects: s.stats.reconnects, Failures: s.stats.failures, Usage: s.usage}
 		if s.wr < len(s.q) {
 			x.OldestWaiting = now.Sub(s.q[s.wr].queued)
-		}
-		switch {
-		case s.full:
-			x.State = "full"
-		case s.failing != "":
-			x.State = "failing"
-		case !s.opened:
-			x.State = "away"
 		}
 		s.mu.Unlock()
 		m.Spaces = append(m.Spaces, x)

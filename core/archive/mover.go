@@ -37,6 +37,9 @@ type mover struct {
 	st   []MoveStatus // one a tier
 	skip map[FileID]time.Time
 	told bool // that it does not work
+
+	stop context.CancelFunc // nil until it runs
+	ends sync.WaitGroup
 }
 
 // MoveStatus is how moving from one pool to another goes.
@@ -66,7 +69,7 @@ func newMover(a *Archive, tiers []tier) *mover {
 
 // Moves tells how moving between pools goes.
 func (a *Archive) Moves() (out []MoveStatus) {
-	for _, m := range a.movers {
+	for _, m := range a.places.Load().movers {
 		m.mu.Lock()
 		out = append(out, m.st...)
 		m.mu.Unlock()
@@ -316,7 +319,7 @@ func (m *mover) target(ctx context.Context, size int64) (*space, error) {
 			continue
 		}
 		s.setUsage(u)
-		keep := s.cfg.Reserve
+		keep := s.reserve.Load()
 		if size+keep > u.Free && !m.a.makeRoom(ctx, s) {
 			why = "the spaces of the pool are full"
 			continue

@@ -161,11 +161,13 @@ func (a *Archive) outlook(now media.Wall, w wish) (*Preview, error) {
 		f.Limit, f.By = rs.Limit()
 		out.Streams, facts = append(out.Streams, s), append(facts, f)
 	}
-	pools := make([]retain.PoolFacts, len(a.o.Pools))
-	for i := range a.o.Pools {
-		p := w.poolOf(a.o.Pools[i])
+	named := a.allPools()
+	shares := sharesOf(named, facts)
+	pools := make([]retain.PoolFacts, len(named))
+	for i := range named {
+		p := w.poolOf(named[i])
 		x := PoolPreview{Name: p.Name, Locked: locked[p.Name], Overwrite: p.Overwrite}
-		x.Total, x.Free, x.Usable = a.room(&p)
+		x.Total, x.Free, x.Usable = a.room(&p, shares)
 		out.Pools = append(out.Pools, x)
 		pools[i] = retain.PoolFacts{Name: p.Name, Usable: x.Usable, Locked: x.Locked, Overwrite: p.Overwrite}
 	}
@@ -180,9 +182,31 @@ func (a *Archive) outlook(now media.Wall, w wish) (*Preview, error) {
 	return out, nil
 }
 
+// sharesOf is which part of a space that several pools share each of them may
+// reckon with: as much as comes into it in a day. A space of one pool is all its.
+func sharesOf(pools []Pool, streams []retain.StreamFacts) func(pool, space string) float64 {
+	rate := map[string]float64{}
+	for _, s := range streams {
+		rate[s.Pool] += float64(s.PerDay)
+	}
+	return func(pool, space string) float64 {
+		n, sum := 0, 0.0
+		for i := range pools {
+			if slices.Contains(pools[i].Spaces, space) {
+				n++
+				sum += rate[pools[i].Name]
+			}
+		}
+		if sum == 0 {
+			return 1 / float64(max(n, 1))
+		}
+		return rate[pool] / sum
+	}
+}
+
 // room is the size of a pool's spaces, what is free in them, and what footage
-// may take of them.
-func (a *Archive) room(p *Pool) (total, free, usable int64) {
+// of the pool may take of them.
+func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, free, usable int64) {
 	for _, name := range p.Spaces {
 		s := a.space(name)
 		if s == nil {
@@ -192,11 +216,11 @@ func (a *Archive) room(p *Pool) (total, free, usable int64) {
 		u := s.usage
 		s.mu.Unlock()
 		total, free = total+u.Total, free+u.Free
-		keep := s.cfg.Reserve
+		keep := s.reserve.Load()
 		if p.Overwrite {
 			keep = max(keep, p.OverwriteFree.Of(u.Total))
 		}
-		usable += max(0, u.Used+u.Free-keep)
+		usable += int64(float64(max(0, u.Used+u.Free-keep)) * share(p.Name, name))
 	}
 	return total, free, usable
 }

@@ -23,7 +23,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	}
 	var failed error
 	var twins []*row
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		if space != "" && s.cfg.Name != space {
 			continue
 		}
@@ -175,7 +175,7 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 	var newest *row
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		if !s.usable() {
 			continue
 		}

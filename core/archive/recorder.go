@@ -113,6 +113,9 @@ func (r *Recorder) Begin(run media.RunID, zero media.Wall, tracks []media.Track,
 	st.run, st.zero, st.init = run, zero, id
 	st.tracks = append([]media.Track(nil), tracks...)
 	st.begun, st.behind = true, false
+	if st.cur != nil {
+		st.settleIn(st.cur.sp)
+	}
 	if why != GapNone {
 		st.why = why
 	}
@@ -263,6 +266,7 @@ func (st *stream) openFile(sp *space, p *media.Part) {
 
 func (st *stream) newFile(sp *space, p *media.Part, run media.RunID, zero media.Wall, tracks []media.Track, init InitID) *file {
 	a := st.a
+	st.settleIn(sp)
 	id := a.nextFile()
 	f := &file{st: st, sp: sp, id: id, openName: openName(st.uid, id), init: init, rowOpen: make(chan struct{})}
 	f.final = finalName(st.uid, id, p.Start)
@@ -338,6 +342,7 @@ func (r *Recorder) End(cause GapCause) {
 	st.last.resumable = false
 	st.run = media.RunID{}
 	st.begun = false
+	st.moveOut()
 }
 
 // Gap reports units that are known to be lost inside a run. Without a cause it
@@ -377,6 +382,7 @@ func (r *Recorder) Close() {
 	st.mu.Lock()
 	r.closed = true
 	st.begun = false
+	st.moveOut()
 	st.onDurable = nil
 	if st.cur != nil {
 		st.cur.mu.Lock()

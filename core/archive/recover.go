@@ -130,7 +130,7 @@ func (a *Archive) recall(st *stream, f *file) {
 	l.clock, l.sequence = f.tail.clock, f.tail.sequence
 	st.last, st.recalled = l, true
 	st.prev = f.header.Previous
-	st.rules = f.header.Rules
+	st.rules, st.home = f.header.Rules, f.sp
 	if f.state == sealing {
 		st.prev, st.prevSum = f.id, f.indexSum
 	}
@@ -470,7 +470,7 @@ func findPart(r io.ReaderAt, off, size int64) int64 {
 // setAside moves a file that is not understood out of the way, keeping it.
 func (a *Archive) setAside(ctx context.Context, s *space, e Entry, why error) {
 	a.counters.setAside.Add(1)
-	to := "aside/" + strings.TrimPrefix(e.Name, openPrefix)
+	to := asidePrefix + strings.TrimPrefix(e.Name, openPrefix)
 	if err := s.st.Seal(ctx, e.Name, to, e.Size); err != nil {
 		to = e.Name // it stays where it is
 	}
@@ -609,7 +609,7 @@ func (a *Archive) recallLast(st *stream) error {
 	st.mu.Lock()
 	if !st.last.known {
 		st.last, st.recalled = l, !a.state.ended(st.uid, l.end)
-		st.prev = r.ID
+		st.prev, st.home = r.ID, a.space(r.Space)
 	}
 	st.mu.Unlock()
 	return nil

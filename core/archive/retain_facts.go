@@ -85,8 +85,8 @@ func (a *Archive) retainStreams(now media.Wall, w wish) ([]retain.Stream, error)
 // there from p, or lies there since the stream's pool was another one.
 func (a *Archive) daysElsewhere(p *Pool, w wish) map[string]time.Duration {
 	var out map[string]time.Duration
-	for _, s := range a.spaces {
-		if q := a.poolOf(s.cfg.Name); q != nil && q != p {
+	for _, s := range a.allSpaces() {
+		if q := a.poolIn(s.cfg.Name, p); q != nil && q.Name != p.Name {
 			if out == nil {
 				out = map[string]time.Duration{}
 			}
@@ -254,7 +254,7 @@ func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
 // pressure lists the spaces where the oldest must go.
 func (a *Archive) pressure(ctx context.Context, extra map[string]int64) ([]retain.Pressure, error) {
 	var out []retain.Pressure
-	for _, s := range a.spaces {
+	for _, s := range a.allSpaces() {
 		want := extra[s.cfg.Name]
 		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		u, err := s.st.Usage(uctx)

@@ -25,7 +25,7 @@ func (a *Archive) retention(ctx context.Context) {
 	if err := a.finishDeletes(ctx); err != nil {
 		a.log.Warn("deletions decided earlier could not be finished", "err", err)
 	}
-	low := map[string]*lowState{}
+	low := levels{}
 	var looked time.Time
 	t := time.NewTicker(retainEvery)
 	defer t.Stop()
@@ -101,15 +101,12 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 // overwriteFree is the largest threshold of the pools that a space is in; ok
 // is false when none of them may overwrite.
 func (a *Archive) overwriteFree(s *space, total int64) (bytes int64, ok bool) {
-	for i := range a.o.Pools {
-		p := &a.o.Pools[i]
-		for _, name := range p.Spaces {
-			if name == s.cfg.Name && p.Overwrite {
-				bytes, ok = max(bytes, p.OverwriteFree.Of(total)), true
-			}
+	for _, p := range a.allPools() {
+		if p.Overwrite && slices.Contains(p.Spaces, s.cfg.Name) {
+			bytes, ok = max(bytes, p.OverwriteFree.Of(total)), true
 		}
 	}
-	return max(bytes, s.cfg.Reserve), ok
+	return max(bytes, s.reserve.Load()), ok
 }
 
 // makeRoom is the answer to a full space: the oldest footage of it goes, if it
@@ -333,7 +330,7 @@ func (a *Archive) addUsage(uid string, n int64) {
 func (s *space) setUsage(u Usage) {
 	s.mu.Lock()
 	s.usage = u
-	if u.Free > max(s.cfg.Reserve, roomAgain) {
+	if u.Free > max(s.reserve.Load(), roomAgain) {
 		s.full = false
 	}
 	s.mu.Unlock()

@@ -43,8 +43,14 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	defer func() {
 		s.mu.Lock()
 		s.scanning = false
+		s.restoring = s.restoring && err != nil
 		s.mu.Unlock()
 	}()
+	// What is locked is known before the first file is listed: retention must
+	// not find one without its lock.
+	if err := c.ledgers(ctx); err != nil {
+		return int(c.done.Load()), 0, nil, err
+	}
 	names, rows := make(chan []Entry, 64), make(chan []*row, 64)
 	var listErr error
 	var list, read sync.WaitGroup
@@ -82,6 +88,32 @@ func (c *scan) progress() {
 	c.tell(int(done), int(total))
 }
 
+// ledgers puts the facts of all ledgers of the space into state.db and waits
+// until they are there.
+func (c *scan) ledgers(ctx context.Context) error {
+	err := c.s.st.List(ctx, ledgerPrefix, "", func(es []Entry) error {
+		for _, e := range es {
+			c.total.Add(1)
+			if _, err := c.a.readLedger(ctx, c.s, e); err != nil && ctx.Err() == nil {
+				c.notListed(e, err)
+			}
+			c.done.Add(1)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	return c.a.state.atOnce(ctx, func(*sql.Tx) error { return nil })
+}
+
+// notListed reports what is not understood.
+func (c *scan) notListed(e Entry, err error) {
+	c.a.counters.setAside.Add(1)
+	c.a.notify(Notice{Type: "archive.set_aside", Level: "warning", Message: fmt.Sprintf("%s is not listed: %v", e.Name, err),
+		Data: map[string]any{"space": c.s.cfg.Name, "file": e.Name}})
+}
+
 // list hands out the names of what is sealed, in their order: a stream's files
 // one after the other, which is the order that the catalogue takes them in best.
 func (c *scan) list(ctx context.Context, names chan<- []Entry) error {
@@ -98,7 +130,7 @@ func (c *scan) list(ctx context.Context, names chan<- []Entry) error {
 	}
 	err := c.s.st.List(ctx, "", "", func(es []Entry) error {
 		for _, e := range es {
-			if strings.HasPrefix(e.Name, openPrefix) || strings.HasPrefix(e.Name, "aside/") {
+			if strings.HasPrefix(e.Name, openPrefix) || strings.HasPrefix(e.Name, asidePrefix) || strings.HasPrefix(e.Name, ledgerPrefix) {
 				continue
 			}
 			if part = append(part, e); len(part) == scanOpen {
@@ -124,9 +156,7 @@ func (c *scan) read(ctx context.Context, r *tailReader, es []Entry) []*row {
 	for i, e := range es {
 		x, err := c.a.readEntry(ctx, c.s, r, e, &files[i])
 		if err != nil && ctx.Err() == nil {
-			c.a.counters.setAside.Add(1)
-			c.a.notify(Notice{Type: "archive.set_aside", Level: "warning", Message: fmt.Sprintf("%s is not listed: %v", e.Name, err),
-				Data: map[string]any{"space": c.s.cfg.Name, "file": e.Name}})
+			c.notListed(e, err)
 		}
 		c.done.Add(1)
 		if x != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"media-server/core/fault"
@@ -18,6 +19,14 @@ type space struct {
 	cfg   Space
 	st    Storage
 	reads chan struct{} // at most 16 reads at once
+	late  bool          // added while the archive ran
+
+	reserve atomic.Int64    // bytes kept free
+	homes   atomic.Int64    // streams that are recorded here
+	over    context.Context // ends when the space is removed
+	quit    context.CancelFunc
+	stop    context.CancelFunc // of ends; nil until they run
+	ends    sync.WaitGroup
 
 	mu                  sync.Mutex
 	q                   []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
@@ -30,8 +39,12 @@ type space struct {
 	failHint            string
 	failedAt            time.Time
 	failSince           time.Time
-	lost                bool // what lies there is not this space
-	accept              bool // somebody said that what lies there is right
+	lost                bool     // what lies there is not this space
+	strange             [16]byte // the id of what lies there instead; zero = nothing
+	accept              bool     // somebody said that what lies there is right
+	restoring           bool     // from then on until it has been read
+	leaving             bool     // nothing new comes here: it is to be removed
+	wiping              bool     // likewise: everything in it is being deleted
 	scanning            bool
 	scanDone, scanTotal int64
 	stuck               bool // the session was ended because nothing was taken for long
@@ -46,6 +59,7 @@ type space struct {
 
 	wake     chan struct{}
 	sealWake chan struct{}
+	retune   chan struct{} // it is to be opened again, with other settings
 }
 
 type spaceStats struct {
@@ -56,8 +70,11 @@ type spaceStats struct {
 }
 
 func newSpace(a *Archive, cfg Space) *space {
-	return &space{a: a, cfg: cfg, st: cfg.Storage, tried: make(chan struct{}), reads: make(chan struct{}, 16),
-		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1)}
+	s := &space{a: a, cfg: cfg, st: cfg.Storage, tried: make(chan struct{}), reads: make(chan struct{}, 16),
+		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1), retune: make(chan struct{}, 1)}
+	s.reserve.Store(cfg.Reserve)
+	s.over, s.quit = context.WithCancel(context.Background())
+	return s
 }
 
 func poke(c chan struct{}) {
@@ -82,14 +99,14 @@ func (s *space) push(cs []*chunk) {
 func (s *space) room(n int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.stale && s.bytes+n <= s.a.spaceLimit
+	return !s.stale && s.bytes+n <= s.a.spaceLimit()
 }
 
 // usable tells whether new files should go here.
 func (s *space) usable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.opened || s.stale || s.full || s.waitingLocked() > stallRoll {
+	if !s.opened || s.stale || s.full || s.leaving || s.wiping || s.waitingLocked() > stallRoll {
 		return false
 	}
 	// A space that everything was taken away from gets another chance.
@@ -210,6 +227,25 @@ func (s *space) ensureOpen(ctx context.Context) error {
 	return nil
 }
 
+// reopen opens a space that works once more, for settings that changed. It
+// counts as open meanwhile: nobody goes elsewhere for that.
+func (s *space) reopen(ctx context.Context) bool {
+	octx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	info, err := s.st.Open(octx, s.a.o.Epoch, false)
+	s.mu.Lock()
+	same := err == nil && info.ID == s.info.ID
+	s.mu.Unlock()
+	if !same {
+		return false // the long way: it says what is wrong
+	}
+	if u, err := s.st.Usage(octx); err == nil {
+		s.setUsage(u)
+	}
+	poke(s.a.ensured) // there may be less room now
+	return true
+}
+
 // appendError is a Failed answer.
 type appendError struct{ AppendResult }
 
@@ -238,7 +274,7 @@ func (s *space) session(ctx context.Context) error {
 	defer watch.Wait()
 	defer close(done)
 	err = s.send(ctx, app, broken)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && err != errRetune {
 		// Why sending failed is the last answer: let it come.
 		select {
 		case e := <-broken:
@@ -279,6 +315,8 @@ func (s *space) send(ctx context.Context, app Appender, broken chan error) error
 			case err := <-broken:
 				broken <- err
 				return nil
+			case <-s.retune:
+				return errRetune
 			case <-s.wake:
 			}
 			continue
@@ -435,6 +473,9 @@ func (c *chunk) onSynced() *stream {
 func (s *space) handle(ctx context.Context, err error) time.Duration {
 	var ae *appendError
 	errors.As(err, &ae)
+	if errors.Is(err, errRetune) && s.reopen(ctx) {
+		return 0
+	}
 	s.mu.Lock()
 	s.opened = false
 	s.fails++
@@ -484,6 +525,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		s.full, s.fullAt = true, time.Now()
 		s.mu.Unlock()
 		if first {
+			poke(s.a.ensured) // the reserve is reached: that is told there
 			s.a.notify(Notice{Type: "storage.full", Level: "error", Message: fmt.Sprintf("space %s is full", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
 		}
 		if s.a.makeRoom(ctx, s) {

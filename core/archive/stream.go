@@ -36,6 +36,8 @@ type stream struct {
 	prev     FileID   // last file of the run
 	prevSum  [32]byte // its index
 	expected int64    // bytes a full file will take, from the last one
+	home     *space   // that its newest file is in
+	counted  bool     // among home.homes
 
 	files []*file // in memory, oldest first
 

@@ -152,9 +152,6 @@ func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) 
 // and its head where the track parameters are not known yet.
 func (a *Archive) readEntry(ctx context.Context, s *space, t *tailReader, e Entry, o *Opened) (*row, error) {
 	switch {
-	case strings.HasPrefix(e.Name, ledgerPrefix):
-		_, err := a.readLedger(ctx, s, e)
-		return nil, err
 	case !isMedia(e.Name):
 		return nil, nil // the backend's own: its marker
 	case errors.Is(o.Err, os.ErrNotExist):

@@ -160,7 +160,8 @@ type Segment struct {
 // Notice is something that an operator, the journal or a script may want to
 // know. Types: archive.recovered, archive.torn_tail, archive.set_aside,
 // archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
-// storage.ok, storage.slow, storage.locked, storage.archived, storage.move_failed, record.gap, record.file, record.locked,
+// storage.ok, storage.slow, storage.overwriting, storage.reserve, storage.locked, storage.archived, storage.move_failed,
+// storage.added, storage.removed, storage.initialized, storage.moved, record.gap, record.file, record.locked,
 // record.unlocked, retention.deleted, retention.held, retention.keep_broken.
 type Notice struct {
 	Type    string

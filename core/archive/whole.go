@@ -43,6 +43,9 @@ func (s *space) attend(ctx context.Context) error {
 			t.Stop()
 			return ctx.Err()
 		case <-t.C:
+		case <-s.retune:
+			t.Stop()
+			return errRetune
 		case <-s.wake:
 			t.Stop()
 			if !sleep(ctx, wholeQuiet) {

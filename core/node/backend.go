@@ -44,7 +44,7 @@ func (b backend) Server() api.Server {
 			}
 		}
 	}
-	for _, c := range Pending(n.boot, set) {
+	for _, c := range n.pending(set) {
 		s.Pending = append(s.Pending, "["+c.Section+"] "+c.Key)
 	}
 	return s
@@ -94,7 +94,10 @@ func (b backend) Problems() []api.Problem {
 	for _, p := range set.Problems() {
 		out = append(out, problemOf(&p))
 	}
-	out = append(out, pendingProblems(Pending(n.boot, set))...)
+	out = append(out, pendingProblems(n.pending(set))...)
+	for _, p := range n.places.problems() {
+		out = append(out, problemOf(&p))
+	}
 	said := map[string]bool{}
 	for _, p := range set.Problems() {
 		said[p.Error()] = true
@@ -188,7 +191,7 @@ func (b backend) streamProblems(r *running) (out []api.Problem) {
 		add("error", r.fail, "", 0)
 	}
 	if r.note != "" {
-		add("warning", r.note, "restart when convenient: recording loses nothing", 0)
+		add("warning", r.note, "see the problems of its spaces", 0)
 	}
 	if r.str == nil {
 		return out

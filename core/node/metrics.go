@@ -74,6 +74,7 @@ func (n *Node) archiveMetrics(m *metricWriter) {
 	}
 	for _, s := range x.Spaces {
 		m.gauge("mediaserver_space_free_bytes", float64(s.Usage.Free), "space", s.Space)
+		m.gauge("mediaserver_space_state", 1, "space", s.Space, "state", string(s.State)) // in the words of GET spaces
 		m.gauge("mediaserver_space_used_bytes", float64(s.Usage.Used), "space", s.Space)
 		m.gauge("mediaserver_queue_bytes", float64(s.QueueBytes), "queue", "write", "space", s.Space)
 		m.gauge("mediaserver_queue_limit_bytes", float64(s.QueueLimit), "queue", "write", "space", s.Space)

@@ -52,6 +52,7 @@ type Node struct {
 	archive  *archive.Archive
 	timeline *timeline.Timeline
 	streams  *streams
+	places   *places
 	drivers  *driverChecks
 	web      *webSide
 	ports    *ports.Ports
@@ -60,6 +61,7 @@ type Node struct {
 	ready     atomic.Bool
 	draining  atomic.Bool
 	reloading sync.Mutex
+	editing   sync.Mutex // of conf.d/spaces.ini; before reloading
 	viewers   *viewers
 	known     *knownStreams
 	timings   timings
@@ -107,8 +109,7 @@ func Run(ctx context.Context, opt Options) error {
 }
 
 func (n *Node) setLog(set *Settings) {
-	_ = n.level.UnmarshalText( // one of the names that the schema allows
-		[]byte(set.Log.Level))
+	_ = n.level.UnmarshalText([]byte(set.Log.Level)) // one of the names that the schema allows
 	o := &slog.HandlerOptions{Level: n.level}
 	var h slog.Handler = slog.NewTextHandler(os.Stderr, o)
 	if set.Log.Format == "json" {
@@ -162,6 +163,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 
 	n.host = pluginhost.New(n.hostOptions(set))
 	n.drivers = newDriverChecks(n.host)
+	n.places = newPlaces(n)
 	core.run("plugins", n.host.Run)
 	if n.archive, err = archive.Open(ctx, n.archiveOptions(set)); err != nil {
 		return err
@@ -186,6 +188,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	front.run("ports", n.ports.Run)
 	front.run("settings", n.followSettings)
 	front.run("drivers", n.checkDrivers)
+	front.run("places", n.places.run)
 	front.run("watchdog", n.watchdog)
 	n.ready.Store(true)
 	notifySystemd("READY=1")
@@ -256,22 +259,14 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 		o.Zone = zone
 	}
 	for _, sp := range set.Archive.Spaces {
-		dialer, err := n.host.Storage(sp.Driver)
+		as, err := n.places.space(sp)
 		if err != nil {
 			n.log.Error("space cannot be used", "space", sp.Name, "err", err)
 			continue
 		}
-		o.Spaces = append(o.Spaces, archive.Space{Name: sp.Name, Storage: dialer.Space(sp.Name, spaceSettings(sp)), Create: true, Reserve: sp.Reserve.Bytes})
+		o.Spaces = append(o.Spaces, as)
 	}
-	for _, p := range set.Archive.Pools {
-		o.Pools = append(o.Pools, archive.Pool{Name: p.Name, Spaces: p.Spaces, Overwrite: p.Overwrite, Days: p.Days,
-			OverwriteFree: archive.Threshold{Bytes: p.OverwriteFree.Bytes, Percent: float64(p.OverwriteFree.Percent)},
-			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)},
-			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
-			Sign:          p.Sign,
-			DeleteMost:    float64(p.DeleteMost.Percent),
-			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, Stage: p.Stage})
-	}
+	o.Pools = poolOptions(set.Archive.Pools)
 	return o
 }
 

@@ -39,6 +39,7 @@ func Rebuild(ctx context.Context, set *Settings, version, space string, progress
 	o := n.hostOptions(set)
 	o.Notify, o.Events = nil, nil
 	n.host = pluginhost.New(o)
+	n.places = newPlaces(n)
 	g := newGroup(ctx)
 	g.run("plugins", n.host.Run)
 	defer func() { err = errors.Join(err, g.stop()) }()

@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"media-server/core/config"
 	"media-server/core/fault"
 )
 
@@ -38,6 +40,7 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
 	old := n.current.Load()
+	waited := n.pending(old)
 	next, ps := old.Next(n.watcher, func(st *StreamSettings) fault.Problems { return n.drivers.of(ctx, st) })
 	n.current.Store(next)
 	ch := Diff(old, next)
@@ -45,8 +48,8 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	if ch.Empty() {
 		return ps
 	}
-	_ = n.level.UnmarshalText( // one of the names that the schema allows
-		[]byte(next.Log.Level))
+	_ = n.level.UnmarshalText([]byte(next.Log.Level)) // one of the names that the schema allows
+	n.places.grow(next)
 	for _, uid := range ch.Removed {
 		n.streams.remove(uid)
 		n.emit(event("stream.removed", uid, "info", "the stream was removed; its footage stays and ages by its rules", nil))
@@ -73,10 +76,14 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	for _, set := range next.Streams {
 		n.streams.refresh(set)
 	}
+	n.places.shrink(ctx, next)
 	n.remember(next)
 	n.emit(event("server.reloaded", "", "info",
 		fmt.Sprintf("settings taken over: %d streams added, %d removed, %d restarted, %d changed", len(ch.Added), len(ch.Removed), len(ch.Restart), len(ch.Live)), nil))
-	for _, c := range ch.Pending {
+	for _, c := range n.pending(next) {
+		if slices.ContainsFunc(waited, func(w config.Change) bool { return w.Section == c.Section && w.Key == c.Key && w.New == c.New }) {
+			continue // said before
+		}
 		n.emit(event("server.settings", "", "warning", fmt.Sprintf("[%s] %s takes effect after a restart of the server", c.Section, c.Key), nil))
 	}
 	return ps

@@ -78,13 +78,13 @@ func (b backend) RetentionPreview(c api.RetentionChanges) (*api.RetentionPlan, e
 		if !ok {
 			return nil, fmt.Errorf("there is no stream %q with footage", uid)
 		}
-		if err := tryRules(&r, keys, b.n.boot.Archive); err != nil {
+		if err := tryRules(&r, keys, b.n.current.Load().Archive); err != nil {
 			return nil, fmt.Errorf("streams.%s: %w", uid, err)
 		}
 		ch.Streams[uid] = r
 	}
 	for name, keys := range c.Pools {
-		if _, ok := b.n.boot.Archive.Pool(name); !ok {
+		if _, ok := b.n.current.Load().Archive.Pool(name); !ok {
 			return nil, fmt.Errorf("there is no pool %q", name)
 		}
 		for k, v := range keys {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -282,9 +283,13 @@ func TestServer(t *testing.T) {
 		r.write("media-server.ini", r.server()+"[space.main]\npath = var/media\n[space.two]\npath = two\n[pool.default]\nspaces = main\n[pool.later]\nspaces = two\n")
 		r.write("streams.d/rec.ini", "[rec]\n"+simStream+"dvr-pool = later\n")
 		r.reloadNow()
-		r.until("rec", "going on into its pool", func(s streamState) bool {
-			return recording(s) && len(s.Problems) == 1 && strings.Contains(s.Problems[0].What, "footage goes to default") && s.Counters["units"] > before.Counters["units"]+20
+		r.until("rec", "going on into its new pool", func(s streamState) bool {
+			return recording(s) && len(s.Problems) == 0 && s.Counters["units"] > before.Counters["units"]+20
 		})
+		var pool struct{ Streams []string }
+		if code := r.get("/api/v1/pools/later", &pool); code != 200 || !slices.Contains(pool.Streams, "rec") {
+			t.Errorf("pool later: %d %+v", code, pool)
+		}
 		after := streamState{}
 		r.get("/api/v1/streams/rec", &after)
 		if after.Counters["runs"] != before.Counters["runs"] {

@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"media-server/core/archive"
 	"media-server/core/config"
@@ -12,27 +13,38 @@ import (
 // SpaceStatuses implements api.Spaces.
 func (b backend) SpaceStatuses() (out []api.SpaceStatus) {
 	for _, s := range b.n.archive.SpaceStatuses() {
-		x := api.SpaceStatus{Name: s.Name, Pool: s.Pool, State: string(s.State), Why: s.Why, Hint: s.Hint, Done: s.Done, Found: s.Total,
-			Total: s.Usage.Total, Used: s.Usage.Used, Free: s.Usage.Free, Waiting: s.Waiting}
-		if s.ID != [16]byte{} {
-			x.ID = hex.EncodeToString(s.ID[:])
-		}
-		if !s.Since.IsZero() {
-			x.Since = s.Since.UnixMilli()
-		}
-		if s.State != archive.SpaceScanning {
-			x.Done, x.Found = 0, 0
-		} else if s.Total > 0 {
-			x.Progress = float64(s.Done*100/s.Total) / 100
-		}
-		for _, c := range b.n.boot.Archive.Spaces {
-			if c.Name == s.Name {
-				x.Driver, x.Path = c.Driver, c.Path
-			}
-		}
-		out = append(out, x)
+		out = append(out, b.spaceStatus(s))
 	}
 	return out
+}
+
+func (b backend) spaceStatus(s archive.SpaceStatus) api.SpaceStatus {
+	x := api.SpaceStatus{Name: s.Name, Pools: append([]string{}, s.Pools...), State: string(s.State), Why: s.Why, Hint: s.Hint, Done: s.Done, Found: s.Total,
+		Total: s.Usage.Total, Used: s.Usage.Used, Free: s.Usage.Free, Waiting: s.Waiting, Leaving: s.Leaving}
+	if len(s.Pools) > 0 {
+		x.Pool = s.Pools[0]
+	}
+	if s.ID != [16]byte{} {
+		x.ID = hex.EncodeToString(s.ID[:])
+	}
+	if !s.Since.IsZero() {
+		x.Since = s.Since.UnixMilli()
+	}
+	switch {
+	case s.State != archive.SpaceScanning && s.State != archive.SpaceInitializing:
+		x.Done, x.Found = 0, 0
+	case s.Total > 0:
+		x.Progress = float64(s.Done*100/s.Total) / 100
+	}
+	if p, ok := b.n.places.get(s.Name); ok {
+		x.Driver, x.Path, x.Leaving = p.cfg.Driver, p.cfg.Path, x.Leaving || p.stays != nil
+		x.Settings = spaceSettings(p.cfg)
+		for k := range p.cfg.Settings {
+			x.Settings[k] = config.Hidden // may be a password
+		}
+		delete(x.Settings, "path")
+	}
+	return x
 }
 
 // Pools implements api.Spaces.
@@ -41,14 +53,23 @@ func (b backend) Pools() (out []api.Pool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	set := b.n.boot
-	for _, p := range set.Archive.Pools {
-		x := api.Pool{Name: p.Name, Spaces: p.Spaces, Streams: []string{}, Settings: map[string]string{
+	set := b.n.current.Load()
+	for _, q := range b.n.archive.Pools() {
+		p, ok := set.Archive.Pool(q.Name)
+		if !ok { // still in use, though the settings do not have it
+			p = archive.PoolConfig{Name: q.Name, Spaces: q.Spaces, Overwrite: q.Overwrite, Days: q.Days}
+		}
+		x := api.Pool{Name: p.Name, Spaces: p.Spaces, Streams: []string{}, Leaving: !ok, Settings: map[string]string{
 			"overwrite": yesNo(p.Overwrite), "days": config.FormatDuration(p.Days), "overwrite-free": p.OverwriteFree.String(), "alarm-free": p.AlarmFree.String(),
 			"lock-max": p.LockMax.String(), "delete-most": p.DeleteMost.String(), "sign": yesNo(p.Sign)}}
 		for _, s := range plan.Streams {
 			if s.Pool == p.Name {
 				x.Streams = append(x.Streams, s.UID)
+			}
+		}
+		for _, r := range b.n.streams.list() { // also those without footage yet
+			if r.pool == p.Name && r.set.Config.DVR.Enable && !slices.Contains(x.Streams, r.set.UID) {
+				x.Streams = append(x.Streams, r.set.UID)
 			}
 		}
 		for _, q := range plan.Pools {
@@ -75,6 +96,33 @@ func (b backend) RestoreSpace(name string) error {
 		return api.ErrNoSpace
 	}
 	return err
+}
+
+// InitializeSpace implements api.Spaces.
+func (b backend) InitializeSpace(name, confirm string, locked bool) (*api.SpaceContents, error) {
+	c, err := b.n.archive.InitializeSpace(b.n.web.ctx, name, confirm, locked)
+	var u *archive.UnconfirmedError
+	switch {
+	case errors.Is(err, archive.ErrNoSuchSpace):
+		return nil, api.ErrNoSpace
+	case errors.As(err, &u):
+		p := u.Problem()
+		return nil, &api.Unconfirmed{What: p.What, Hint: p.Hint, Contents: *apiContents(&u.Contents)}
+	case err != nil:
+		return nil, err
+	}
+	return apiContents(c), nil
+}
+
+func apiContents(c *archive.SpaceContents) *api.SpaceContents {
+	out := &api.SpaceContents{Files: c.Files, Bytes: c.Bytes, Locked: c.Locked, Confirm: c.Confirm, Streams: []api.SpaceStream{}}
+	if c.Files > 0 {
+		out.From, out.To = c.Span.From.Milli(), c.Span.To.Milli()
+	}
+	for _, s := range c.Streams {
+		out.Streams = append(out.Streams, api.SpaceStream{UID: s.UID, Files: s.Files, Bytes: s.Bytes, Locked: s.Locked, From: s.Span.From.Milli(), To: s.Span.To.Milli()})
+	}
+	return out
 }
 
 // spaceProblem says what ails a space, if anything does.

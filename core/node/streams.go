@@ -177,18 +177,18 @@ func (s *streams) put(r *running) {
 }
 
 // rules is what the archive is told about a stream's footage, and notes it in
-// r. A pool that was written into media-server.ini since the server was started
-// is not there yet: until the restart the footage goes on into the pool it goes
-// to now, which old knows.
+// r. A pool may be missing from the archive when its spaces cannot be used at
+// all: then the footage goes on into the pool it goes to now, which old knows.
 func (n *Node) rules(r *running, old *running) (archive.Rules, error) {
 	d := r.set.Config.DVR
 	rules := archive.Rules{Pool: d.Pool, Duration: d.Duration, Keep: d.Keep, Capacity: d.Capacity, Chunk: d.Chunk}
-	if _, there := n.boot.Archive.Pool(d.Pool); !there && d.Enable {
+	there := slices.ContainsFunc(n.archive.Pools(), func(p archive.Pool) bool { return p.Name == d.Pool })
+	if !there && d.Enable {
 		if old == nil || old.pool == "" {
-			return rules, fault.New("", fmt.Sprintf("pool %q is there after the next restart of the server", d.Pool), "restart when convenient: recording of other streams loses nothing")
+			return rules, fault.New("", fmt.Sprintf("pool %q cannot be used", d.Pool), "see the problems of its spaces")
 		}
 		rules.Pool = old.pool
-		r.note = fmt.Sprintf("dvr-pool = %s waits for a restart of the server; until then footage goes to %s", d.Pool, old.pool)
+		r.note = fmt.Sprintf("dvr-pool = %s cannot be used; until it can footage goes to %s", d.Pool, old.pool)
 	}
 	r.pool = rules.Pool
 	return rules, nil

@@ -63,6 +63,13 @@ type spaceStorage struct {
 	side  descriptors
 }
 
+// SetSettings changes what the backend is told at the next Open.
+func (s *spaceStorage) SetSettings(settings map[string]string) {
+	s.mu.Lock()
+	s.settings = maps.Clone(settings)
+	s.mu.Unlock()
+}
+
 // client waits for the plugin and returns its connection.
 func (s *spaceStorage) client(ctx context.Context) (pb.StorageClient, error) {
 	inst, err := s.dialer.host.await(ctx, s.dialer.name, pb.InfoReply_STORAGE)
@@ -151,6 +158,7 @@ func (s *spaceStorage) current() uint64 {
 func (s *spaceStorage) Open(ctx context.Context, epoch uint64, create bool) (archive.SpaceInfo, error) {
 	s.mu.Lock()
 	s.epoch = epoch
+	settings := s.settings // replaced, never changed
 	s.mu.Unlock()
 	s.side.reset("")
 	d, err := call(ctx, s, storageCall, pb.StorageClient.Describe, &pb.DescribeRequest{})
@@ -158,7 +166,7 @@ func (s *spaceStorage) Open(ctx context.Context, epoch uint64, create bool) (arc
 		return archive.SpaceInfo{}, err
 	}
 	o, err := call(ctx, s, storageOpen, pb.StorageClient.Open, &pb.OpenRequest{
-		Space: s.space, Epoch: epoch, Settings: s.settings, Create: create, Node: s.dialer.host.opt().Node})
+		Space: s.space, Epoch: epoch, Settings: settings, Create: create, Node: s.dialer.host.opt().Node})
 	if err != nil {
 		return archive.SpaceInfo{}, err
 	}

@@ -29,6 +29,9 @@ type fake struct {
 	locks   []Lock
 	gaps    []GapItem
 	changes RetentionChanges
+	spaces  []SpaceStatus
+	pools   []Pool
+	set     []Setting
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }
@@ -97,8 +100,54 @@ func (f *fake) AddMark(uid string, m NewMark) (Mark, error) {
 }
 func (f *fake) MarksOf(string, media.Span) ([]Mark, error) { return nil, f.fail }
 
-func (f *fake) SpaceStatuses() []SpaceStatus { return nil }
-func (f *fake) Pools() ([]Pool, error)       { return nil, f.fail }
+func (f *fake) SpaceStatuses() []SpaceStatus { return f.spaces }
+func (f *fake) Pools() ([]Pool, error)       { return f.pools, f.fail }
+func (f *fake) AddSpace(name string, keys []Setting) error {
+	for _, k := range keys {
+		if k.Key == "pth" {
+			return &RefusedSettings{[]Problem{{Where: "conf.d/spaces.ini:3:1", What: "unknown key", Hint: "did you mean path?"}}}
+		}
+	}
+	f.set, f.spaces = keys, append(f.spaces, SpaceStatus{Name: name, State: "normal"})
+	return nil
+}
+func (f *fake) ChangeSpace(name string, keys []Setting) error {
+	f.set = keys
+	if name != "main" {
+		return ErrNoSpace
+	}
+	return nil
+}
+func (f *fake) RemoveSpace(name string) error {
+	switch name {
+	case "empty":
+		return nil
+	case "main":
+		return fault.New("space main", "there is footage in it", "let it age")
+	}
+	return ErrNoSpace
+}
+func (f *fake) AddPool(name string, keys []Setting) error {
+	f.set, f.pools = keys, append(f.pools, Pool{Name: name})
+	return nil
+}
+func (f *fake) ChangePool(string, []Setting) error { return ErrNoPool }
+func (f *fake) RemovePool(name string) error {
+	if name == "used" {
+		return fault.New("pool used", "streams are recorded in it: a", "give them another dvr-pool first")
+	}
+	return ErrNoPool
+}
+func (f *fake) InitializeSpace(name, confirm string, locked bool) (*SpaceContents, error) {
+	c := SpaceContents{Files: 2, Bytes: 10, From: 1, To: 2, Confirm: "yes", Streams: []SpaceStream{{UID: "a", Files: 2, Bytes: 10}}}
+	switch {
+	case name != "main":
+		return nil, ErrNoSpace
+	case confirm != "yes":
+		return nil, &Unconfirmed{What: "it would delete 2 files", Hint: "send confirm", Contents: c}
+	}
+	return &c, nil
+}
 func (f *fake) RestoreSpace(name string) error {
 	switch name {
 	case "lost":
@@ -257,7 +306,29 @@ func TestAnswers(t *testing.T) {
 		{"spaces", "viewer", "GET", "spaces", "", 200, ""},
 		{"pools", "viewer", "GET", "pools", "", 200, ""},
 		{"take a lost space", "admin", "POST", "spaces/lost/restore", "", 202, ""},
-		{"take a space that is there", "admin", "POST", "spaces/main/initialize", "", 409, "space"},
+		{"take a space that is there", "admin", "POST", "spaces/main/restore", "", 409, "space"},
+		{"initialise a space", "admin", "POST", "spaces/main/initialize", "", 409, "confirm"},
+		{"initialise a space with the wrong word", "admin", "POST", "spaces/main/initialize", `{"confirm":"no"}`, 409, "confirm"},
+		{"initialise a space confirmed", "admin", "POST", "spaces/main/initialize", `{"confirm":"yes"}`, 202, ""},
+		{"initialise a space with rubbish", "admin", "POST", "spaces/main/initialize", `{"sure":true}`, 400, "bad_body"},
+		{"initialise a space as an operator", "operator", "POST", "spaces/main/initialize", `{"confirm":"yes"}`, 403, "role"},
+		{"a new space", "admin", "POST", "spaces", `{"name":"b","path":"/srv/b","size-limit":1000}`, 201, ""},
+		{"a new space with a key that is none", "admin", "POST", "spaces", `{"name":"b","pth":"/srv/b"}`, 400, "settings"},
+		{"a new space without a name", "admin", "POST", "spaces", `{"path":"/srv/b"}`, 400, "bad_body"},
+		{"a new space twice named", "admin", "POST", "spaces", `{"name":"b","path":"/a","path":"/b"}`, 400, "bad_body"},
+		{"a new space of an object", "admin", "POST", "spaces", `{"name":"b","path":{}}`, 400, "bad_body"},
+		{"a new space that is no object", "admin", "POST", "spaces", `["b"]`, 400, "bad_body"},
+		{"a new space as an operator", "operator", "POST", "spaces", `{"name":"b","path":"/srv/b"}`, 403, "role"},
+		{"a space changed that is none", "admin", "PATCH", "spaces/none", `{"size-limit":"1G"}`, 404, "no_such_space"},
+		{"a space taken away", "admin", "DELETE", "spaces/empty", "", 204, ""},
+		{"a space taken away with footage", "admin", "DELETE", "spaces/main", "", 409, "space"},
+		{"a space taken away that is none", "admin", "DELETE", "spaces/none", "", 404, "no_such_space"},
+		{"a new pool", "admin", "POST", "pools", `{"name":"p","spaces":["a","b"],"overwrite":false}`, 201, ""},
+		{"a pool changed that is none", "admin", "PATCH", "pools/none", `{}`, 404, "no_such_pool"},
+		{"a pool taken away in use", "admin", "DELETE", "pools/used", "", 409, "space"},
+		{"a pool taken away that is none", "admin", "DELETE", "pools/none", "", 404, "no_such_pool"},
+		{"a space that is none", "viewer", "GET", "spaces/none", "", 404, "no_such_space"},
+		{"a pool that is none", "viewer", "GET", "pools/none", "", 404, "no_such_pool"},
 		{"take a space that is none", "admin", "POST", "spaces/none/restore", "", 404, "no_such_space"},
 		{"take a space as an operator", "operator", "POST", "spaces/lost/restore", "", 403, "role"},
 		{"inspection of today", "viewer", "GET", "inspection", "", 200, ""},

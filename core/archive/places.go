@@ -1,0 +1,403 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"media-server/core/fault"
+	"media-server/core/media"
+)
+
+// places are the spaces and pools in force, and the movers between them. One is
+// immutable: a change makes another. Who reads it sees one whole state of things
+// without a lock, and pointers into it stay good.
+type places struct {
+	spaces []*space
+	pools  []Pool
+	movers []*mover
+}
+
+func (a *Archive) allSpaces() []*space { return a.places.Load().spaces }
+
+func (a *Archive) allPools() []Pool { return a.places.Load().pools }
+
+// set puts a change in force; a.change is held.
+func (a *Archive) set(f func(*places)) {
+	p := *a.places.Load()
+	f(&p)
+	a.places.Store(&p)
+}
+
+func (a *Archive) space(name string) *space {
+	for _, s := range a.allSpaces() {
+		if s.cfg.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// pool finds a pool by name; "" is the first.
+func (a *Archive) pool(name string) (*Pool, error) {
+	pools := a.allPools()
+	for i := range pools {
+		if name == "" || pools[i].Name == name {
+			return &pools[i], nil
+		}
+	}
+	return nil, fault.New("pool "+name, "there is no such pool", "add a [pool."+name+"] section or change dvr-pool")
+}
+
+// Pools are those in force.
+func (a *Archive) Pools() []Pool { return slices.Clone(a.allPools()) }
+
+// AddSpace adds a space while the archive runs. It is opened in the background:
+// SpaceStatuses tells what came of it.
+func (a *Archive) AddSpace(cfg Space) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	if a.closed.Load() {
+		return ErrClosed
+	}
+	if a.space(cfg.Name) != nil {
+		return fault.New("space "+cfg.Name, "there is a space of that name already", "choose another name")
+	}
+	s := newSpace(a, cfg)
+	s.late = true
+	for _, l := range a.Locks("", media.Span{From: -1 << 62, To: 1<<63 - 1}) {
+		s.note(l.fact()) // attached elsewhere, alone, it keeps what is locked
+	}
+	a.set(func(p *places) { p.spaces = append(slices.Clip(p.spaces), s) })
+	a.dbDone.Go(func() { a.openFirst(s) })
+	if a.work != nil {
+		a.startSpace(s)
+	}
+	a.notify(Notice{Type: "storage.added", Level: "info", Message: "space " + cfg.Name + " was added", Data: map[string]any{"space": cfg.Name}})
+	return nil
+}
+
+// SetPools puts other pools in force. Recordings in spaces that their pool does
+// not have any more go on where they are until their file is complete.
+func (a *Archive) SetPools(pools []Pool) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	if a.closed.Load() {
+		return ErrClosed
+	}
+	pools = slices.Clone(pools)
+	if err := a.checkPools(pools); err != nil {
+		return err
+	}
+	if reflect.DeepEqual(pools, a.allPools()) {
+		return nil
+	}
+	var kept, ended, begun []*mover
+	for _, in := range tiersOf(pools) {
+		m := newMover(a, in)
+		for _, old := range a.places.Load().movers {
+			if old.to.Name != m.to.Name {
+				continue
+			}
+			if reflect.DeepEqual(old.tiers, m.tiers) {
+				m = old
+			} else {
+				m.inherit(old)
+			}
+		}
+		if m.stop == nil {
+			begun = append(begun, m)
+		}
+		kept = append(kept, m)
+	}
+	for _, old := range a.places.Load().movers {
+		if !slices.Contains(kept, old) {
+			ended = append(ended, old)
+		}
+	}
+	for _, m := range ended { // what one of them is doing stands in state.db: its successor finishes it
+		m.end()
+	}
+	a.set(func(p *places) { p.pools, p.movers = pools, kept })
+	for _, m := range begun {
+		a.startMover(m)
+	}
+	poke(a.ensured) // other thresholds, other days
+	return nil
+}
+
+// checkPools tells whether every pool has spaces, all of them there.
+func (a *Archive) checkPools(pools []Pool) error {
+	for i := range pools {
+		p := &pools[i]
+		if len(p.Spaces) == 0 {
+			return fault.New("pool."+p.Name, "the pool has no space", "name at least one in spaces =")
+		}
+		for _, name := range append([]string{p.recordsIn()[0]}, p.Spaces...) {
+			if a.space(name) == nil {
+				return fault.New("pool."+p.Name, fmt.Sprintf("there is no space %q", name), "add a [space."+name+"] section")
+			}
+		}
+	}
+	return nil
+}
+
+// TuneSpace takes over what the settings of a space say now: what is kept free,
+// and whatever its Storage was told since it was opened last.
+func (a *Archive) TuneSpace(name string, reserve int64) error {
+	s := a.space(name)
+	if s == nil {
+		return ErrNoSuchSpace
+	}
+	s.reserve.Store(reserve)
+	poke(s.retune)
+	return nil
+}
+
+// vacateWait is how long recordings have to go on in other spaces: a GOP, and
+// what storage needs to take the last part.
+const vacateWait = 30 * time.Second
+
+// RemoveSpace takes a space out of the archive that no pool names. Nothing is
+// deleted: it has to be empty, or lost; then what it held leaves the lists.
+func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	if a.closed.Load() {
+		return ErrClosed
+	}
+	s := a.space(name)
+	if s == nil {
+		return ErrNoSuchSpace
+	}
+	if in := a.poolsOf(name); len(in) > 0 {
+		return fault.New("space "+name, "it belongs to pool "+strings.Join(in, ", "), "take it out of spaces = (or stage =) there first")
+	}
+	if err := s.take(&s.leaving); err != nil {
+		return err
+	}
+	err := a.mayGo(ctx, s)
+	if err == nil {
+		err = a.vacate(ctx, s)
+	}
+	if err == nil {
+		err = a.mayGo(ctx, s) // what was sealed meanwhile
+	}
+	if err == nil && s.isLost() {
+		err = a.disown(ctx, s, GapDiskError)
+	}
+	if err == nil {
+		err = a.forgetSpace(ctx, name)
+	}
+	if err != nil {
+		s.give(&s.leaving)
+		return err
+	}
+	a.set(func(p *places) {
+		p.spaces = slices.DeleteFunc(slices.Clone(p.spaces), func(x *space) bool { return x == s })
+	})
+	s.end()
+	a.notify(Notice{Type: "storage.removed", Level: "info", Message: "space " + name + " was removed", Data: map[string]any{"space": name}})
+	return nil
+}
+
+// mayGo tells whether a space is lost, or holds nothing.
+func (a *Archive) mayGo(ctx context.Context, s *space) error {
+	if s.isLost() {
+		return nil
+	}
+	c, err := a.contents(ctx, s)
+	if err != nil {
+		return fault.Wrap(err, "space "+s.cfg.Name, "it cannot be told what is in it", "see problems; a space that is gone for good is removed once it is lost")
+	}
+	if c.Files == 0 {
+		return nil
+	}
+	return &HoldsError{Space: s.cfg.Name, Contents: *c}
+}
+
+// HoldsError: a space cannot be removed, there is footage in it.
+type HoldsError struct {
+	Space    string
+	Contents SpaceContents
+}
+
+func (e *HoldsError) Error() string { return e.Problem().Error() }
+
+// Unwrap lets errors.As find the Problem.
+func (e *HoldsError) Unwrap() error { return e.Problem() }
+
+// Problem says what is in it and how it gets empty.
+func (e *HoldsError) Problem() *fault.Problem {
+	return &fault.Problem{Where: "space " + e.Space, What: "there is footage in it: " + e.Contents.String(),
+		Hint: "take it out of its pools and let the footage age by its rules, move it (archive-to of a pool over this space), or delete it: POST /api/v1/spaces/" + e.Space + "/initialize"}
+}
+
+// vacate waits until nothing is recorded in a space any more that was marked as
+// one that nothing new comes to.
+func (a *Archive) vacate(ctx context.Context, s *space) error {
+	ctx, cancel := context.WithTimeout(ctx, vacateWait)
+	defer cancel()
+	for {
+		busy := a.busyIn(s)
+		if len(busy) == 0 {
+			return nil
+		}
+		if a.closed.Load() {
+			return ErrClosed
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			return fault.New("space "+s.cfg.Name, "it is still recorded into: "+strings.Join(busy, ", "), "their pool needs another space that works; see problems")
+		}
+	}
+}
+
+// busyIn lists the streams that have something in a space that is not sealed.
+// What waits for a run to go on is sealed: it goes on in a new file.
+func (a *Archive) busyIn(s *space) (uids []string) {
+	a.mu.Lock()
+	var mine []*file
+	for _, f := range a.files {
+		if f.sp == s {
+			mine = append(mine, f)
+		}
+	}
+	a.mu.Unlock()
+	lost := s.isLost()
+	for _, f := range mine {
+		st := f.st
+		st.mu.Lock()
+		if st.cur == f && !st.begun {
+			st.sealLocked(true)
+		}
+		current := st.cur == f
+		st.mu.Unlock()
+		if lost && !current && !s.queued(f) {
+			a.forget(f) // all of it is on the disk that is not there
+			continue
+		}
+		if !slices.Contains(uids, st.uid) {
+			uids = append(uids, st.uid)
+		}
+	}
+	slices.Sort(uids)
+	return uids
+}
+
+// queued tells whether anything of a file waits to be written.
+func (s *space) queued(f *file) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.q, func(c *chunk) bool { return c.f == f })
+}
+
+// take marks a space as one that nothing new comes to. One at a time may do so.
+func (s *space) take(flag *bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving || s.wiping {
+		return fault.New("space "+s.cfg.Name, "it is being emptied or removed already", "wait until that is over")
+	}
+	*flag = true
+	return nil
+}
+
+func (s *space) give(flag *bool) {
+	s.mu.Lock()
+	*flag = false
+	s.mu.Unlock()
+}
+
+func (s *space) isLost() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost
+}
+
+// startSpace starts the goroutines of a space; a.change is held, or nobody else
+// knows the archive yet.
+func (a *Archive) startSpace(s *space) {
+	ctx, stop := context.WithCancel(a.work)
+	s.stop = stop
+	s.ends.Go(func() {
+		select {
+		case <-s.tried:
+			s.run(ctx)
+		case <-ctx.Done():
+		}
+	})
+	for range sealers {
+		s.ends.Go(func() { s.sealLoop(ctx) })
+	}
+}
+
+// end ends the goroutines of a space and waits for them.
+func (s *space) end() {
+	s.quit()
+	if s.stop != nil {
+		s.stop()
+	}
+	<-s.tried
+	s.ends.Wait()
+}
+
+func (a *Archive) startMover(m *mover) {
+	if a.front == nil {
+		return // Run starts it
+	}
+	ctx, stop := context.WithCancel(a.front)
+	m.stop = stop
+	m.ends.Go(func() { m.run(ctx) })
+}
+
+func (m *mover) end() {
+	if m.stop != nil {
+		m.stop()
+		m.ends.Wait()
+	}
+}
+
+// inherit takes over what an earlier mover into the pool has counted.
+func (m *mover) inherit(old *mover) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	for i := range m.st {
+		for _, o := range old.st {
+			if x := &m.st[i]; x.From == o.From && x.Stage == o.Stage {
+				x.Files, x.Bytes, x.Failures = o.Files, o.Bytes, o.Failures
+			}
+		}
+	}
+	m.told = old.told
+}
+
+// errRetune ends a session whose space is opened with other settings.
+var errRetune = errors.New("other settings")
+
+// SpaceTried waits until a space has been opened for the first time, or could
+// not be.
+func (a *Archive) SpaceTried(ctx context.Context, name string) (SpaceStatus, error) {
+	s := a.space(name)
+	if s == nil {
+		return SpaceStatus{}, ErrNoSuchSpace
+	}
+	select {
+	case <-s.tried:
+		return a.status(s), nil
+	case <-ctx.Done():
+		return SpaceStatus{}, ctx.Err()
+	}
+}
+
+// MayRemove tells what speaks against RemoveSpace beside the pools.
+func (a *Archive) MayRemove(ctx context.Context, name string) error {
+	s := a.space(name)
+	if s == nil {
+		return ErrNoSuchSpace
+	}
+	return a.mayGo(ctx, s)
+}
