@@ -34,6 +34,11 @@ type Archive struct {
 	pins    map[FileID]*pinned
 	usage   map[string]int64 // bytes of streams that have a limit
 	signed  map[string]lastSigned
+	ciphers ciphers
+	plain   *plainCache
+	damage  map[plainKey]bool // parts that were told of; mu
+	keyless atomic.Bool       // it was said that pools cannot encrypt
+	ending  <-chan struct{}   // closed when the databases' writers end
 
 	lockAlarms map[string]LockAlarm // by pool
 	movers     []*mover             // one a pool that footage is moved to
@@ -80,6 +85,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	}
 	dbCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.dbs = cancel
+	a.endWith(dbCtx)
 	a.dbDone.Go(func() { a.state.run(dbCtx, nil) })
 	a.dbDone.Go(func() { a.cat.run(dbCtx, a.mendCatalogue) })
 	if a.state.fresh {
@@ -180,7 +186,7 @@ func newArchive(o Options) (*Archive, error) {
 	if len(o.Spaces) == 0 {
 		return nil, fault.New("archive", "there is no storage space", "add a [space.NAME] section")
 	}
-	a := &Archive{o: o, log: o.Log, spaceLimit: o.WriteBufferMax / int64(len(o.Spaces)), layouts: newLayoutCache(o.LayoutCache),
+	a := &Archive{o: o, log: o.Log, spaceLimit: o.WriteBufferMax / int64(len(o.Spaces)), layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), mend: make(chan string, 8)}
 	for _, cfg := range o.Spaces {

@@ -229,7 +229,7 @@ func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) 
 		a.cat.init(init, h.Tracks)
 	}
 	segs := rowsOf(l)
-	r := &row{ID: l.File, UID: l.UID, Space: s.cfg.Name, Size: e.Size, Init: l.Init, Zero: l.Zero, Run: l.Run, Name: e.Name, Rules: x.Rules.text()}
+	r := &row{ID: l.File, UID: l.UID, Space: s.cfg.Name, Size: e.Size, Init: l.Init, Zero: l.Zero, Run: l.Run, Name: e.Name, Rules: x.Rules.text(), Enc: l.Encryption}
 	r.Span = media.Span{From: segs[0].Span.From, To: segs[0].Span.To}
 	for i := range segs {
 		r.Span.To = max(r.Span.To, segs[i].Span.To)

@@ -27,12 +27,14 @@ type Finding struct {
 
 // Verified is the outcome of a verification.
 type Verified struct {
-	Files    int // media files read
-	Signed   int // of them with a good signature by a known key
-	Unsigned int // of them that say they were never signed
-	Bytes    int64
-	Gone     int // files that went by rule, as signed records say
-	Findings []Finding
+	Files     int // media files read
+	Signed    int // of them with a good signature by a known key
+	Unsigned  int // of them that say they were never signed
+	Bytes     int64
+	Encrypted int // of them encrypted
+	Closed    int // of those whose units were not looked into, for want of the key
+	Gone      int // files that went by rule, as signed records say
+	Findings  []Finding
 }
 
 // Verifier reads spaces, or single files, and compares them with what was
@@ -40,6 +42,7 @@ type Verified struct {
 // for concurrent use.
 type Verifier struct {
 	Keys     []ed25519.PublicKey
+	UnitKeys UnitKeys       // of encrypted footage; nil: what is stored is verified, not what is in it
 	Only     string         // a stream; "" = all
 	Grace    time.Duration  // a file signed a moment ago may not be in the ledger yet; 0 = a minute, negative = none
 	Progress func(done int) // may be nil
@@ -206,6 +209,7 @@ type fileCheck struct {
 	link   [32]byte
 	span   media.Span
 	bad    bool
+	cipher *partCipher // nil: clear, or the key is not at hand
 }
 
 func (c *fileCheck) find(span media.Span, format string, args ...any) {
@@ -232,6 +236,7 @@ func (c *fileCheck) run() {
 		c.find(c.span, "it is a copy of %s", other)
 	}
 	c.v.seen[h.ID] = c.rel
+	c.secretFile()
 	if h.Optional&featureSigned == 0 {
 		c.v.out.Unsigned++
 		if _, was := c.v.sealed[h.ID]; was {
@@ -289,6 +294,7 @@ func (c *fileCheck) fragments(at int64) int64 {
 		} else if err := verifyUnits(c.r, &x); err != nil {
 			c.find(span, "units were changed: %v", err)
 		}
+		c.inside(&x, span)
 		c.infos = append(c.infos, x)
 		c.span.To = max(c.span.To, span.To)
 		at, end = next, next
