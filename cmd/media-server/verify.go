@@ -25,7 +25,7 @@ type verifyCmd struct {
 type job struct{ path, only string }
 
 func (c *verifyCmd) Run(g *globals) error {
-	pubs, jobs, zone, err := c.plan(g)
+	pubs, jobs, zone, units, err := c.plan(g)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (c *verifyCmd) Run(g *globals) error {
 	defer stop()
 	var all archive.Verified
 	for _, j := range jobs {
-		v := &archive.Verifier{Keys: pubs, Only: j.only, Found: func(f archive.Finding) {
+		v := &archive.Verifier{Keys: pubs, UnitKeys: units, Only: j.only, Found: func(f archive.Finding) {
 			if !c.JSON {
 				fmt.Println(findingLine(f, zone))
 			}
@@ -46,6 +46,7 @@ func (c *verifyCmd) Run(g *globals) error {
 			return fmt.Errorf("%s: %w", j.path, err)
 		}
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
+		all.Encrypted, all.Closed = all.Encrypted+out.Encrypted, all.Closed+out.Closed
 		all.Findings = append(all.Findings, out.Findings...)
 	}
 	if c.JSON {
@@ -55,6 +56,9 @@ func (c *verifyCmd) Run(g *globals) error {
 	} else {
 		fmt.Printf("%d files, %s: %d signed and as they were recorded, %d never signed, %d gone by rule, %d findings\n",
 			all.Files, size(all.Bytes), all.Signed, all.Unsigned, all.Gone, len(all.Findings))
+		if all.Encrypted > 0 {
+			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
+		}
 	}
 	if len(all.Findings) > 0 {
 		return exitError(exitFailed)
@@ -74,30 +78,30 @@ func verifyPath(ctx context.Context, v *archive.Verifier, path string) (*archive
 }
 
 // plan says what to verify with which keys.
-func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone *time.Location, err error) {
+func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone *time.Location, units archive.UnitKeys, err error) {
 	if c.Key != "" {
 		b, err := os.ReadFile(c.Key)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, nil, err
 		}
 		if pubs, err = keys.ParsePublic(b); err != nil {
-			return nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
+			return nil, nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
 		}
 		for _, w := range c.What {
 			jobs = append(jobs, job{path: w})
 		}
 		if len(jobs) == 0 {
-			return nil, nil, nil, usagef("verify --key needs the folder of a space, or files")
+			return nil, nil, nil, nil, usagef("verify --key needs the folder of a space, or files")
 		}
-		return pubs, jobs, time.Local, nil
+		return pubs, jobs, time.Local, nil, nil
 	}
 	set, err := g.load()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	list, err := keys.List(set.KeysDir())
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	for _, k := range list {
 		pubs = append(pubs, k.Key)
@@ -114,7 +118,7 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 			jobs = append(jobs, job{sp.Path, uid})
 		}
 	}
-	return pubs, jobs, set.Server.Zone(), nil
+	return pubs, jobs, set.Server.Zone(), unitKeys(set), nil
 }
 
 func findingLine(f archive.Finding, zone *time.Location) string {

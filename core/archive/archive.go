@@ -288,7 +288,7 @@ func (a *Archive) drain(d time.Duration) {
 		for _, s := range a.spaces {
 			s.mu.Lock()
 			if s.failing == "" && s.opened {
-				left += len(s.q) + len(s.seals)
+				left += len(s.q) + len(s.seals) + int(min(s.held, 1))
 			}
 			s.mu.Unlock()
 		}

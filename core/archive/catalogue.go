@@ -42,6 +42,7 @@ CREATE TABLE files (
   shape  BLOB NOT NULL            -- sizes of sample tables; empty = not known
 );
 CREATE TABLE ciphers (file INTEGER PRIMARY KEY, key BLOB NOT NULL, day INTEGER NOT NULL);   -- keys of encrypted files
+CREATE INDEX ciphers_key ON ciphers (key);
 CREATE TRIGGER ciphers_gone AFTER DELETE ON files WHEN OLD.flags & 16 BEGIN DELETE FROM ciphers WHERE file = OLD.id; END;
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size, space);
 CREATE INDEX files_space ON files (space, t0, flags, size);

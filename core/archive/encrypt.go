@@ -29,6 +29,8 @@ type DayKeys interface {
 	// Key finds a key by its id. An error that has a method Destroyed() bool
 	// which says true means that it is gone for ever.
 	Key(id KeyID) (key [32]byte, err error)
+	// Gone lists the keys of a stream that were destroyed.
+	Gone(uid string) []KeyID
 }
 
 const (

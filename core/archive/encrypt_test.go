@@ -73,6 +73,15 @@ func (k *dayKeys) Key(id archive.KeyID) (key [32]byte, err error) {
 	return key, err
 }
 
+func (k *dayKeys) Gone(string) (out []archive.KeyID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id := range k.gone {
+		out = append(out, id)
+	}
+	return out
+}
+
 func (k *dayKeys) destroyAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -356,45 +365,81 @@ func tampered(t *testing.T, what string) {
 	}
 }
 
-// TestDestroyedKey: what was decrypted before is given out no more, and new
-// footage is recorded with another key.
+// TestDestroyedKey: what was decrypted before is given out no more, the day is a
+// hole with its cause, also after a restart and a rebuild, and new footage is
+// recorded with another key.
 func TestDestroyedKey(t *testing.T) {
 	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
 	data := t.TempDir()
 	h := open(t, secret(keys)(data, 1, dir))
 	record(t, h, cam, "", 100)
 	segs, _ := h.a.Segments("gate", all)
-	pin, err := h.a.Pin(segs[0].File)
+	file := segs[0].File
+	pin, err := h.a.Pin(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pin.Release()
-	l, _ := h.a.Layout(segs[0].File)
+	l, _ := h.a.Layout(file)
 	fr := l.Fragments[0]
 	if _, err := pin.ReadAt(make([]byte, 10), fr.DataOffset); err != nil {
 		t.Fatal(err)
 	}
+	foot, err := h.a.DayFootage("gate", archive.DayOf(cam.born))
+	if err != nil || foot.Files != len(mediaFiles(t, dir.Root)) || foot.Open || len(foot.Locked) != 0 || len(foot.Spans) != 1 {
+		t.Fatalf("%+v %v", foot, err)
+	}
+	if _, err := h.a.AddLock(t.Context(), archive.Lock{UID: "gate", Span: media.Span{From: cam.born, To: cam.born + 1e9}, Reason: "x", Who: "anna"}); err != nil {
+		t.Fatal(err)
+	}
+	if foot, _ := h.a.DayFootage("gate", archive.DayOf(cam.born)); len(foot.Locked) != 1 {
+		t.Errorf("a lock is not seen: %+v", foot)
+	}
 	keys.destroyAll()
-	h.a.ForgetKeys()
+	h.a.KeysDestroyed("gate", foot.Spans)
 	if _, err := pin.ReadAt(make([]byte, 10), fr.DataOffset); !errors.Is(err, archive.ErrKeyDestroyed) {
 		t.Errorf("a reader of before: %v", err)
 	}
-	if _, err := h.a.Pin(segs[0].File); !errors.Is(err, archive.ErrKeyDestroyed) || errors.Is(err, archive.ErrNoKey) {
-		t.Errorf("a new reader: %v", err)
+	pin.Release()
+	gone := func(h *host) {
+		t.Helper()
+		if _, err := h.a.Pin(file); !errors.Is(err, archive.ErrKeyDestroyed) || errors.Is(err, archive.ErrNoKey) {
+			t.Errorf("a new reader: %v", err)
+		}
+		if err := h.a.Readable([]archive.FileID{file}); !errors.Is(err, archive.ErrKeyDestroyed) || !strings.Contains(err.Error(), "gate") {
+			t.Error(err)
+		}
+		if err := h.a.Unreadable("gate", all); !errors.Is(err, archive.ErrKeyDestroyed) {
+			t.Error(err)
+		}
+		if segs, _ := h.a.Segments("gate", all); len(segs) != 0 {
+			t.Errorf("%d segments", len(segs))
+		}
+		if es, _ := h.a.Extents("gate", all); len(es) != 0 {
+			t.Errorf("%d extents", len(es))
+		}
+		rs, gs, err := h.a.Ranges("gate", all)
+		if err != nil || len(rs) != 0 || len(gs) != 1 || gs[0].Why != archive.GapDeleted {
+			t.Errorf("%v %v %v", rs, gs, err)
+		}
 	}
-	if err := h.a.Readable([]archive.FileID{segs[0].File}); !errors.Is(err, archive.ErrKeyDestroyed) || !strings.Contains(err.Error(), "gate") {
-		t.Error(err)
+	gone(h)
+	h.close()
+	h = open(t, secret(keys)(data, 2, dir)) // after a restart
+	gone(h)
+	h.close()
+	h = open(t, secret(keys)(t.TempDir(), 3, dir)) // after a rebuild
+	eventually(t, "rebuilt", func() bool { return h.saw("archive.rebuild") == 1 })
+	gone(h)
+	keys.mu.Lock()
+	clear(keys.days)
+	keys.mu.Unlock()
+	again := newCamera("gate", 2)
+	again.born = again.born.Add(time.Minute)
+	record(t, h, again, "", 100)
+	if segs, _ := h.a.Segments("gate", all); len(segs) == 0 {
+		t.Error("nothing is recorded any more")
 	}
 	h.close()
-	for _, d := range []string{data, t.TempDir()} { // after a restart, and after a rebuild
-		h = open(t, secret(keys)(d, 2, dir))
-		eventually(t, "listed", func() bool { s, _ := h.a.Segments("gate", all); return len(s) > 0 })
-		segs, _ := h.a.Segments("gate", all)
-		if _, err := h.a.Pin(segs[0].File); !errors.Is(err, archive.ErrKeyDestroyed) {
-			t.Errorf("after a start: %v", err)
-		}
-		h.close()
-	}
 }
 
 // TestKeyNotDurable: no part leaves before its key survives a power cut; it is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"media-server/core/media"
 )
@@ -36,16 +37,12 @@ func (st *stream) ready() error {
 		f.cipher = c
 		return nil
 	}
-	gone := new(interface{ Destroyed() bool })
-	if errors.As(err, gone) && (*gone).Destroyed() || errors.Is(err, errForeignKey) {
-		st.sealLocked(true) // another key, another file
+	if _, _, fresh := st.a.cipherFor(st.uid, media.WallOf(time.Now())); fresh == nil {
+		st.sealLocked(true) // its key is gone, others are at hand: another file
 		return nil
 	}
 	return err
 }
-
-// errForeignKey: the keys are there, and this one is not among them.
-var errForeignKey = errors.New("the keys do not have this one")
 
 // otherKey tells whether a part belongs into a file with another key, or with
 // none: its day is over, or its pool encrypts no more. f.mu is held.

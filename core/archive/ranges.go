@@ -52,8 +52,12 @@ func (a *Archive) Segments(uid string, s media.Span) ([]Segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	dead, err := a.destroyed(uid)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range rows {
-		if seen[r.ID] {
+		if seen[r.ID] || dead[r.ID] {
 			continue
 		}
 		segs, err := parseSegTable(r.Segs, r.Span.From)
@@ -117,9 +121,13 @@ func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
 	}
 	var holed []FileID
 	var stored []media.Span
-	err := a.cat.spans(uid, s, func(id FileID, sp media.Span, holes bool) {
+	dead, err := a.destroyed(uid)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cat.spans(uid, s, func(id FileID, sp media.Span, holes bool) {
 		switch {
-		case seen[id]:
+		case seen[id], dead[id]:
 		case holes:
 			holed = append(holed, id)
 		default:

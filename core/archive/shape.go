@@ -194,8 +194,12 @@ func (a *Archive) Extents(uid string, s media.Span) ([]Extent, error) {
 	if err != nil {
 		return nil, err
 	}
+	dead, err := a.destroyed(uid)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range rows {
-		if !seen[e.File] {
+		if !seen[e.File] && !dead[e.File] {
 			out = append(out, e)
 		}
 	}

@@ -41,6 +41,7 @@ type Vault struct {
 	disk sync.Mutex // held while the file is written; before mu
 
 	mu       sync.Mutex
+	refused  bool  // for good
 	err      error // why it is not open
 	master   [keySize]byte
 	id       KeyID
@@ -98,7 +99,9 @@ func (v *Vault) load() {
 			"check [keys] path and passphrase, or restore the file from a backup or an export; it is looked at again every few seconds")
 	}
 	v.mu.Lock()
-	v.err = err
+	if !v.refused {
+		v.err = err
+	}
 	v.mu.Unlock()
 }
 

@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -182,3 +183,29 @@ func (v *Vault) Export(passphrase string) ([]byte, error) {
 }
 
 func dayName(day uint32) string { return time.Unix(int64(day)*86400, 0).UTC().Format("2006-01-02") }
+
+// None tells whether the vault is not open because there never were keys.
+func (v *Vault) None() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return errors.Is(v.err, errNone)
+}
+
+// Refuse keeps the vault closed from now on, whatever becomes of its file.
+func (v *Vault) Refuse(why error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.err, v.refused = why, true
+}
+
+// Gone lists the keys of a stream that were destroyed.
+func (v *Vault) Gone(uid string) (out []KeyID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for id, d := range v.gone {
+		if d.UID == uid {
+			out = append(out, id)
+		}
+	}
+	return out
+}

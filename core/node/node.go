@@ -18,6 +18,7 @@ import (
 	"media-server/core/config"
 	"media-server/core/fault"
 	"media-server/core/journal"
+	"media-server/core/keys"
 	"media-server/core/pluginhost"
 	"media-server/core/timeline"
 )
@@ -60,6 +61,7 @@ type Node struct {
 	marks     *marks
 	backups   *backups
 	signer    archive.Signer // nil: no pool signs
+	vault     *keys.Vault    // of encrypted footage; nil: this process only rebuilds
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -123,7 +125,8 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		return fault.Wrap(err, "accounts.db", "the accounts cannot be opened", "restore it from a backup")
 	}
 
-	if n.signer, err = openSigner(set); err != nil {
+	n.vault = openVault(set, n.log)
+	if n.signer, err = openSigner(set, n.vault); err != nil {
 		n.journal.Close()
 		return errors.Join(err, n.access.Close())
 	}
@@ -150,6 +153,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		err = errors.Join(err, core.stop(), n.access.Close(), n.journal.Close())
 	}()
 	core.run("journal", n.journal.Run)
+	core.run("keys", n.vault.Run)
 
 	n.host = pluginhost.New(n.hostOptions(set))
 	n.drivers = newDriverChecks(n.host)
@@ -241,7 +245,7 @@ func (n *Node) hostOptions(set *Settings) pluginhost.Options {
 
 func (n *Node) archiveOptions(set *Settings) archive.Options {
 	o := archive.Options{
-		Signer: n.signer, DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
+		Signer: n.signer, Keys: dayKeys(n), DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
 		WriteBuffer: set.Archive.WriteBuffer, WriteBufferMax: set.Archive.WriteBufferMax,
 		Notify: n.archiveNotice, Log: n.log,
 	}
@@ -262,6 +266,7 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)},
 			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
 			Sign:          p.Sign,
+			Encrypt:       p.Encrypt,
 			DeleteMost:    float64(p.DeleteMost.Percent),
 			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, Stage: p.Stage})
 	}

@@ -29,6 +29,7 @@ type Archive interface {
 	Extents(uid string, s media.Span) ([]archive.Extent, error)
 	Locks(uid string, s media.Span) []archive.Lock
 	Readable(ids []archive.FileID) error
+	Unreadable(uid string, s media.Span) error
 }
 
 // Ring is the store of a stream that is not recorded: its last seconds, in
@@ -171,6 +172,9 @@ func (t *Timeline) Readable(ids []archive.FileID) error {
 	}
 	return t.arch.Readable(stored)
 }
+
+// Unreadable tells of footage in a span whose key was destroyed; nil: there is none.
+func (t *Timeline) Unreadable(uid string, s media.Span) error { return t.arch.Unreadable(uid, s) }
 
 // Pin holds a file of the stream for reading.
 func (t *Timeline) Pin(uid string, id archive.FileID) (File, error) {

@@ -311,6 +311,9 @@ func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
 func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 	switch {
 	case errors.Is(err, timeline.ErrNoFootage):
+		if gone := h.opt.Timeline.Unreadable(r.uid, s); gone != nil && !r.live {
+			return h.fault(r, s, gone)
+		}
 		return h.noFootage(r, s)
 	case errors.Is(err, hls.ErrCodec):
 		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
