@@ -26,6 +26,7 @@ const mostCiphers = 4096
 type ciphers struct {
 	mu    sync.Mutex
 	byKey map[KeyID]*partCipher
+	gen   uint64 // grows when they are forgotten: what was fetched before is not kept then
 }
 
 // partCipher encrypts and decrypts the payloads of one day of one stream. It

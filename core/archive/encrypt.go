@@ -107,7 +107,7 @@ var errNoKeys = errors.New("this server has no keys")
 // kept by id: a day of a stream needs its own for thousands of parts.
 func (a *Archive) cipher(e *Encryption) (*partCipher, error) {
 	a.ciphers.mu.Lock()
-	c := a.ciphers.byKey[e.Key]
+	c, gen := a.ciphers.byKey[e.Key], a.ciphers.gen
 	a.ciphers.mu.Unlock()
 	if c != nil {
 		return c, nil
@@ -119,16 +119,19 @@ func (a *Archive) cipher(e *Encryption) (*partCipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.keepCipher(e, &key)
+	return a.keepCipher(e, &key, gen)
 }
 
-func (a *Archive) keepCipher(e *Encryption, key *[32]byte) (*partCipher, error) {
+func (a *Archive) keepCipher(e *Encryption, key *[32]byte, gen uint64) (*partCipher, error) {
 	c, err := newCipher(*e, key)
 	if err != nil {
 		return nil, err
 	}
 	a.ciphers.mu.Lock()
 	defer a.ciphers.mu.Unlock()
+	if gen != a.ciphers.gen {
+		return c, nil
+	}
 	if a.ciphers.byKey == nil || len(a.ciphers.byKey) >= mostCiphers {
 		a.ciphers.byKey = map[KeyID]*partCipher{}
 	}
@@ -142,6 +145,9 @@ func (a *Archive) cipherFor(uid string, at media.Wall) (c *partCipher, durable <
 	if a.o.Keys == nil {
 		return nil, nil, errNoKeys
 	}
+	a.ciphers.mu.Lock()
+	gen := a.ciphers.gen
+	a.ciphers.mu.Unlock()
 	e := Encryption{Day: DayOf(at)}
 	var key [32]byte
 	if e.Key, key, durable, err = a.o.Keys.ForDay(uid, e.Day); err != nil {
@@ -151,7 +157,7 @@ func (a *Archive) cipherFor(uid string, at media.Wall) (c *partCipher, durable <
 	c = a.ciphers.byKey[e.Key]
 	a.ciphers.mu.Unlock()
 	if c == nil {
-		c, err = a.keepCipher(&e, &key)
+		c, err = a.keepCipher(&e, &key, gen)
 	}
 	return c, durable, err
 }
@@ -161,6 +167,7 @@ func (a *Archive) cipherFor(uid string, at media.Wall) (c *partCipher, durable <
 func (a *Archive) ForgetKeys() {
 	a.ciphers.mu.Lock()
 	a.ciphers.byKey = nil
+	a.ciphers.gen++
 	a.ciphers.mu.Unlock()
 	a.plain.clear()
 }

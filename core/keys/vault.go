@@ -42,6 +42,7 @@ type Vault struct {
 
 	mu       sync.Mutex
 	refused  bool  // for good
+	wanted   bool  // there are none, and somebody asked for one
 	err      error // why it is not open
 	master   [keySize]byte
 	id       KeyID
@@ -351,14 +352,23 @@ func (v *Vault) Run(ctx context.Context) error {
 		case <-t.C:
 		}
 		t.Stop()
-		if err := v.Err(); err != nil && !errors.Is(err, errNone) {
-			v.disk.Lock()
-			v.load()
-			v.disk.Unlock()
-			if v.Err() == nil {
-				v.o.Log.Info("the keys of encrypted footage are at hand")
-			}
-		}
+		v.retry()
+	}
+}
+
+// retry opens what could not be opened, or makes what is wanted by now.
+func (v *Vault) retry() {
+	v.disk.Lock()
+	defer v.disk.Unlock()
+	v.mu.Lock()
+	closed := v.err != nil && !v.refused && (v.wanted || !errors.Is(v.err, errNone))
+	v.o.Make = v.o.Make || v.wanted
+	v.mu.Unlock()
+	if !closed {
+		return
+	}
+	if v.load(); v.Err() == nil {
+		v.o.Log.Info("the keys of encrypted footage are at hand")
 	}
 }
 

@@ -115,14 +115,22 @@ func TestVaultMissing(t *testing.T) {
 		t.Fatal("new keys were made where old ones are missing")
 	}
 	os.Rename(kept, filepath.Join(dir, vaultName)) // the disk is mounted
-	v.disk.Lock()
-	v.load()
-	v.disk.Unlock()
-	if v.Err() != nil {
+	if v.retry(); v.Err() != nil {
 		t.Error(v.Err())
 	}
-	if v := OpenVault(VaultOptions{Dir: t.TempDir()}); !errors.Is(v.Err(), errNone) {
+	v = OpenVault(VaultOptions{Dir: t.TempDir()})
+	if v.retry(); !v.None() {
 		t.Error(v.Err())
+	}
+	if _, _, _, err := v.ForDay("gate", 1); err == nil {
+		t.Error("a key out of nothing")
+	}
+	if v.retry(); v.Err() != nil { // somebody needs one
+		t.Error(v.Err())
+	}
+	v.Refuse(errors.New("closed"))
+	if v.retry(); v.Err() == nil {
+		t.Error("opened though it was refused")
 	}
 }
 

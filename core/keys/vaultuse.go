@@ -20,6 +20,10 @@ func (v *Vault) ForDay(uid string, day uint32) (id KeyID, key [keySize]byte, dur
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.err != nil {
+		if errors.Is(v.err, errNone) { // a pool encrypts that did not at the start
+			v.wanted = true
+			v.poke()
+		}
 		return id, key, nil, v.err
 	}
 	k := v.keys[v.days[streamDay{uid, day}]]
@@ -46,11 +50,15 @@ func (v *Vault) mint(uid string, day uint32) (*heldKey, error) {
 	}
 	v.keys[k.rec.id], v.days[streamDay{uid, day}] = k, k.rec.id
 	v.fresh = append(v.fresh, k)
+	v.poke()
+	return k, nil
+}
+
+func (v *Vault) poke() {
 	select {
 	case v.wake <- struct{}{}:
 	default:
 	}
-	return k, nil
 }
 
 // GoneError says that a key was destroyed.
