@@ -46,7 +46,7 @@ func clearUnits(t *testing.T, dirs ...string) (bad []string, looked int64) {
 // is clear, and with it everything plays again.
 func TestEncryptedFootage(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, harness.Options{Restart: "1s", Ini: "[pool.vault]\nspaces = main\nsign = true\nencrypt = true\n[pool.open]\nspaces = other\n" +
+	s := harness.New(t, harness.Options{Restart: "1s", Linger: "5s", Ini: "[pool.vault]\nspaces = main\nsign = true\nencrypt = true\n[pool.open]\nspaces = other\n" +
 		"[space.main]\npath = SPACE\n[space.other]\npath = OTHER\n[keys]\npassphrase = ${file:PASS}\n[log]\nlevel = warn"})
 	space, other, pass := filepath.Join(s.Dir, "secret"), filepath.Join(s.Dir, "other"), filepath.Join(s.Dir, "pass")
 	const words = "the tide turns at noon"
@@ -117,6 +117,7 @@ func TestEncryptedFootage(t *testing.T) {
 	if again.Present != sum.Present {
 		t.Errorf("%d frames before, %d now", sum.Present, again.Present)
 	}
+	restored(t, s, cams, sum.Present)
 	harness.Row(t, "encrypted footage", 0, "%d kills of core and storage, one rotation, %s; no stamp in %d MB of space, run and data folder", kills, sum, looked>>20)
 }
 
@@ -139,6 +140,38 @@ func verifies(t *testing.T, s *harness.Server, space string) {
 	out, code = verb(t, "verify", "-c", s.Conf, "one", "two", "three")
 	if code != 0 || !strings.Contains(out, "of 0 of them the units were not looked into") {
 		t.Errorf("with all keys: exit %d\n%s", code, out)
+	}
+}
+
+// restored: a server that lost its data folder plays encrypted footage again
+// when a backup brought the keys back, and nothing of it before.
+func restored(t *testing.T, s *harness.Server, cams []harness.Camera, want int) {
+	t.Helper()
+	ended := func() { s.Until("the plugins to end", func() bool { return len(s.Processes()) == 0 }) }
+	file := filepath.Join(s.Dir, "saved.backup")
+	s.Verb("backup", "-o", file)
+	s.Remove("plain")
+	s.Stop()
+	ended()
+	if err := errors.Join(os.RemoveAll(s.Data), os.Mkdir(s.Data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cams { // who may see it was known to the data folder alone
+		s.Put(c.UID, "stream-url = sim://", "stream-enable = false", "stream-access = public", "dvr-pool = vault")
+	}
+	s.Start()
+	uid := cams[0].UID
+	s.Until("the footage to be listed", func() bool { return len(s.Footage(uid).Ranges) > 0 })
+	f := s.Footage(uid)
+	if status, body := s.Get(fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, f.Ranges[0].From, f.Ranges[0].To)); status != 503 || !strings.Contains(body, "no_key") {
+		t.Errorf("with other keys: %d %.200s", status, body)
+	}
+	s.Stop()
+	ended()
+	s.Verb("restore", "--yes", file)
+	s.Start()
+	if again := judge(t, s, "encrypted footage, keys restored", 0, cams, "mp4"); again.Present != want {
+		t.Errorf("%d frames before, %d now", want, again.Present)
 	}
 }
 
