@@ -10,14 +10,17 @@ import (
 	"golang.org/x/term"
 
 	"media-server/core/keys"
+	"media-server/core/web/api"
 )
 
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"Public keys, oldest first."`
 	Public keysPublicCmd `cmd:"" help:"Print the public keys (PEM), for media-server verify --key and openssl."`
 	New    keysRotateCmd `cmd:"" help:"The same as rotate."`
-	Rotate keysRotateCmd `cmd:"" help:"Make a new signing key; the server takes it at its next start."`
-	Export keysExportCmd `cmd:"" help:"Save the signing key and all public keys in a file, wrapped by a passphrase read from standard input."`
+	Rotate keysRotateCmd `cmd:"" help:"Make a new signing key, which the server takes at its next start, and a new master key of encrypted footage, which is in force at once."`
+	Export keysExportCmd `cmd:"" help:"Save the signing key, all public keys and the keys of encrypted footage in a file, wrapped by a passphrase read from standard input."`
+
+	Destroy keysDestroyCmd `cmd:"" help:"Make the encrypted footage of one day of a stream unreadable for ever."`
 }
 
 type keysListCmd struct {
@@ -37,15 +40,21 @@ func (c *keysListCmd) Run(g *globals) error {
 		ID      string `json:"id"`
 		Made    int64  `json:"made_ms"`
 		InForce bool   `json:"in_force"`
+
+		Encryption *api.EncryptionKeys `json:"encryption,omitempty"` // of the master key
 	}
 	all := []line{}
 	for _, k := range ks {
-		all = append(all, line{k.ID.String(), k.Made.UnixMilli(), k.InForce})
+		all = append(all, line{ID: k.ID.String(), Made: k.Made.UnixMilli(), InForce: k.InForce})
+	}
+	enc, encErr := encryptionKeys(set)
+	if enc != nil {
+		all = append(all, line{ID: enc.Master, Made: enc.Made, InForce: true, Encryption: enc})
 	}
 	if c.JSON {
-		return printJSON(all)
+		return errors.Join(printJSON(all), encErr)
 	}
-	if len(ks) == 0 {
+	if len(ks) == 0 && enc == nil && encErr == nil {
 		fmt.Println("no keys yet: the first is made when a server starts with a pool of which sign = true")
 	}
 	for _, k := range ks {
@@ -55,7 +64,10 @@ func (c *keysListCmd) Run(g *globals) error {
 		}
 		fmt.Printf("%s  made %s  %s\n", k.ID, k.Made.In(set.Server.Zone()).Format("2006-01-02 15:04"), note)
 	}
-	return nil
+	if enc != nil {
+		printEncryption(enc, set.Server.Zone())
+	}
+	return encErr
 }
 
 type keysPublicCmd struct{}
@@ -84,12 +96,26 @@ func (c *keysPublicCmd) Run(g *globals) error {
 	return nil
 }
 
-type keysRotateCmd struct{}
+type keysRotateCmd struct {
+	Only string `enum:",signing,encryption" default:"" placeholder:"KIND" help:"Only the signing key, or only the master key of encrypted footage."`
+}
 
 func (c *keysRotateCmd) Run(g *globals) error {
 	set, err := g.load()
 	if err != nil {
 		return err
+	}
+	if c.Only != "signing" && (c.Only == "encryption" || !set.OpenVault().None()) {
+		cl, _, err := g.server()
+		if err != nil {
+			return err
+		}
+		if err := rotateEncryption(cl, set); err != nil {
+			return err
+		}
+		if c.Only == "encryption" {
+			return nil
+		}
 	}
 	s, err := keys.Rotate(set.KeysDir(), set.Signing.Passphrase)
 	if err != nil {
@@ -112,7 +138,7 @@ func (c *keysExportCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	b, err := keys.Export(set.KeysDir(), set.Signing.Passphrase, pass)
+	b, err := exportKeys(set, pass)
 	if err != nil {
 		return err
 	}
@@ -127,6 +153,11 @@ func passphrase(prompt string) (string, error) {
 		fmt.Fprintln(os.Stderr)
 		return string(b), err
 	}
+	return passphraseLine()
+}
+
+// passphraseLine reads a line from standard input.
+func passphraseLine() (string, error) {
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil && line == "" {
 		return "", fmt.Errorf("read the passphrase from standard input: %w", err)

@@ -29,7 +29,7 @@ type job struct {
 }
 
 func (c *verifyCmd) Run(g *globals) error {
-	pubs, jobs, zone, err := c.plan(g)
+	pubs, jobs, zone, units, err := c.plan(g)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (c *verifyCmd) Run(g *globals) error {
 	defer stop()
 	var all archive.Verified
 	for _, j := range jobs {
-		v := &archive.Verifier{Keys: pubs, Only: j.only, Found: func(f archive.Finding) {
+		v := &archive.Verifier{Keys: pubs, UnitKeys: units, Only: j.only, Found: func(f archive.Finding) {
 			if !c.JSON {
 				fmt.Println(findingLine(f, zone))
 			}
@@ -51,6 +51,7 @@ func (c *verifyCmd) Run(g *globals) error {
 		}
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
 		all.Elsewhere += out.Elsewhere
+		all.Encrypted, all.Closed = all.Encrypted+out.Encrypted, all.Closed+out.Closed
 		all.Findings = append(all.Findings, out.Findings...)
 	}
 	if c.JSON {
@@ -64,6 +65,9 @@ func (c *verifyCmd) Run(g *globals) error {
 		}
 		fmt.Printf("%d files, %s: %d signed and as they were recorded, %d never signed, %d gone by rule, %s%d findings\n",
 			all.Files, size(all.Bytes), all.Signed, all.Unsigned, all.Gone, elsewhere, len(all.Findings))
+		if all.Encrypted > 0 {
+			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
+		}
 	}
 	if len(all.Findings) > 0 {
 		return exitError(exitFailed)
@@ -102,28 +106,28 @@ func together(paths []string) (jobs []job, err error) {
 }
 
 // plan says what to verify with which keys.
-func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone *time.Location, err error) {
+func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone *time.Location, units archive.UnitKeys, err error) {
 	if c.Key != "" {
 		b, err := os.ReadFile(c.Key)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, nil, err
 		}
 		if pubs, err = keys.ParsePublic(b); err != nil {
-			return nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
+			return nil, nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
 		}
 		if len(c.What) == 0 {
-			return nil, nil, nil, usagef("verify --key needs folders of spaces, or files")
+			return nil, nil, nil, nil, usagef("verify --key needs folders of spaces, or files")
 		}
 		jobs, err = together(c.What)
-		return pubs, jobs, time.Local, err
+		return pubs, jobs, time.Local, nil, err
 	}
 	set, err := g.load()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	list, err := keys.List(set.KeysDir())
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	for _, k := range list {
 		pubs = append(pubs, k.Key)
@@ -143,7 +147,7 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 	for _, uid := range streams {
 		jobs = append(jobs, job{dirs, uid})
 	}
-	return pubs, jobs, set.Server.Zone(), nil
+	return pubs, jobs, set.Server.Zone(), unitKeys(set), nil
 }
 
 func findingLine(f archive.Finding, zone *time.Location) string {

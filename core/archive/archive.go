@@ -34,6 +34,11 @@ type Archive struct {
 	pins    map[FileID]*pinned
 	usage   map[string]int64 // bytes of streams that have a limit
 	signed  map[string]lastSigned
+	ciphers ciphers
+	plain   *plainCache
+	damage  map[plainKey]bool // parts that were told of; mu
+	keyless atomic.Bool       // it was said that pools cannot encrypt
+	ending  <-chan struct{}   // closed when the databases' writers end
 
 	lockAlarms map[string]LockAlarm // by pool
 	toMend     []string             // spaces to rebuild in the background; "" = all
@@ -86,6 +91,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	}
 	dbCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.dbCtx, a.dbs = dbCtx, cancel
+	a.endWith(dbCtx)
 	a.dbDone.Go(func() { a.state.run(dbCtx, nil) })
 	a.dbDone.Go(func() { a.cat.run(dbCtx, a.mendCatalogue) })
 	if a.state.fresh {
@@ -196,7 +202,7 @@ func newArchive(o Options) (*Archive, error) {
 	if len(o.Spaces) == 0 {
 		return nil, fault.New("archive", "there is no storage space", "add a [space.NAME] section")
 	}
-	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache),
+	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context))}
 	p := &places{pools: slices.Clone(o.Pools)}
@@ -288,7 +294,7 @@ func (a *Archive) drain(d time.Duration) {
 		for _, s := range a.allSpaces() {
 			s.mu.Lock()
 			if s.failing == "" && s.opened {
-				left += len(s.q) + len(s.seals)
+				left += len(s.q) + len(s.seals) + int(min(s.held, 1))
 			}
 			s.mu.Unlock()
 		}

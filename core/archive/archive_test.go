@@ -192,7 +192,9 @@ func TestBehind(t *testing.T) {
 	audit(t, h.a, cam, 0, 25*60)
 }
 
-func TestFailOver(t *testing.T) {
+func TestFailOver(t *testing.T) { failOver(t, options) }
+
+func failOver(t *testing.T, options optioned) {
 	one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
 	data := t.TempDir()
 	h := open(t, options(data, 1, one, two))

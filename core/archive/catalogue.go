@@ -31,7 +31,7 @@ CREATE TABLE files (
   t0     INTEGER NOT NULL,        -- ns
   t1     INTEGER NOT NULL,
   size   INTEGER NOT NULL,
-  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says
+  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says, 16 encrypted
   gen    INTEGER NOT NULL,        -- scan that saw it last
   init   INTEGER NOT NULL,
   zero   INTEGER NOT NULL,
@@ -40,6 +40,9 @@ CREATE TABLE files (
   segs   BLOB NOT NULL,
   shape  BLOB NOT NULL            -- sizes of sample tables; empty = not known
 );
+CREATE TABLE ciphers (file INTEGER PRIMARY KEY, key BLOB NOT NULL, day INTEGER NOT NULL);   -- keys of encrypted files
+CREATE INDEX ciphers_key ON ciphers (key);
+CREATE TRIGGER ciphers_gone AFTER DELETE ON files WHEN OLD.flags & 16 BEGIN DELETE FROM ciphers WHERE file = OLD.id; END;
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size, space);
 CREATE INDEX files_space ON files (space, t0, flags, size);
 CREATE INDEX files_name ON files (space, name);
@@ -54,9 +57,10 @@ CREATE TRIGGER files_changed AFTER UPDATE ON files BEGIN
 
 // Flags of a file's row.
 const (
-	rowOpen  = 1
-	rowGoing = 2 // its deletion is decided
-	rowHoles = 4
+	rowOpen      = 1
+	rowGoing     = 2 // its deletion is decided
+	rowHoles     = 4
+	rowEncrypted = 16
 )
 
 // catalogue is catalogue.db: what the media files say, to be found by stream
@@ -197,9 +201,10 @@ type row struct {
 	Name  string
 	Segs  []byte
 	Shape []byte
-	Rules string // when not "": of a stream that has none yet
-	Twin  *row   // put found the same file listed in another space, and wrote nothing
-	Last  uint64 // number of the last segment, and its discontinuity counter
+	Rules string      // when not "": of a stream that has none yet
+	Enc   *Encryption // key of an encrypted file; put writes it, reading a row leaves it out
+	Twin  *row        // put found the same file listed in another space, and wrote nothing
+	Last  uint64      // number of the last segment, and its discontinuity counter
 	Disc  uint64
 }
 
@@ -220,7 +225,7 @@ func (r *row) sameFile(o *row) bool {
 // opened writes the row of a file that begins.
 func (c *catalogue) opened(f *file, start media.Wall) {
 	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: media.Span{From: start, To: start}, Flags: rowOpen,
-		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}}
+		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}, Enc: f.header.Encryption}
 	c.later(func(tx *sql.Tx) error { return c.put(tx, r, nil) }, func(error) { close(f.rowOpen) })
 }
 

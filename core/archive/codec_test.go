@@ -255,6 +255,9 @@ func TestGaps(t *testing.T) {
 
 func FuzzFileHeader(f *testing.F) {
 	f.Add(AppendFileHeader(nil, sampleHeader()))
+	hidden := sampleHeader()
+	hidden.Features, hidden.Encryption = featureEncrypted, &Encryption{Key: KeyID{1}, Day: 2}
+	f.Add(AppendFileHeader(nil, hidden))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := ParseFileHeader(b); err == nil {
 			h.Unreadable = false

@@ -44,6 +44,7 @@ type PoolConfig struct {
 	AlarmFree     config.Size   // an alarm below this, after 5 minutes; 10%
 	LockMax       config.Size   // most that locks may keep; 0 = no limit
 	Sign          bool          // files are signed
+	Encrypt       bool          // files are encrypted
 	DeleteMost    config.Size   // share of a stream's footage that its rules may take at once without being asked; 50%; 0 = all
 	ArchiveTo     string        // pool that footage is moved to; "" = none
 	ArchiveAfter  time.Duration // once it is so old; 0 = at once
@@ -104,8 +105,9 @@ func (c *Config) Bind(set *config.Set) {
 		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.")
 		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.")
 		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.")
+		s.Bool("encrypt", &p.Encrypt, "Encrypt what is recorded (AES-256-GCM, one key a stream and day). Files of before stay as they are. Without [keys] the footage is lost: see [backup]. While the keys cannot be used nothing is recorded in the pool. About 0.25 CPU-seconds a GB.")
 		p.bindTiers(s)
-		s.Later("groom-after", "encrypt")
+		s.Later("groom-after")
 	})
 }
 

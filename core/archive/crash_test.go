@@ -21,11 +21,14 @@ func TestCrashes(t *testing.T) {
 		rounds = 4
 	}
 	for seed := range uint64(rounds) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { crash(t, seed) })
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { crash(t, seed, options) })
 	}
 }
 
-func crash(t *testing.T, seed uint64) {
+// optioned makes the options of an archive over some spaces.
+type optioned func(data string, epoch uint64, dirs ...*storagetest.Dir) archive.Options
+
+func crash(t *testing.T, seed uint64, options optioned) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	dir, cam := newDir(t), newCamera("gate", 1)
 	dir.Descriptors = seed%2 == 0
@@ -87,11 +90,11 @@ func crash(t *testing.T, seed uint64) {
 	}
 	eventually(t, "sealed", func() bool { return openFiles(dir) == 0 })
 	h.close()
-	rebuilt(t, dir, cam, at+10)
+	rebuilt(t, dir, cam, at+10, options)
 }
 
 // rebuilt forgets both databases and reads everything again.
-func rebuilt(t *testing.T, dir *storagetest.Dir, cam *camera, to uint64) {
+func rebuilt(t *testing.T, dir *storagetest.Dir, cam *camera, to uint64, options optioned) {
 	h := open(t, options(t.TempDir(), 10, dir))
 	defer h.close()
 	eventually(t, "rebuilt", func() bool { return h.saw("archive.rebuild") == 1 })
@@ -116,11 +119,11 @@ func TestPowerCut(t *testing.T) {
 		rounds = 5
 	}
 	for seed := range uint64(rounds) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { powerCut(t, seed) })
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { powerCut(t, seed, options) })
 	}
 }
 
-func powerCut(t *testing.T, seed uint64) {
+func powerCut(t *testing.T, seed uint64, options optioned) {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	dir, cam := newDir(t), newCamera("gate", 1)
 	dir.SyncEvery = time.Duration(1+rng.IntN(8)) * time.Millisecond

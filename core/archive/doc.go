@@ -12,6 +12,7 @@
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	event.go, lock.go: marks on the timeline   identity.go: which disk is which space
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
+//	encrypt.go, cipher.go, keyed.go, plain.go: encrypted footage
 //
 // What does not belong here: boxes of fragments and init segments (mux), what
 // a stream decides to record (stream), protocols (hls, mp4), processes
@@ -25,6 +26,8 @@
 //     only when every earlier part of the stream is durable as well.
 //   - Bytes handed to storage never change; sending them again is harmless.
 //   - A stuck space stalls its own recorders only.
+//   - Of a pool that encrypts no clear byte is ever queued for a space, and no
+//     byte of a part is given out before the whole part was authenticated.
 //   - Files are the truth. catalogue.db may be deleted at any time.
 //   - What is not understood is set aside and reported, never deleted.
 //

@@ -107,8 +107,14 @@ func (s *space) moveFile(f *file, to *space) {
 	cut := f.cutLocked()
 	wasCurrent := st.cur == f
 	f.state = abandoned
+	held := f.takeHeld()
 	f.mu.Unlock()
 	ents := s.takeOut(f, cut)
+	for _, c := range held { // nothing of it was sent yet
+		if c.ent != nil && (len(ents) == 0 || ents[len(ents)-1] != c.ent) {
+			ents = append(ents, c.ent)
+		}
+	}
 	st.a.state.add(&fact{Type: factCut, File: f.id, Size: cut})
 	to.note(&fact{Type: factCut, UID: st.uid, File: f.id, Size: cut})
 	st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
@@ -124,7 +130,8 @@ func (s *space) moveFile(f *file, to *space) {
 		return
 	}
 	st.prev, st.prevSum = f.id, [32]byte{}
-	nf := st.newFile(to, ents[0].part, f.header.Run, f.header.Zero, f.header.Tracks, f.init)
+	nf := st.newFile(to, ents[0].part, f.header.Run, f.header.Zero, f.header.Tracks, f.init, f.cipher)
+	nf.hold(f.durable)
 	for _, e := range ents {
 		st.rewrite(nf, e)
 	}
@@ -212,7 +219,7 @@ func (st *stream) rewrite(f *file, e *entry) {
 		frags[i].Head = append([]byte(nil), frags[i].Head...)
 		mux.SetDurable(frags[i].Head, 0)
 	}
-	f.sp.push(st.lay(f, e, frags))
+	f.queue(st.lay(f, e, frags))
 }
 
 // dropFile forgets a file of which nothing is durable.

@@ -50,9 +50,13 @@ type file struct {
 	slab     []media.Sample // free end of the last slab
 	flags    uint8          // of the index
 	indexSum [32]byte
-	indexAt  int64  // offset of the index box; 0 = none yet
-	chain    *chain // nil: not signed
-	attest   *fact  // the ledger's record of the signature, when there is one
+	indexAt  int64       // offset of the index box; 0 = none yet
+	chain    *chain      // nil: not signed
+	cipher   *partCipher // nil: clear, or not yet fetched for a file of an earlier process
+	held     []*chunk    // wait until the key is durable
+	holding  bool
+	durable  <-chan struct{} // of its key; nil: it is
+	attest   *fact           // the ledger's record of the signature, when there is one
 	rowOpen  chan struct{}
 	tail     tailInfo
 	busy     bool      // being sealed at this moment
@@ -186,7 +190,7 @@ func (f *file) layoutLocked() *Layout {
 	if f.indexAt > 0 {
 		size = f.indexAt
 	}
-	return &Layout{File: f.id, UID: f.header.UID, Run: f.header.Run, Zero: f.header.Zero, Init: f.init, Size: size,
+	return &Layout{File: f.id, UID: f.header.UID, Run: f.header.Run, Zero: f.header.Zero, Init: f.init, Encryption: f.header.Encryption, Size: size,
 		Complete: f.state == sealed || f.state == sealing, Fragments: f.frags[:len(f.frags):len(f.frags)],
 		Segments: append([]SegmentLayout(nil), f.segs...)}
 }

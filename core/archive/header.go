@@ -21,8 +21,8 @@ const (
 
 const (
 	headerFixed   = 152
-	headerGoesOn  = 1 // flag: goes on from an earlier file of the run
-	knownFeatures = 0 // features of FORMAT.md that this version can read
+	headerGoesOn  = 1                // flag: goes on from an earlier file of the run
+	knownFeatures = featureEncrypted // features of FORMAT.md that this version can read
 
 	recUID      = 1
 	recRules    = 2
@@ -52,7 +52,8 @@ type FileHeader struct {
 	Program       string
 	Opened        media.Wall
 	Tracks        []media.Track
-	Unreadable    bool // a feature or record that must be understood is not: list, never read
+	Encryption    *Encryption // nil: the payload is clear
+	Unreadable    bool        // a feature or record that must be understood is not: list, never read
 }
 
 // AppendFileHeader appends the box.
@@ -76,6 +77,9 @@ func AppendFileHeader(b []byte, h *FileHeader) []byte {
 	b = appendRecord(b, recProgram, []byte(h.Program))
 	b = appendRecord(b, recOpened, be.AppendUint64(nil, uint64(h.Opened)))
 	b = appendRecord(b, recTracks, appendTracks(nil, h.Tracks))
+	if h.Encryption != nil {
+		b = appendRecord(b, recEncryption, h.Encryption.append(nil))
+	}
 	closeBox(b, at, true)
 	return b
 }
@@ -115,6 +119,8 @@ func ParseFileHeader(b []byte) (*FileHeader, error) {
 			}
 		case recTracks:
 			h.Tracks, inner = parseTracks(p)
+		case recEncryption:
+			h.Encryption = parseEncryption(p)
 		default:
 			h.Unreadable = h.Unreadable || tag&recCritical != 0
 		}
@@ -124,6 +130,9 @@ func ParseFileHeader(b []byte) (*FileHeader, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
+	}
+	if (h.Features&featureEncrypted != 0) != (h.Encryption != nil) {
+		h.Unreadable = true // encrypted by a scheme of a later version
 	}
 	return h, nil
 }

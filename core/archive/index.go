@@ -91,6 +91,9 @@ func AppendIndex(b []byte, x *Index) []byte {
 	b = appendRecord(b, idxRecRules, []byte(x.Rules.text()))
 	sh := ShapeOf(l)
 	b = appendRecord(b, idxRecShape, appendShape(nil, &sh))
+	if l.Encryption != nil {
+		b = appendRecord(b, idxRecEncryption, l.Encryption.append(nil))
+	}
 
 	b = append(b, trailerMark...)
 	b = be.AppendUint64(b, uint64(len(b)-at+12))
@@ -270,6 +273,8 @@ func ParseIndex(b []byte, samples bool) (*Index, error) {
 			x.Rules = parseRules(string(p))
 		case tag == idxRecShape:
 			x.Shape, _ = parseShape(p) // of a later version: not known
+		case tag == idxRecEncryption:
+			x.Layout.Encryption = parseEncryption(p)
 		}
 	})
 	if err != nil {

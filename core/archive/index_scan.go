@@ -18,6 +18,7 @@ type indexSum struct {
 	Rules Rules
 	Segs  []segRow
 	Shape []byte // nil = not stored
+	Enc   *Encryption // nil: the payload is clear
 }
 
 // scanIndex reads the box that fills b for a rebuild. It takes and refuses what
@@ -72,6 +73,8 @@ func (x *indexSum) records(b []byte) error {
 			x.Init = InitID(binary.BigEndian.Uint64(p))
 		case tag == idxRecRules:
 			x.Rules = parseRules(string(p))
+		case tag == idxRecEncryption:
+			x.Enc = parseEncryption(p)
 		case tag == idxRecShape:
 			x.Shape = nil
 			if sh, err := parseShape(p); err == nil { // else of a later version: not known

@@ -5,15 +5,16 @@ import "media-server/core/media"
 // Layout tells where in a file every access unit lies. It is immutable and
 // shared: nobody changes what it points to.
 type Layout struct {
-	File      FileID
-	UID       string
-	Run       media.RunID
-	Zero      media.Wall
-	Init      InitID
-	Size      int64 // bytes of the file described here
-	Complete  bool  // sealed: nothing will be added
-	Fragments []Fragment
-	Segments  []SegmentLayout
+	File       FileID
+	UID        string
+	Run        media.RunID
+	Zero       media.Wall
+	Init       InitID
+	Encryption *Encryption // nil: the payload is clear
+	Size       int64       // bytes of the file described here
+	Complete   bool        // sealed: nothing will be added
+	Fragments  []Fragment
+	Segments   []SegmentLayout
 }
 
 // Fragment is one track's share of a part: part header, moof, mdat.

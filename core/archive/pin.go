@@ -23,8 +23,10 @@ type pinned struct {
 // Pin holds a file: its bytes stay readable until Release, or until 60 s after
 // its deletion was decided. Safe for concurrent use.
 type Pin struct {
-	a  *Archive
-	id FileID
+	a   *Archive
+	id  FileID
+	enc *Encryption // nil: clear
+	uid string
 
 	mu   sync.Mutex
 	f    *file // nil: sealed and in the catalogue
@@ -49,7 +51,13 @@ func (a *Archive) Pin(id FileID) (*Pin, error) {
 		g.pins[p] = struct{}{}
 	}
 	a.mu.Unlock()
-	if err := p.locate(); err != nil {
+	err := p.locate()
+	if err == nil && p.enc != nil {
+		if _, err = a.cipher(p.enc); err != nil {
+			err = p.keyError(err)
+		}
+	}
+	if err != nil {
 		p.Release()
 		return nil, err
 	}
@@ -62,7 +70,7 @@ func (p *Pin) locate() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.f != nil {
-		p.sp = p.f.sp
+		p.sp, p.uid, p.enc = p.f.sp, p.f.header.UID, p.f.header.Encryption
 		return nil
 	}
 	r, err := p.a.cat.get(p.id)
@@ -75,7 +83,11 @@ func (p *Pin) locate() error {
 	if p.sp, p.name = p.a.space(r.Space), r.Name; p.sp == nil {
 		return fmt.Errorf("space %s: %w", r.Space, ErrNoSpace)
 	}
-	return nil
+	p.uid = r.UID
+	if r.Flags&rowEncrypted != 0 {
+		p.enc, err = p.a.cat.cipherOf(p.id)
+	}
+	return err
 }
 
 // moved lets readers of a file go on where it lies now; the bytes are the same.
@@ -122,7 +134,16 @@ func (p *Pin) names() []string {
 }
 
 // ReadAt implements io.ReaderAt; what is not yet in storage comes from memory.
+// An encrypted file reads as if it were clear.
 func (p *Pin) ReadAt(b []byte, off int64) (int, error) {
+	if p.enc != nil {
+		return p.readPlain(b, off)
+	}
+	return p.readRaw(b, off)
+}
+
+// readRaw reads the bytes as they are stored.
+func (p *Pin) readRaw(b []byte, off int64) (int, error) {
 	done := 0
 	for done < len(b) {
 		f, sp := p.where()
@@ -211,6 +232,9 @@ func (p *Pin) descriptor(ctx context.Context) (*os.File, error) {
 // File gives a descriptor for sendfile with explicit offsets, good for the
 // bytes below limit; ok is false where there is none. It belongs to the pin.
 func (p *Pin) File() (f *os.File, limit int64, ok bool) {
+	if p.enc != nil {
+		return nil, 0, false // what is stored is not what is asked for
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	limit = 1<<63 - 1

@@ -119,10 +119,16 @@ func (c *catalogue) putRow(tx execer, r *row, fresh func() FileID) (stream int64
 			how = insertRow
 		}
 	}
+	if r.Enc != nil {
+		r.Flags |= rowEncrypted
+	}
 	length := int64(r.Span.To - r.Span.From)
 	_, err = tx.Exec(how, int64(r.ID), stream, space, int64(r.Span.From), int64(r.Span.To), r.Size, r.Flags, gen,
 		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs, notNil(r.Shape))
 	if err != nil {
+		return 0, err
+	}
+	if err := putCipher(tx, r); err != nil {
 		return 0, err
 	}
 	if err := c.putStream(tx, r, stream, length); err != nil {

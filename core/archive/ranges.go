@@ -49,9 +49,13 @@ func (a *Archive) Segments(uid string, s media.Span) ([]Segment, error) {
 		seen[f.id] = true
 		out = segmentsOf(out, Segment{Run: l.Run, Zero: l.Zero, Init: l.Init, File: l.File}, rowsOf(l), s)
 	}
+	dead, err := a.destroyed(uid)
+	if err != nil {
+		return nil, err
+	}
 	var segs []segRow
-	err := a.cat.segTables(uid, s, func(f Segment, table []byte) (err error) {
-		if seen[f.File] {
+	err = a.cat.segTables(uid, s, func(f Segment, table []byte) (err error) {
+		if seen[f.File] || dead[f.File] {
 			return nil
 		}
 		if segs, err = addSegTable(segs[:0], table, f.Span.From); err != nil {
@@ -129,9 +133,13 @@ func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
 	}
 	var holed []FileID
 	var stored []media.Span
-	err := a.cat.spans(uid, s, func(id FileID, sp media.Span, holes bool) {
+	dead, err := a.destroyed(uid)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cat.spans(uid, s, func(id FileID, sp media.Span, holes bool) {
 		switch {
-		case seen[id]:
+		case seen[id], dead[id]:
 		case holes:
 			holed = append(holed, id)
 		default:

@@ -158,6 +158,9 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 		}
 		return ErrBehind
 	}
+	if err := st.ready(); err != nil {
+		return st.noKey(err)
+	}
 	if st.cur != nil && st.rollNow(p) {
 		st.sealLocked(false)
 	}
@@ -171,9 +174,13 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 		return ErrBehind
 	}
 	if st.cur == nil {
-		st.openFile(sp, p)
+		if err := st.openFile(sp, p); err != nil {
+			return st.noKey(err)
+		}
 	}
-	st.put(p, now)
+	if err := st.put(p, now); err != nil {
+		return err
+	}
 	if from := st.cur.lastSegment().From; st.last.known && p.Run != st.last.run && from > st.last.end {
 		st.a.gapEnds(st, st.last.gapFrom(), from, st.why)
 	}
@@ -183,19 +190,29 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	return nil
 }
 
-// put lays a part out in the current file and queues it.
-func (st *stream) put(p *media.Part, now time.Time) {
+// put lays a part out in the current file and queues it: the part itself, or
+// in an encrypted file a copy, which alone is kept.
+func (st *stream) put(p *media.Part, now time.Time) error {
 	f := st.cur
 	f.mu.Lock()
 	durable := uint64(f.synced)
 	f.mu.Unlock()
+	if f.cipher != nil {
+		sealed, err := f.cipher.seal(p)
+		if err != nil {
+			return err
+		}
+		p = sealed
+	} else {
+		p.Retain()
+	}
 	for i := range p.Fragments {
 		mux.SetDurable(p.Fragments[i].Head, durable)
 	}
 	e := &entry{st: st, part: p, run: p.Run, queued: now}
-	p.Retain()
 	st.ahead = append(st.ahead, e)
-	f.sp.push(st.lay(f, e, p.Fragments))
+	f.queue(st.lay(f, e, p.Fragments))
+	return nil
 }
 
 // lay gives a part its place at the end of a file, behind the file's head if
@@ -255,16 +272,23 @@ func (st *stream) rollNow(p *media.Part) bool {
 	length := p.Start.Sub(start)
 	// Half a segment early is nearer to the wanted length than a whole one late.
 	seg := f.segs[len(f.segs)-1].Span.Duration()
-	due := length+seg/2 >= chunk || p.Start.Milli()/86400000 != start.Milli()/86400000 || !f.sp.usable() && st.a.pick(st) != f.sp
+	due := st.otherKey(f, p) || length+seg/2 >= chunk || p.Start.Milli()/86400000 != start.Milli()/86400000 || !f.sp.usable() && st.a.pick(st) != f.sp
 	return due && (p.Independent || length > chunk+keyWait)
 }
 
 // openFile makes the file that p is the first part of.
-func (st *stream) openFile(sp *space, p *media.Part) {
-	st.cur = st.newFile(sp, p, st.run, st.zero, st.tracks, st.init)
+func (st *stream) openFile(sp *space, p *media.Part) error {
+	c, durable, err := st.newCipherFor(p)
+	if err != nil {
+		return err
+	}
+	st.cur = st.newFile(sp, p, st.run, st.zero, st.tracks, st.init, c)
+	st.cur.hold(durable)
+	return nil
 }
 
-func (st *stream) newFile(sp *space, p *media.Part, run media.RunID, zero media.Wall, tracks []media.Track, init InitID) *file {
+// newFile makes a file; with a cipher it is encrypted.
+func (st *stream) newFile(sp *space, p *media.Part, run media.RunID, zero media.Wall, tracks []media.Track, init InitID, c *partCipher) *file {
 	a := st.a
 	st.settleIn(sp)
 	id := a.nextFile()
@@ -275,6 +299,9 @@ func (st *stream) newFile(sp *space, p *media.Part, run media.RunID, zero media.
 		Program: a.o.Program, Opened: p.Start, Tracks: tracks}
 	if st.signs() {
 		f.header.Optional |= featureSigned
+	}
+	if c != nil {
+		f.cipher, f.header.Features, f.header.Encryption = c, featureEncrypted, &c.enc
 	}
 	a.cat.init(init, tracks)
 	a.cat.opened(f, p.Start)
@@ -312,7 +339,7 @@ func (st *stream) sealLocked(recovered bool) {
 	st.prev, st.prevSum = f.id, f.indexSum
 	attest := f.attest
 	f.mu.Unlock()
-	f.sp.push(cs)
+	f.queue(cs)
 	if attest != nil {
 		f.sp.note(attest)
 	}

@@ -651,8 +651,12 @@ func (a *Archive) tailOfRow(r *row, x *Index, l *lastPart) error {
 
 // verifyUnits compares the bytes of a fragment with the hashes in its header.
 func verifyUnits(r io.ReaderAt, info *mux.FragmentInfo) error {
-	if info.Header.Encrypted {
-		return nil // step 2: the record has a checksum of the stored bytes
+	if info.Header.Encrypted { // no key is needed: the record has a checksum of the stored bytes
+		n, err := info.VerifyPayload(r)
+		if err == nil && n < len(info.Samples) {
+			err = fmt.Errorf("encrypted payload: %w", errChecksum)
+		}
+		return err
 	}
 	b := make([]byte, info.PayloadLen)
 	if n, err := r.ReadAt(b, info.PayloadAt); n < len(b) {

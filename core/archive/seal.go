@@ -128,7 +128,7 @@ func (f *file) row() *row {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Size: f.size,
-		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final}
+		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Enc: f.header.Encryption}
 	r.describe(segs)
 	sh := ShapeOf(l)
 	r.Shape = appendShape(nil, &sh)
@@ -153,7 +153,7 @@ func (a *Archive) lost(f *file, err error) {
 func (c *catalogue) reopened(f *file, done func(error)) {
 	f.mu.Lock()
 	r := &row{ID: f.id, UID: f.header.UID, Space: f.sp.cfg.Name, Span: f.spanLocked(), Flags: rowOpen,
-		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}}
+		Init: f.init, Zero: f.header.Zero, Run: f.header.Run, Name: f.final, Segs: []byte{}, Enc: f.header.Encryption}
 	f.mu.Unlock()
 	b := appendTracks(nil, f.header.Tracks)
 	c.later(func(tx *sql.Tx) error {

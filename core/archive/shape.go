@@ -217,11 +217,15 @@ func (a *Archive) Extents(uid string, s media.Span) ([]Extent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(seen) == 0 {
+	dead, err := a.destroyed(uid)
+	if err != nil {
+		return nil, err
+	}
+	if len(seen) == 0 && len(dead) == 0 {
 		out, rows = rows, nil
 	}
 	for _, e := range rows {
-		if !seen[e.File] {
+		if !seen[e.File] && !dead[e.File] {
 			out = append(out, e)
 		}
 	}

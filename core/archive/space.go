@@ -32,6 +32,7 @@ type space struct {
 	q                   []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
 	sent, wr            int
 	bytes               int64 // in q
+	held                int64 // waiting outside it for a key to be durable
 	opened              bool
 	info                SpaceInfo
 	failing             string // why the space cannot be used at present; "" = it can
@@ -99,7 +100,7 @@ func (s *space) push(cs []*chunk) {
 func (s *space) room(n int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.stale && s.bytes+n <= s.a.spaceLimit()
+	return !s.stale && s.bytes+s.held+n <= s.a.spaceLimit()
 }
 
 // usable tells whether new files should go here.

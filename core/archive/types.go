@@ -44,7 +44,8 @@ type Options struct {
 	Spaces  []Space
 	Pools   []Pool
 
-	Signer Signer // nil: nothing is signed, whatever pools say
+	Signer Signer  // nil: nothing is signed, whatever pools say
+	Keys   DayKeys // of pools that encrypt; nil: nothing is recorded in those
 
 	WriteBuffer    time.Duration  // longest time a part waits for storage; 0 = 30 s
 	WriteBufferMax int64          // bytes waiting, all spaces; each may use an equal share; 0 = 512 MiB
@@ -77,6 +78,7 @@ type Pool struct {
 	AlarmFree     Threshold     // raises storage.low below this
 	LockMax       Threshold     // most that locks may keep; zero = no limit
 	Sign          bool          // files are signed
+	Encrypt       bool          // payload is encrypted before it leaves
 	DeleteMost    float64       // percent of a stream's footage that changed rules may take without being asked; 0 = all
 
 	ArchiveTo    string        // pool that footage is moved to; "" = none

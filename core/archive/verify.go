@@ -32,6 +32,8 @@ type Verified struct {
 	Files     int // media files read
 	Signed    int // of them with a good signature by a known key
 	Unsigned  int // of them that say they were never signed
+	Encrypted int // of them encrypted
+	Closed    int // of those whose units were not looked into, for want of the key
 	Bytes     int64
 	Gone      int // files that went by rule, as signed records say
 	Elsewhere int // files that were moved to a space that was not read
@@ -43,6 +45,7 @@ type Verified struct {
 // for concurrent use.
 type Verifier struct {
 	Keys     []ed25519.PublicKey
+	UnitKeys UnitKeys       // of encrypted footage; nil: what is stored is verified, not what is in it
 	Only     string         // a stream; "" = all
 	Grace    time.Duration  // a file signed a moment ago may not be in the ledger yet; 0 = a minute, negative = none
 	Progress func(done int) // may be nil
@@ -235,6 +238,7 @@ type fileCheck struct {
 	link   [32]byte
 	span   media.Span
 	bad    bool
+	cipher *partCipher // nil: clear, or the key is not at hand
 }
 
 func (c *fileCheck) find(span media.Span, format string, args ...any) {
@@ -261,6 +265,7 @@ func (c *fileCheck) run() {
 		c.find(c.span, "it is a copy of %s", other.rel)
 	}
 	c.v.seen[h.ID] = found{c.v.dir, c.rel}
+	c.secretFile()
 	if h.Optional&featureSigned == 0 {
 		c.v.out.Unsigned++
 		if _, was := c.v.sealed[h.ID]; was {
@@ -318,6 +323,7 @@ func (c *fileCheck) fragments(at int64) int64 {
 		} else if err := verifyUnits(c.r, &x); err != nil {
 			c.find(span, "units were changed: %v", err)
 		}
+		c.inside(&x, span)
 		c.infos = append(c.infos, x)
 		c.span.To = max(c.span.To, span.To)
 		at, end = next, next

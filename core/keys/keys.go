@@ -32,9 +32,9 @@ type Config struct {
 
 // Bind declares the keys.
 func (c *Config) Bind(set *config.Set) {
-	s := set.Section("keys", "Keys that footage is signed with.")
+	s := set.Section("keys", "Keys that footage is signed and encrypted with.")
 	s.Path("path", &c.Path, "Folder of the keys. Empty = keys in data-dir. On another disk it outlives the one with the footage.").Restart()
-	s.SecretText("passphrase", &c.Passphrase, "Wraps the private keys, so that a stolen disk does not sign. Write ${ENV_NAME} or ${file:/path} rather than the words themselves. Lost = the key is lost: footage still verifies, a new key signs.").Restart()
+	s.SecretText("passphrase", &c.Passphrase, "Wraps the private keys, so that a stolen disk does not sign, and opens no encrypted footage. Write ${ENV_NAME} or ${file:/path} rather than the words themselves. Lost = the keys are lost: signed footage still verifies, encrypted footage is gone.").Restart()
 }
 
 // ID names a key.
@@ -320,4 +320,10 @@ func write(path string, b []byte, mode fs.FileMode) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// HasSigning tells whether a folder has a signing key.
+func HasSigning(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, signingFile))
+	return err == nil
 }

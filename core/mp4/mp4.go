@@ -50,6 +50,8 @@ type Source interface {
 	Tracks(uid string, id archive.InitID) ([]media.Track, error)
 	Layout(uid string, id archive.FileID) (*archive.Layout, error)
 	NewLazy(uid string) *timeline.Lazy
+	// Readable tells why one of the files cannot be read for want of its key.
+	Readable(ids []archive.FileID) error
 }
 
 // Server plans movies. Safe for concurrent use; it keeps nothing.
@@ -117,8 +119,16 @@ type entryKey struct {
 	track int
 }
 
-// build lays out the movie.
+// build lays out the movie. What cannot be read for want of a key is said now:
+// once the answer has begun it can only be cut.
 func (p *plan) build() (*Movie, error) {
+	ids := make([]archive.FileID, len(p.files))
+	for i, f := range p.files {
+		ids[i] = f.file
+	}
+	if err := p.src.Readable(ids); err != nil {
+		return nil, err
+	}
 	duration := uint64(media.TicksOf(p.end.Sub(p.start), movieScale))
 	var heads [][]byte
 	var traks int64

@@ -69,6 +69,7 @@ func (s *store) Extents(_ string, span media.Span) (out []archive.Extent, err er
 	return slices.DeleteFunc(out, func(e archive.Extent) bool { return !e.Span.Overlaps(span) }), nil
 }
 func (s *store) Tracks(_ string, id archive.InitID) ([]media.Track, error) { return s.inits[id], nil }
+func (s *store) Readable([]archive.FileID) error                           { return nil }
 func (s *store) Layout(_ string, id archive.FileID) (*archive.Layout, error) {
 	return s.layouts[id], nil
 }

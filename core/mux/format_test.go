@@ -60,7 +60,7 @@ func TestHeaderRefusals(t *testing.T) {
 		name string
 		tag  uint16
 		ok   bool
-	}{{"may be skipped", 0x0777, true}, {"encryption, known by name", recordEncrypted, true}, {"must be understood", 0x8777, false}} {
+	}{{"may be skipped", 0x0777, true}, {"encryption, too short for what it must say", recordEncrypted, false}, {"must be understood", 0x8777, false}} {
 		b := boxes(append([]byte(nil), good...))
 		b.u16(c.tag)
 		b.u16(2)

@@ -25,12 +25,13 @@ type PartHeader struct {
 	CameraPTS     int64      // its PTS as the camera sent it
 	CameraOffset  int64      // camera clock - server clock, ns; NoCameraOffset = not known
 	CameraNTP     media.Wall // its capture time by the camera's clock; 0 = not known
-	Hashes        []uint64   // xxh64 of each unit
+	Hashes        []uint64   // xxh64 of each unit; masked where Encrypted
 	Clock         []byte     // state of the clock map; only in the first fragment of a part
 	Seqs          []uint64   // sequence number of each unit; nil = FirstSeq, FirstSeq+1, …
 	HasChain      bool       // has room for a chain link
 	Chain         [32]byte   // link of the fragment before (archive, sign.go)
-	Encrypted     bool       // has the reserved encryption record: payload is not media to us
+	Encrypted     bool       // the payload is: Encryption says how, and Hashes are masked
+	Encryption    Encryption // where Encrypted
 
 	CRC  uint32 // of the box, as stored
 	Size int    // bytes of the box

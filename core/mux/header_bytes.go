@@ -215,7 +215,9 @@ func (h *PartHeader) records(b []byte) error {
 		case tag == recordChain && n == len(h.Chain):
 			h.HasChain, h.Chain = true, [32]byte(b[:n])
 		case tag == recordEncrypted:
-			h.Encrypted = true
+			if err := h.encryption(b[:n]); err != nil {
+				return err
+			}
 		case tag&mustUnderstand != 0:
 			return fmt.Errorf("%w: record %#x", ErrUnknownForm, tag)
 		}

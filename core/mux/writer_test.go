@@ -608,6 +608,9 @@ func FuzzParseFragment(f *testing.F) {
 		for _, p := range parts {
 			for i := range p.Fragments {
 				f.Add(append(append([]byte(nil), p.Fragments[i].Head...), p.Fragments[i].Payload...))
+				hidden, _, _ := AppendEncryptedHead(nil, p.Fragments[i].Head)
+				SetEncryption(hidden, &Encryption{Nonce: [12]byte{1}})
+				f.Add(append(hidden, p.Fragments[i].Payload...))
 			}
 		}
 	}

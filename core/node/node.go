@@ -18,6 +18,7 @@ import (
 	"media-server/core/config"
 	"media-server/core/fault"
 	"media-server/core/journal"
+	"media-server/core/keys"
 	"media-server/core/pluginhost"
 	"media-server/core/ports"
 	"media-server/core/timeline"
@@ -68,6 +69,7 @@ type Node struct {
 	marks     *marks
 	backups   *backups
 	signer    archive.Signer // nil: no pool signs
+	vault     *keys.Vault    // of encrypted footage; nil: this process only rebuilds
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -131,7 +133,8 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		return fault.Wrap(err, "accounts.db", "the accounts cannot be opened", "restore it from a backup")
 	}
 
-	if n.signer, err = openSigner(set); err != nil {
+	n.vault = openVault(set, n.log)
+	if n.signer, err = openSigner(set, n.vault); err != nil {
 		n.journal.Close()
 		return errors.Join(err, n.access.Close())
 	}
@@ -160,6 +163,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 		n.closePorts()
 	}()
 	core.run("journal", n.journal.Run)
+	core.run("keys", n.vault.Run)
 
 	n.host = pluginhost.New(n.hostOptions(set))
 	n.drivers = newDriverChecks(n.host)
@@ -251,7 +255,7 @@ func (n *Node) hostOptions(set *Settings) pluginhost.Options {
 
 func (n *Node) archiveOptions(set *Settings) archive.Options {
 	o := archive.Options{
-		Signer: n.signer, DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
+		Signer: n.signer, Keys: dayKeys(n), DataDir: set.Server.DataDir, Epoch: n.home.epoch, Node: n.home.node, Program: "media-server " + n.opt.Version,
 		WriteBuffer: set.Archive.WriteBuffer, WriteBufferMax: set.Archive.WriteBufferMax,
 		Notify: n.archiveNotice, Log: n.log,
 	}

@@ -287,6 +287,7 @@ func poolOptions(ps []archive.PoolConfig) (out []archive.Pool) {
 			AlarmFree:     archive.Threshold{Bytes: p.AlarmFree.Bytes, Percent: float64(p.AlarmFree.Percent)},
 			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
 			Sign:          p.Sign,
+			Encrypt:       p.Encrypt,
 			DeleteMost:    float64(p.DeleteMost.Percent),
 			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, Stage: p.Stage})
 	}

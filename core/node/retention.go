@@ -174,6 +174,7 @@ func (b backend) retentionProblems() (out []api.Problem) {
 		out = append(out, api.Problem{Level: "warning", Where: "[keys]", What: "the signing key has not been saved elsewhere",
 			Hint: "run: media-server keys export -o FILE, and keep the file apart from this machine"})
 	}
+	out = append(out, b.keyProblems()...)
 	if b.n.backups != nil {
 		out = append(out, b.n.backups.problems()...)
 	}

@@ -28,6 +28,8 @@ type Archive interface {
 	Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error)
 	Extents(uid string, s media.Span) ([]archive.Extent, error)
 	Locks(uid string, s media.Span) []archive.Lock
+	Readable(ids []archive.FileID) error
+	Unreadable(uid string, s media.Span) error
 }
 
 // Ring is the store of a stream that is not recorded: its last seconds, in
@@ -159,6 +161,20 @@ func (t *Timeline) Layout(uid string, id archive.FileID) (*archive.Layout, error
 	}
 	return t.arch.Layout(id)
 }
+
+// Readable tells why one of the files cannot be read for want of its key.
+func (t *Timeline) Readable(ids []archive.FileID) error {
+	stored := make([]archive.FileID, 0, len(ids))
+	for _, id := range ids {
+		if id < RingFiles {
+			stored = append(stored, id)
+		}
+	}
+	return t.arch.Readable(stored)
+}
+
+// Unreadable tells of footage in a span whose key was destroyed; nil: there is none.
+func (t *Timeline) Unreadable(uid string, s media.Span) error { return t.arch.Unreadable(uid, s) }
 
 // Pin holds a file of the stream for reading.
 func (t *Timeline) Pin(uid string, id archive.FileID) (File, error) {

@@ -171,6 +171,7 @@ type Backend interface {
 	Inspector
 	Moves
 	Backups
+	KeyKeeper
 }
 
 // API answers /api/v1/….
@@ -196,7 +197,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -217,7 +218,7 @@ var baseRoutes = []route{
 // later are routes of the published interface that this version lacks; they
 // are refused by name rather than as unknown.
 var later = []string{"cluster", "tokens", "exports", "drivers", "plugins", "packs",
-	"log", "hooks", "users", "keys", "audit", "lua", "openapi.json"}
+	"log", "hooks", "users", "audit", "lua", "openapi.json"}
 
 const prefix = "/api/v1/"
 

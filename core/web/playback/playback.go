@@ -311,6 +311,9 @@ func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
 func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 	switch {
 	case errors.Is(err, timeline.ErrNoFootage):
+		if gone := h.opt.Timeline.Unreadable(r.uid, s); gone != nil && !r.live {
+			return h.fault(r, s, gone)
+		}
 		return h.noFootage(r, s)
 	case errors.Is(err, hls.ErrCodec):
 		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
@@ -320,6 +323,12 @@ func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 		return web.E(404, "no_such_segment", "this segment does not exist or has been deleted", "")
 	case errors.Is(err, archive.ErrGone):
 		return web.E(410, "deleted", "this footage has been deleted", "")
+	case errors.Is(err, archive.ErrKeyDestroyed):
+		return web.E(410, "key_destroyed", err.Error(), "nobody can read it again here; ask for footage of other days. A backup or key export made before still holds the key")
+	case errors.Is(err, archive.ErrNoKey):
+		return web.E(503, "no_key", err.Error(), "see the problems page: check [keys] path and passphrase, or restore the keys from a backup or an export; other footage plays")
+	case errors.Is(err, archive.ErrDamaged):
+		return web.E(500, "damaged", err.Error(), "media-server verify lists what was changed; ask for what lies before or behind")
 	}
 	return web.E(503, "storage", "the footage cannot be read at present: "+err.Error(), "see the problems page; try again")
 }

@@ -27,6 +27,8 @@ func (empty) Watch(string) (<-chan struct{}, func())                 { return ni
 func (empty) Pin(archive.FileID) (*archive.Pin, error)               { return nil, archive.ErrGone }
 func (empty) Extents(string, media.Span) ([]archive.Extent, error)   { return nil, nil }
 func (empty) Locks(string, media.Span) []archive.Lock                { return nil }
+func (empty) Readable([]archive.FileID) error                        { return nil }
+func (empty) Unreadable(string, media.Span) error                    { return nil }
 func (empty) Ranges(string, media.Span) ([]archive.Range, []archive.Gap, error) {
 	return nil, nil, nil
 }

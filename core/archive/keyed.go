@@ -1,0 +1,210 @@
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"media-server/core/media"
+)
+
+// encrypts tells whether new files of the stream are encrypted.
+func (st *stream) encrypts() bool {
+	p, err := st.a.pool(st.rules.Pool)
+	return err == nil && p.Encrypt
+}
+
+// ready makes the current file one that the next part may be written to. A
+// clear file of a pool that encrypts by now ends at once, inside its segment:
+// nothing more is written in clear. The reverse waits for a key frame
+// (rollNow). An error means that the key is not at hand; st.mu is held.
+func (st *stream) ready() error {
+	f := st.cur
+	switch {
+	case f == nil:
+		return nil
+	case f.header.Encryption == nil:
+		if st.encrypts() {
+			st.sealLocked(false)
+		}
+		return nil
+	case f.cipher != nil:
+		return nil
+	}
+	c, err := st.a.cipher(f.header.Encryption) // the file of an earlier process goes on
+	if err == nil {
+		f.cipher = c
+		return nil
+	}
+	if _, _, fresh := st.a.cipherFor(st.uid, media.WallOf(time.Now())); fresh == nil {
+		st.sealLocked(true) // its key is gone, others are at hand: another file
+		return nil
+	}
+	return err
+}
+
+// otherKey tells whether a part belongs into a file with another key, or with
+// none: its day is over, or its pool encrypts no more. f.mu is held.
+func (st *stream) otherKey(f *file, p *media.Part) bool {
+	e := f.header.Encryption
+	return e != nil && (e.Day != DayOf(p.Start) || !st.encrypts())
+}
+
+// newCipherFor gives the cipher of a file that p begins; nil where the pool
+// does not encrypt.
+func (st *stream) newCipherFor(p *media.Part) (*partCipher, <-chan struct{}, error) {
+	if !st.encrypts() {
+		return nil, nil, nil
+	}
+	c, durable, err := st.a.cipherFor(st.uid, p.Start)
+	if err == nil && st.a.keyless.Swap(false) {
+		st.a.notify(Notice{Type: "storage.ok", UID: st.uid, Level: "info", Message: "the keys are at hand: pools that encrypt record again"})
+	}
+	return c, durable, err
+}
+
+// hold keeps what is written to a file in memory until its key is durable:
+// footage that nobody can read after a power cut would be no footage.
+func (f *file) hold(durable <-chan struct{}) {
+	if f.durable = durable; durable == nil {
+		return
+	}
+	select {
+	case <-durable:
+		return
+	default:
+	}
+	f.holding = true
+	a := f.st.a
+	a.dbDone.Go(func() {
+		select {
+		case <-durable:
+			f.letGo()
+		case <-a.ending:
+		}
+	})
+}
+
+// queue hands chunks to the file's space, in order, as soon as its key is
+// durable.
+func (f *file) queue(cs []*chunk) {
+	f.mu.Lock()
+	if f.holding {
+		f.held = append(f.held, cs...)
+		f.mu.Unlock()
+		f.sp.keep(cs, 1)
+		return
+	}
+	f.mu.Unlock()
+	f.sp.push(cs)
+}
+
+// letGo sends what was held.
+func (f *file) letGo() {
+	f.mu.Lock()
+	defer f.mu.Unlock() // what comes meanwhile queues behind
+	cs := f.held
+	f.held, f.holding = nil, false
+	if len(cs) > 0 {
+		f.sp.keep(cs, -1)
+		f.sp.push(cs)
+	}
+}
+
+// takeHeld takes what is held out, for another file; f.mu is held.
+func (f *file) takeHeld() []*chunk {
+	cs := f.held
+	f.held = nil
+	f.sp.keep(cs, -1)
+	return cs
+}
+
+// keep counts chunks that wait outside the queue.
+func (s *space) keep(cs []*chunk, sign int64) {
+	s.mu.Lock()
+	for _, c := range cs {
+		s.held += sign * c.size
+	}
+	s.mu.Unlock()
+}
+
+// putCipher notes the key of a row's file, in the writer.
+func putCipher(tx execer, r *row) error {
+	if r.Enc == nil {
+		return nil
+	}
+	_, err := tx.Exec("INSERT OR REPLACE INTO ciphers VALUES (?,?,?)", int64(r.ID), r.Enc.Key[:], int64(r.Enc.Day))
+	return err
+}
+
+// cipherOf tells which key a file of the catalogue was encrypted with.
+func (c *catalogue) cipherOf(id FileID) (*Encryption, error) {
+	var key []byte
+	var day int64
+	if err := c.reader().QueryRow("SELECT key, day FROM ciphers WHERE file = ?", int64(id)).Scan(&key, &day); err != nil {
+		return nil, err
+	}
+	e := &Encryption{Day: uint32(day)}
+	copy(e.Key[:], key)
+	return e, nil
+}
+
+// Readable tells why files cannot be read for want of their keys: before an
+// answer of exact length begins. Files that are gone, or clear, are no error.
+func (a *Archive) Readable(ids []FileID) error {
+	for _, id := range ids {
+		if f := a.file(id); f != nil {
+			if err := a.keyAtHand(f.header.Encryption, f.header.UID, f.final); err != nil {
+				return err
+			}
+			continue
+		}
+		e, err := a.cat.cipherOf(id)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := a.cipher(e); err != nil {
+			r, rowErr := a.cat.get(id)
+			if rowErr != nil {
+				continue // deleted meanwhile
+			}
+			return &KeyError{File: r.Name, UID: r.UID, Day: e.Day, Err: err}
+		}
+	}
+	return nil
+}
+
+func (a *Archive) keyAtHand(e *Encryption, uid, name string) error {
+	if e == nil {
+		return nil
+	}
+	if _, err := a.cipher(e); err != nil {
+		return &KeyError{File: name, UID: uid, Day: e.Day, Err: err}
+	}
+	return nil
+}
+
+// ending of the databases' writers ends whoever waits for a key.
+func (a *Archive) endWith(ctx context.Context) { a.ending = ctx.Done() }
+
+// noKey refuses a part of a pool that encrypts, while its key is not at hand.
+// It is not taken in clear, and no other pool's space takes it: the capture
+// waits in its driver, and what that cannot hold is a gap.
+func (st *stream) noKey(err error) error {
+	st.behindWhy = GapDiskError
+	st.a.keysFail(st.uid, err)
+	return ErrBehind
+}
+
+// keysFail tells once that the keys of encrypting pools are not at hand.
+func (a *Archive) keysFail(uid string, err error) {
+	if a.keyless.Swap(true) {
+		return
+	}
+	a.notify(Notice{Type: "storage.failed", UID: uid, Level: "error",
+		Message: "nothing is recorded in pools that encrypt: " + err.Error(), Data: map[string]any{"error": err.Error()}})
+}

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/fault"
+	"media-server/core/keys"
+	"media-server/core/media"
+	"media-server/core/web/api"
+)
+
+// encryptsAny tells whether any pool of the settings encrypts.
+func encryptsAny(set *Settings) bool {
+	for _, p := range set.Archive.Pools {
+		if p.Encrypt {
+			return true
+		}
+	}
+	return false
+}
+
+// vaultOptions says where the keys of encrypted footage lie.
+func vaultOptions(set *Settings, log *slog.Logger) keys.VaultOptions {
+	return keys.VaultOptions{Dir: keysDir(set), Passphrase: set.Signing.Passphrase, Log: log,
+		Note: filepath.Join(set.Server.DataDir, "encryption-master"), Make: encryptsAny(set)}
+}
+
+// openVault opens the keys of encrypted footage. Where that fails the server
+// starts all the same: clear footage plays and is recorded, pools that encrypt
+// take nothing, and problems say why.
+func openVault(set *Settings, log *slog.Logger) *keys.Vault {
+	v := keys.OpenVault(vaultOptions(set, log))
+	if err := v.Err(); err != nil && !v.None() {
+		log.Error("the keys of encrypted footage cannot be used", "err", err)
+	}
+	return v
+}
+
+// OpenVault opens the keys of these settings for the command line: nothing is
+// made or changed.
+func (s *Settings) OpenVault() *keys.Vault {
+	o := vaultOptions(s, slog.New(slog.DiscardHandler))
+	o.Make = false
+	return keys.OpenVault(o)
+}
+
+// vaultKeys is the vault as archive sees it.
+type vaultKeys struct{ v *keys.Vault }
+
+// dayKeys gives archive its keys; nil where this process has none.
+func dayKeys(n *Node) archive.DayKeys {
+	if n.vault == nil {
+		return nil
+	}
+	return VaultKeys(n.vault)
+}
+
+// VaultKeys is a vault as archive sees it.
+func VaultKeys(v *keys.Vault) archive.DayKeys { return vaultKeys{v} }
+
+func (k vaultKeys) ForDay(uid string, day uint32) (archive.KeyID, [32]byte, <-chan struct{}, error) {
+	id, key, durable, err := k.v.ForDay(uid, day)
+	return archive.KeyID(id), key, durable, err
+}
+
+func (k vaultKeys) Key(id archive.KeyID) ([32]byte, error) { return k.v.Key(keys.KeyID(id)) }
+
+func (k vaultKeys) Gone(uid string) (out []archive.KeyID) {
+	for _, id := range k.v.Gone(uid) {
+		out = append(out, archive.KeyID(id))
+	}
+	return out
+}
+
+// keyProblems says what ails the keys of encrypted footage.
+func (b backend) keyProblems() (out []api.Problem) {
+	v, set := b.n.vault, b.n.boot
+	err := v.Err()
+	if err != nil && (!v.None() || encryptsAny(set)) {
+		p := api.Problem{Level: "error", Where: "[keys]", What: "nothing is recorded in pools that encrypt, and encrypted footage does not play: " + err.Error()}
+		if f := new(fault.Problem); errors.As(err, &f) {
+			p.What, p.Hint = "nothing is recorded in pools that encrypt, and encrypted footage does not play: "+f.What, f.Hint
+		}
+		out = append(out, p)
+	}
+	if err == nil && set.Backup.At == "" {
+		out = append(out, api.Problem{Level: "warning", Where: "[backup]", What: "no daily backup is made, and footage is encrypted with a new key every day: when keys are lost, it is",
+			Hint: "set [backup] at = 03:00, and path to a folder on another disk"})
+	}
+	return out
+}
+
+// Keys implements api.Keys.
+func (b backend) Keys() (api.Keys, error) {
+	list, err := keys.List(keysDir(b.n.boot))
+	if err != nil {
+		return api.Keys{}, err
+	}
+	out := api.Keys{Signing: []api.SigningKey{}}
+	for _, k := range list {
+		out.Signing = append(out.Signing, api.SigningKey{ID: k.ID.String(), Made: k.Made.UnixMilli(), InForce: k.InForce})
+	}
+	if in, ok := b.n.vault.Info(); ok {
+		out.Encryption = KeysInfo(&in)
+	}
+	return out, nil
+}
+
+// KeysInfo tells of a vault in the words of the API.
+func KeysInfo(in *keys.Info) *api.EncryptionKeys {
+	x := &api.EncryptionKeys{Master: in.Master.String(), Made: in.Made.UnixMilli(), Keys: in.Keys, Streams: in.Streams, Destroyed: []api.DestroyedKey{}}
+	if in.Keys > 0 {
+		x.First, x.Last = archive.DayName(in.First), archive.DayName(in.Last)
+	}
+	for _, d := range in.Destroyed {
+		x.Destroyed = append(x.Destroyed, api.DestroyedKey{ID: d.ID.String(), UID: d.UID, Day: archive.DayName(d.Day), At: d.At.UnixMilli(), Who: d.Who})
+	}
+	return x
+}
+
+// RotateKeys implements api.Keys.
+func (b backend) RotateKeys() (string, error) {
+	b.n.backups.one.Lock() // a backup reads the file
+	defer b.n.backups.one.Unlock()
+	id, err := b.n.vault.Rotate()
+	if err != nil {
+		return "", err
+	}
+	b.n.emit(event("server.keys", "", "info", "a new master key is in force; all keys of encrypted footage were put under it", map[string]any{"master": id.String()}))
+	return id.String(), nil
+}
+
+// DestroyKeys implements api.Keys.
+func (b backend) DestroyKeys(uid, day string, force bool, who string) (api.DestroyedDay, error) {
+	out := api.DestroyedDay{UID: uid, Day: day}
+	at, err := time.Parse("2006-01-02", day)
+	if err != nil {
+		return out, fault.New("day", fmt.Sprintf("%q is not a day", day), "write for example 2026-03-01; days are those of UTC")
+	}
+	n := uint32(at.Unix() / 86400)
+	if at.Unix() < 0 || n >= archive.DayOf(media.WallOf(now())) {
+		return out, fault.New("day", "the day is not over (UTC)", "what is recorded in it has the same key; wait until it is, or stop recording the stream")
+	}
+	foot, err := b.n.archive.DayFootage(uid, n)
+	switch {
+	case err != nil:
+		return out, err
+	case foot.Open:
+		return out, fault.New("day", "a file of that day is not yet complete", "try again in a few minutes")
+	case len(foot.Locked) > 0 && !force:
+		l := foot.Locked[0]
+		return out, fault.New("day", fmt.Sprintf("%d locks keep footage of that day, one of them by %s for %q", len(foot.Locked), l.Who, l.Reason), "remove the locks, or destroy with force")
+	}
+	b.n.backups.one.Lock() // a backup reads the file
+	defer b.n.backups.one.Unlock()
+	if out.Keys, err = b.n.vault.Destroy(uid, n, who); err != nil {
+		return out, err
+	}
+	if out.Keys == 0 {
+		return out, api.ErrNoKeys
+	}
+	out.Files = foot.Files
+	b.n.archive.KeysDestroyed(uid, foot.Spans)
+	b.n.emit(event("record.key_destroyed", uid, "warning", fmt.Sprintf("%s destroyed the key of %s for %s: %d files cannot be read any more", who, uid, day, foot.Files),
+		map[string]any{"day": day, "who": who, "files": foot.Files, "forced": force && len(foot.Locked) > 0}))
+	return out, nil
+}
+
+// RotateKeysOffline makes a new master key of encrypted footage while no server
+// runs, and returns its id.
+func RotateKeysOffline(set *Settings) (string, error) {
+	h, err := takeHome(set.Server.DataDir)
+	if err != nil {
+		return "", err
+	}
+	defer h.Close()
+	id, err := keys.OpenVault(vaultOptions(set, slog.New(slog.DiscardHandler))).Rotate()
+	return id.String(), err
+}
