@@ -346,12 +346,25 @@ func TestHolderHangs(t *testing.T) {
 	pid := p.signal(unix.SIGSTOP)
 	p.until("it to stop", func() bool { st, err := process.ReadStat(pid); return err == nil && st.State == 'T' })
 	c.die()
-	p.core().mustServe(addr, "second")
+	c = p.core()
+	c.mustServe(addr, "second")
 	if got := dialed(t, addr)(); got != "second" {
 		t.Errorf("%q", got)
 	}
 	if alive(pid) || !strings.Contains(p.said.String(), "does not answer and is replaced") {
-		t.Errorf("the holder that hung is %v", alive(pid))
+		t.Error("the holder that hung was not ended")
+	}
+	c.die()
+
+	c = p.core()
+	c.mustServe(addr, "third")
+	pid = p.signal(unix.SIGSTOP)
+	p.until("it to stop", func() bool { st, err := process.ReadStat(pid); return err == nil && st.State == 'T' })
+	other := freePort(t)
+	c.mustServe(other, "other")
+	p.until("another holder with both sockets", func() bool { n := p.pid(); return n != 0 && n != pid && p.held(addr) && p.held(other) })
+	if alive(pid) {
+		t.Error("the holder that hung still has the ports")
 	}
 }
 
@@ -389,22 +402,22 @@ func TestSettings(t *testing.T) {
 
 // TestLeaving: how long ports stay when the core is not killed.
 func TestLeaving(t *testing.T) {
+	const short = 700 * time.Millisecond
 	for _, c := range []struct {
-		name string
-		end  func(p *place, c *core)
-		gone bool // at once, not after a while
+		name   string
+		end    func(p *place, c *core)
+		gone   bool // at once, not after a while
+		linger time.Duration
 	}{
-		{"for good", func(_ *place, c *core) { c.Leave(0); c.die() }, true},
-		{"the folder is removed", func(p *place, c *core) { c.Leave(time.Hour); c.die(); os.RemoveAll(p.dir) }, true},
-		{"the socket is removed, after a crash", func(p *place, c *core) { c.die(); os.Remove(filepath.Join(p.dir, socketName)) }, true},
-		{"for a restart that does not come", func(_ *place, c *core) { c.Leave(700 * time.Millisecond); c.die() }, false},
-		{"dead, and none comes", func(p *place, c *core) { c.die() }, false},
+		{"for good", func(_ *place, c *core) { c.Leave(0); c.die() }, true, time.Hour},
+		{"the folder is removed", func(p *place, c *core) { c.Leave(time.Hour); c.die(); os.RemoveAll(p.dir) }, true, time.Hour},
+		{"the socket is removed, after a crash", func(p *place, c *core) { c.die(); os.Remove(filepath.Join(p.dir, socketName)) }, true, time.Hour},
+		{"for a restart that does not come", func(_ *place, c *core) { c.Leave(short); c.die() }, false, time.Hour},
+		{"dead, and none comes", func(_ *place, c *core) { c.die() }, false, short},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPlace(t)
-			if p.opt.Linger = time.Hour; !c.gone {
-				p.opt.Linger = 700 * time.Millisecond
-			}
+			p.opt.Linger = c.linger
 			addr := freePort(t)
 			core := p.core()
 			core.mustServe(addr, "a")
@@ -422,20 +435,34 @@ func TestLeaving(t *testing.T) {
 	}
 }
 
-// TestRestart: a core that says that it goes is followed by one that is killed:
-// the short time is the first one's alone.
+// TestRestart: the times that ran when a core had gone do not run on when the
+// next one is there.
 func TestRestart(t *testing.T) {
 	p := newPlace(t)
+	p.opt.Linger = 30 * time.Second
 	addr := freePort(t)
 	c := p.core()
 	c.mustServe(addr, "1")
-	c.Leave(30 * time.Second)
+	holder := p.pid()
+	const short = time.Second
+	c.Leave(short)
 	c.die()
 	answer := dialed(t, addr)
 	c = p.core()
 	c.mustServe(addr, "2")
 	if got := answer(); got != "2" {
 		t.Errorf("%q", got)
+	}
+	for end := time.Now().Add(short + short/2); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if !alive(holder) {
+			t.Fatal("the holder has ended though there is a core")
+		}
+	}
+	c.die()
+	for end := time.Now().Add(short + short/2); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if !alive(holder) {
+			t.Fatal("after a crash the holder has ended as after a stop")
+		}
 	}
 }
 
