@@ -2,6 +2,7 @@ package ports
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +202,10 @@ func dialed(t *testing.T, address string) func() string {
 	return func() string {
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(20 * time.Second))
-		b, _ := io.ReadAll(c)
+		b, err := io.ReadAll(c)
+		if err != nil {
+			t.Errorf("read: %v", err)
+		}
 		return string(b)
 	}
 }
@@ -558,5 +562,29 @@ func TestAnyPort(t *testing.T) {
 	c.die()
 	if !refused(a) || !refused(b) {
 		t.Error("held")
+	}
+}
+
+// TestForms: every way of writing an address is found again.
+func TestForms(t *testing.T) {
+	for _, host := range []string{"", "0.0.0.0", "127.0.0.1", "localhost"} {
+		t.Run(host, func(t *testing.T) {
+			p := newPlace(t)
+			_, port, _ := net.SplitHostPort(freePort(t))
+			addr := net.JoinHostPort(host, port)
+			c := p.core()
+			c.mustServe(addr, "1")
+			c.die()
+			answer := dialed(t, net.JoinHostPort(cmp.Or(host, "localhost"), port))
+			c = p.core()
+			c.mustServe(addr, "2")
+			c.Settle()
+			if got := answer(); got != "2" {
+				t.Errorf("%q", got)
+			}
+			if n := strings.Count(p.said.String(), "not used"); n > 0 {
+				t.Error("bound anew")
+			}
+		})
 	}
 }
