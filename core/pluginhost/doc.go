@@ -15,9 +15,10 @@
 //	  stream.Sink ◀─ reader ─ driverService ─ writer ─▶            spaceStorage ─▶ archive.Storage
 //	                 Frames       sessions     Subscribe, Ack       Append, Read, descriptors
 //
-// What does not belong here: what frames mean (stream, mux), what is in files
-// (archive), one core a data-dir (node holds that lock), settings files
-// (config). Only node imports this package.
+// What does not belong here: how a detached process is held and signalled
+// (process), what frames mean (stream, mux), what is in files (archive), one
+// core a data-dir (node holds that lock), settings files (config). Only node
+// imports this package.
 //
 // Invariants:
 //   - The end of the core, planned or not, never ends a plugin; only

@@ -60,10 +60,10 @@ func moved(fd int, address string) bool {
 		return false // a bind would do no better
 	}
 	ip, ok := netip.AddrFromSlice(want.IP)
-	if !ok || ip.IsUnspecified() {
+	if ip = ip.Unmap(); !ok || ip.IsUnspecified() {
 		return !at.Addr().IsUnspecified()
 	}
-	return ip.Unmap() != at.Addr()
+	return ip != at.Addr()
 }
 
 // anyPort tells whether the kernel chooses the port.
