@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		moveChild(arg)
 		return
 	}
+	if arg := os.Getenv(rebuildChildEnv); arg != "" {
+		rebuildChild(arg)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

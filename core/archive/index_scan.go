@@ -17,7 +17,7 @@ type indexSum struct {
 	Init  InitID
 	Rules Rules
 	Segs  []segRow
-	Shape []byte // nil = not stored
+	Shape []byte      // nil = not stored
 	Enc   *Encryption // nil: the payload is clear
 }
 

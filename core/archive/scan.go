@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -27,6 +26,10 @@ type scan struct {
 	total atomic.Int64 // files listed
 	done  atomic.Int64 // and read, or found not to be there
 	reads atomic.Int64 // from media files
+
+	stop   context.CancelCauseFunc
+	mu     sync.Mutex
+	failed []Entry // could not be read
 }
 
 // scan reads the tail of each sealed file of a space. twins are those that are
@@ -36,7 +39,9 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	if err != nil {
 		return 0, 0, nil, err
 	}
-	c := &scan{a: a, s: s, tell: progress}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	c := &scan{a: a, s: s, tell: progress, stop: stop}
 	s.mu.Lock()
 	s.scanning, s.scanDone, s.scanTotal = true, 0, 0
 	s.mu.Unlock()
@@ -73,8 +78,14 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	list.Wait()
 	read.Wait()
 	n, reads = int(c.done.Load()), int(c.reads.Load())
-	if err = errors.Join(err, listErr, ctx.Err()); err != nil {
+	if err = errors.Join(err, listErr, context.Cause(ctx)); err != nil {
 		return n, reads, twins, err
+	}
+	if len(c.failed) > 0 {
+		found, err := c.again(ctx, gen)
+		if twins = append(twins, found...); err != nil {
+			return n, reads, twins, err
+		}
 	}
 	c.progress()
 	return n, reads, twins, a.cat.sweep(ctx, s.cfg.Name, gen)
@@ -94,8 +105,12 @@ func (c *scan) ledgers(ctx context.Context) error {
 	err := c.s.st.List(ctx, ledgerPrefix, "", func(es []Entry) error {
 		for _, e := range es {
 			c.total.Add(1)
-			if _, err := c.a.readLedger(ctx, c.s, e); err != nil && ctx.Err() == nil {
-				c.notListed(e, err)
+			switch _, err := c.a.readLedger(ctx, c.s, e); {
+			case err == nil || ctx.Err() != nil:
+			case isReadError(err):
+				return err // it may hold locks: nothing is complete without it
+			default:
+				c.aside(e, err)
 			}
 			c.done.Add(1)
 		}
@@ -105,13 +120,6 @@ func (c *scan) ledgers(ctx context.Context) error {
 		return err
 	}
 	return c.a.state.atOnce(ctx, func(*sql.Tx) error { return nil })
-}
-
-// notListed reports what is not understood.
-func (c *scan) notListed(e Entry, err error) {
-	c.a.counters.setAside.Add(1)
-	c.a.notify(Notice{Type: "archive.set_aside", Level: "warning", Message: fmt.Sprintf("%s is not listed: %v", e.Name, err),
-		Data: map[string]any{"space": c.s.cfg.Name, "file": e.Name}})
 }
 
 // list hands out the names of what is sealed, in their order: a stream's files
@@ -147,7 +155,8 @@ func (c *scan) list(ctx context.Context, names chan<- []Entry) error {
 	return give()
 }
 
-// read makes the rows of some files. What is not understood is reported.
+// read makes the rows of some files. What is not understood is reported, what
+// cannot be read is tried again at the end.
 func (c *scan) read(ctx context.Context, r *tailReader, es []Entry) []*row {
 	rows := make([]*row, 0, len(es))
 	files := c.s.openAll(ctx, es)
@@ -155,8 +164,12 @@ func (c *scan) read(ctx context.Context, r *tailReader, es []Entry) []*row {
 	r.expect(files, es)
 	for i, e := range es {
 		x, err := c.a.readEntry(ctx, c.s, r, e, &files[i])
-		if err != nil && ctx.Err() == nil {
-			c.notListed(e, err)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case isReadError(err):
+			c.unread(e, err)
+		default:
+			c.aside(e, err)
 		}
 		c.done.Add(1)
 		if x != nil {

@@ -162,6 +162,7 @@ func (a *Archive) readEntry(ctx context.Context, s *space, t *tailReader, e Entr
 	if o.Err != nil { // through the backend; one that is far away is not asked twice
 		f, guess = &storedFile{ctx, s.st, e.Name}, tailRead
 	}
+	f = marked{f}
 	b, err := t.box(f, e.Size, guess)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {

@@ -373,7 +373,7 @@ func moveKilled(t *testing.T, seed uint64) {
 	h.close()
 	epoch, half := uint64(2), 0
 	for ; len(mediaFiles(t, live.Root)) > 0 && epoch < 40; epoch++ {
-		killedChild(t, fmt.Sprint(epoch, " ", data, " ", live.Root, " ", cold.Root), time.Duration(rng.IntN(1200))*time.Millisecond)
+		killedChild(t, moveChildEnv, fmt.Sprint(epoch, " ", data, " ", live.Root, " ", cold.Root), 0, time.Duration(rng.IntN(1200))*time.Millisecond)
 		if twice := both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)); twice > 0 {
 			half++
 		}
@@ -423,10 +423,12 @@ func both(a, b []string) (n int) {
 	return n
 }
 
-func killedChild(t *testing.T, arg string, after time.Duration) {
+// killedChild kills a child some time after it has come up and written so many
+// bytes more.
+func killedChild(t *testing.T, env, arg string, more int, after time.Duration) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), moveChildEnv+"="+arg)
+	c.Env = append(os.Environ(), env+"="+arg)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -435,7 +437,7 @@ func killedChild(t *testing.T, arg string, after time.Duration) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, 5)
+	b := make([]byte, len("ready")+more)
 	if _, err := io.ReadFull(out, b); err != nil {
 		t.Fatal("the child did not come up: ", err)
 	}
