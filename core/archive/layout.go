@@ -29,8 +29,27 @@ func readIndex(r io.ReaderAt, size int64) (*Index, []byte, error) {
 	return x, b, err
 }
 
+// tails are buffers of tailRead bytes.
+var tails = sync.Pool{New: func() any { return new([tailRead]byte) }}
+
+// parseTail reads and parses the index box for one who does not want its bytes.
+func parseTail(r io.ReaderAt, size int64) (*Index, error) {
+	buf := tails.Get().(*[tailRead]byte)
+	defer tails.Put(buf)
+	b, err := readIndexInto(buf[:min(size, tailRead)], r, size)
+	if err != nil {
+		return nil, err
+	}
+	return ParseIndex(b, true)
+}
+
 func readIndexBox(r io.ReaderAt, size int64) ([]byte, error) {
-	buf := make([]byte, min(size, tailRead))
+	return readIndexInto(make([]byte, min(size, tailRead)), r, size)
+}
+
+// readIndexInto reads the end of a file into buf, or the whole index box into
+// a larger one.
+func readIndexInto(buf []byte, r io.ReaderAt, size int64) ([]byte, error) {
 	if n, err := r.ReadAt(buf, size-int64(len(buf))); n < len(buf) {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
@@ -98,7 +117,7 @@ func (a *Archive) indexOfRow(r *row) (*Index, error) {
 		return nil, a.readFailed(r, err)
 	}
 	defer f.Close()
-	x, _, err := readIndex(f, r.Size)
+	x, err := parseTail(f, r.Size)
 	if err != nil {
 		if cur := a.movedTo(r); cur != nil {
 			return a.indexOfRow(cur)

@@ -71,8 +71,8 @@ func (a *Archive) Segments(uid string, s media.Span) ([]Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if order := bySegment; !slices.IsSortedFunc(out, order) {
-		slices.SortStableFunc(out, order)
+	if !slices.IsSortedFunc(out, bySegment) {
+		slices.SortStableFunc(out, bySegment)
 	}
 	return out, nil
 }

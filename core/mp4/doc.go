@@ -2,12 +2,13 @@
 // of exactly known length before its first byte is sent.
 //
 //	segments of the range ─▶ per file: which samples (cut.go) ─▶ sizes of all tables (count.go)
-//	   ─▶ ftyp, moov (tables made while they are sent, tables.go), mdat = the stored bytes as they are
+//	   ─▶ ftyp, moov (tables made while they are sent: tables.go, keep.go), mdat = the stored bytes as they are
 //
 // The mdat is made of ranges of the stored files, verbatim; the headers
 // between fragments are dead bytes in it (about 1 %), and chunk offsets point
-// past them. So media goes from file to socket by sendfile, and no table of a
-// long recording is ever held in memory as a whole.
+// past them. So media goes from file to socket by sendfile, and the tables of a
+// long recording are never held in memory as a whole: what is kept of them
+// between two passes over its indexes is 4 MB at most.
 //
 // What does not belong here: HTTP, codecs (mux writes sample entries).
 //
