@@ -181,22 +181,23 @@ func (c *catalogue) committed(uid string, stream int64, space string, spaceID, l
 
 // row is a file as the catalogue holds it.
 type row struct {
-	ID    FileID
-	UID   string
-	Space string
-	Span  media.Span
-	Size  int64
-	Flags int64
-	Init  InitID
-	Zero  media.Wall
-	Run   media.RunID
-	Name  string
-	Segs  []byte
-	Shape []byte
-	Rules string // when not "": of a stream that has none yet
-	Twin  *row   // put found the same file listed in another space, and wrote nothing
-	Last  uint64 // number of the last segment, and its discontinuity counter
-	Disc  uint64
+	ID       FileID
+	UID      string
+	Space    string
+	Span     media.Span
+	Size     int64
+	Flags    int64
+	Init     InitID
+	Zero     media.Wall
+	Run      media.RunID
+	Name     string
+	Segs     []byte
+	Shape    []byte
+	Rules    string // when not "": of a stream that has none yet
+	Unminted bool   // its number is still to be given to another file
+	Twin     *row   // put found the same file listed in another space, and wrote nothing
+	Last     uint64 // number of the last segment, and its discontinuity counter
+	Disc     uint64
 }
 
 // put inserts or replaces a row, in the writer. A row of another file with the
@@ -272,12 +273,20 @@ func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return false, err
 	}
-	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ? AND NOT f.flags & 1", int64(r.ID)))
+	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(r.ID)))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
+		if r.Unminted {
+			r.ID = fresh()
+		}
 		return false, nil
 	case err != nil:
 		return false, err
+	case old.Flags&rowOpen != 0: // it grows in this process
+		if old.Name != r.Name || old.Space != r.Space {
+			r.ID = fresh()
+		}
+		return false, nil
 	case old.Space != r.Space && r.sameFile(old):
 		r.Twin = old
 		return true, nil

@@ -33,6 +33,13 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		if space != "" && s.cfg.Name != space {
 			continue
 		}
+		if stranger, err := a.isStranger(s); err != nil || s.isLost() {
+			if err == nil && stranger && space == "" {
+				continue // none of ours, and not to be listed before somebody says so
+			}
+			failed = errors.Join(failed, err, fmt.Errorf("rebuild space %s: the space is lost", s.cfg.Name))
+			continue
+		}
 		start := time.Now()
 		n, found, err := a.scan(ctx, s, progress)
 		twins = append(twins, found...)
@@ -190,6 +197,7 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan *row, tick func()) 
 		inFlight++
 		a.cat.later(func(tx *sql.Tx) error {
 			for _, r := range todo {
+				r.Unminted = a.unminted(r.ID)
 				if err := a.cat.put(tx, r, a.nextFile); err != nil {
 					return err
 				}
