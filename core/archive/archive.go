@@ -236,7 +236,7 @@ func (a *Archive) openSpace(ctx context.Context, s *space) {
 		return
 	}
 	if err == nil {
-		err = a.recoverSpace(octx, s, true)
+		err = a.recoverFirst(octx, s, !s.late)
 	}
 	if err != nil {
 		s.setFailing("error", "cannot be opened", err)

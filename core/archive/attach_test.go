@@ -16,8 +16,9 @@ import (
 )
 
 // earlier makes a space as another installation left it: footage of gate with a
-// hole that has a cause, a lock over its beginning, and somebody's own files.
-func earlier(t *testing.T) (root string, cam *camera, seconds uint64) {
+// hole that has a cause, a lock over its beginning, a file of hall that was still
+// growing, and somebody's own files.
+func earlier(t *testing.T) (root string, cam, hall *camera) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "old")
 	if err := os.Mkdir(root, 0o755); err != nil {
@@ -50,13 +51,16 @@ func earlier(t *testing.T) (root string, cam *camera, seconds uint64) {
 		b, err := os.ReadFile(left[0])
 		return err == nil && strings.Contains(string(b), "case 7") && strings.Contains(string(b), "camera_silent")
 	})
+	grows := begin(t, h, "hall", 5, "")
+	grows.on(t, 3)
+	grows.flush()
 	h.close()
 	for _, name := range []string{"notes.txt", "gate/picture.mp4"} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte("mine"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return root, cam, 12
+	return root, cam, grows.cam
 }
 
 // heldLedgers is a space whose ledgers are not read before release is closed.
@@ -80,9 +84,9 @@ func (l *heldLedgers) ReadAt(ctx context.Context, name string, off int64, p []by
 // is touched or listed before somebody says so; then all of it is there, with
 // its locks and what is known of its holes, while recording goes on elsewhere.
 func TestAttach(t *testing.T) {
-	root, cam, seconds := earlier(t)
+	root, cam, hall := earlier(t)
 	files := mediaFiles(t, root)
-	h := open(t, options(t.TempDir(), 3, storagetest.New(t.TempDir())))
+	h := open(t, options(t.TempDir(), 9, storagetest.New(t.TempDir()))) // the epoch that the other one had
 	yard := begin(t, h, "yard", 2, "default")
 	yard.on(t, 3)
 	old := &heldLedgers{storagetest.New(root), make(chan struct{})}
@@ -118,7 +122,9 @@ func TestAttach(t *testing.T) {
 	yard.on(t, 3)
 	close(old.release)
 	takes(t, h, "old")
-	audit(t, h.a, cam, 0, 25*seconds)
+	audit(t, h.a, cam, 0, 25*12)
+	eventually(t, "what was growing to be sealed", func() bool { return archive.Listed(h.a, "hall") })
+	audit(t, h.a, hall, 0, 25*3)
 	locks := h.a.Locks("gate", all)
 	if len(locks) != 1 || locks[0].Reason != "case 7" || locks[0].Who != "officer" {
 		t.Errorf("locks %+v", locks)
@@ -152,7 +158,7 @@ func TestInitializeStranger(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	c := ask.Contents
-	if c.Confirm == "" || int(c.Files) != len(files)-1 || c.Bytes == 0 || len(c.Streams) != 2 || c.Streams[1].UID != "gate" || c.Locked == 0 || c.Locked >= c.Bytes ||
+	if c.Confirm == "" || int(c.Files) != len(files)-1 || c.Bytes == 0 || len(c.Streams) != 3 || c.Streams[1].UID != "gate" || c.Locked == 0 || c.Locked >= c.Bytes ||
 		c.Span.From.Sub(cam.born).Abs() > time.Second || c.Streams[1].Span.To.Sub(cam.born.Add(12*time.Second)).Abs() > time.Second {
 		t.Errorf("%+v", c)
 	}

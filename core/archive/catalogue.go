@@ -189,23 +189,24 @@ func (c *catalogue) committed(uid string, stream int64, space string, spaceID, l
 
 // row is a file as the catalogue holds it.
 type row struct {
-	ID    FileID
-	UID   string
-	Space string
-	Span  media.Span
-	Size  int64
-	Flags int64
-	Init  InitID
-	Zero  media.Wall
-	Run   media.RunID
-	Name  string
-	Segs  []byte
-	Shape []byte
-	Rules string      // when not "": of a stream that has none yet
-	Enc   *Encryption // key of an encrypted file; put writes it, reading a row leaves it out
-	Twin  *row        // put found the same file listed in another space, and wrote nothing
-	Last  uint64      // number of the last segment, and its discontinuity counter
-	Disc  uint64
+	ID       FileID
+	UID      string
+	Space    string
+	Span     media.Span
+	Size     int64
+	Flags    int64
+	Init     InitID
+	Zero     media.Wall
+	Run      media.RunID
+	Name     string
+	Segs     []byte
+	Shape    []byte
+	Rules    string      // when not "": of a stream that has none yet
+	Unminted bool        // its number is still to be given to another file
+	Enc      *Encryption // key of an encrypted file; put writes it, reading a row leaves it out
+	Twin     *row        // put found the same file listed in another space, and wrote nothing
+	Last     uint64      // number of the last segment, and its discontinuity counter
+	Disc     uint64
 }
 
 // notNil: a nil slice would be NULL.

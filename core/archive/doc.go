@@ -10,7 +10,8 @@
 //	Pin    ─▶ bytes still in memory, else descriptor, else ReadAt
 //
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
-//	event.go, lock.go: marks on the timeline   identity.go: which disk is which space
+//	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
+//	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
 //	encrypt.go, cipher.go, keyed.go, plain.go: encrypted footage
 //
@@ -30,9 +31,15 @@
 //     byte of a part is given out before the whole part was authenticated.
 //   - Files are the truth. catalogue.db may be deleted at any time.
 //   - What is not understood is set aside and reported, never deleted.
+//   - Spaces, pools and movers are one immutable value (places); a change makes
+//     another. Nothing new comes to a space that is leaving or being wiped, and
+//     none goes before what is recorded into it has gone elsewhere.
+//   - Nothing of a space that another installation wrote is listed, and nothing of
+//     it changed, before somebody says so; its numbers may be those of our files.
 //
 // Goroutines, all owned by Archive.Run, which waits for them: per space a
-// sender, a receiver and the sealers; one catalogue writer; one state writer;
-// retention; a rebuild when there is one; one mover per pool that footage is
-// moved to.
+// sender, a receiver and the sealers (RemoveSpace waits for those of its own);
+// one catalogue writer; one state writer; retention; a rebuild when there is
+// one; one mover per pool that footage is moved to (SetPools ends those that it
+// replaces); one for each space that is being emptied.
 package archive

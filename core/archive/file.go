@@ -202,6 +202,7 @@ func (f *file) appendIndexLocked(complete bool, rules Rules) []byte {
 		f.segs[n-1].Complete = true
 	}
 	x := Index{Flags: f.flags, First: f.first, End: f.size, Layout: *f.layoutLocked(), Marks: f.marks, Tracks: f.sumTracks(), Rules: rules}
+	x.Layout.File = f.header.ID // f.id is what it is called here
 	b := AppendIndex(make([]byte, 0, 4096), &x)
 	f.indexSum = sha256.Sum256(b)
 	sig := f.signLocked(b)

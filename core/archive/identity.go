@@ -41,7 +41,6 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	}
 	s.mu.Lock()
 	accept := s.accept
-	s.strange = [16]byte{}
 	s.mu.Unlock()
 	create := s.cfg.Create && (accept || !seen && !a.cat.hasFiles(name))
 	info, err := s.st.Open(ctx, a.o.Epoch, create)
@@ -51,11 +50,9 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 			return info, err
 		}
 	}
-	if err == nil && (who.strange || seen && info.ID != known) && !accept {
-		s.mu.Lock()
-		s.strange = info.ID
-		s.mu.Unlock()
-	}
+	s.mu.Lock()
+	s.strange = info.ID // of what lies there, also where it cannot be opened
+	s.mu.Unlock()
 	switch {
 	case err != nil && (seen || a.cat.hasFiles(name)) && info.ID == [16]byte{} && !errors.Is(err, StaleEpochError):
 		p := new(fault.Problem)
@@ -78,10 +75,8 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	s.mu.Lock()
 	taken := accept || s.accept || who.moved // it may have been said meanwhile
 	s.accept, s.restoring = false, s.restoring || taken
+	s.taken = s.taken || taken && (!seen || info.ID != known)
 	s.mu.Unlock()
-	if taken {
-		a.wantRebuild(name) // what it holds, and what the catalogue has of another
-	}
 	return info, nil
 }
 
@@ -139,7 +134,7 @@ func (s *space) stateLocked() SpaceState {
 		return SpaceReadOnly
 	case s.failing != "":
 		return SpaceFailing
-	case s.full:
+	case s.full || s.usage.Total > 0 && s.usage.Free <= 0:
 		return SpaceFull
 	case s.info.ID == [16]byte{}:
 		return SpaceOpening

@@ -45,6 +45,12 @@ func (a *Archive) kinOf(ctx context.Context, s *space, id [16]byte) (kinship, er
 		hint: "to take it with all footage in it: POST /api/v1/spaces/" + name + "/restore; to begin anew, which deletes that and asks first: POST /api/v1/spaces/" + name + "/initialize"}, nil
 }
 
+// isStranger tells whether nobody knows a space under its name.
+func (a *Archive) isStranger(s *space) (bool, error) {
+	_, seen, err := a.spaceID(s.cfg.Name)
+	return !seen, err
+}
+
 // namesOf lists the names under which an id is known; any tells whether any
 // space is known at all.
 func (a *Archive) namesOf(id [16]byte) (names []string, any bool, err error) {

@@ -177,10 +177,16 @@ func (c *catalogue) number(tx execer, r *row, space int64, fresh func() FileID) 
 	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(r.ID)))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
+		if r.Unminted {
+			r.ID = fresh()
+		}
 		return true, false, nil
 	case err != nil:
 		return false, false, err
-	case old.Flags&rowOpen != 0: // it has been sealed meanwhile
+	case old.Flags&rowOpen != 0: // it grows in this process, or was sealed meanwhile
+		if old.Name != r.Name || old.Space != r.Space {
+			r.ID = fresh()
+		}
 		return false, false, nil
 	case old.Space != r.Space && r.sameFile(old):
 		r.Twin = old

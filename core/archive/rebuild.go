@@ -27,6 +27,13 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		if space != "" && s.cfg.Name != space {
 			continue
 		}
+		if stranger, err := a.isStranger(s); err != nil || s.isLost() {
+			if err == nil && stranger && space == "" {
+				continue // none of ours, and not to be listed before somebody says so
+			}
+			failed = errors.Join(failed, err, fmt.Errorf("rebuild space %s: the space is lost", s.cfg.Name))
+			continue
+		}
 		start := time.Now()
 		n, reads, found, err := a.scan(ctx, s, progress)
 		twins = append(twins, found...)

@@ -26,28 +26,29 @@ var errAside = errors.New("not understood")
 
 // recoverSpace brings what was growing in a space to order. At start the last
 // file of a stream stays open for its run to go on; a space that comes later
-// has only the past to offer.
-func (a *Archive) recoverSpace(ctx context.Context, s *space, atStart bool) error {
-	var names []Entry
-	err := s.st.List(ctx, openPrefix, "", func(es []Entry) error {
-		names = append(names, es...)
-		return nil
-	})
+// has only the past to offer. Nothing in a strange one is this process's, however
+// it is numbered; at start nothing is anywhere.
+func (a *Archive) recoverSpace(ctx context.Context, s *space, atStart, strange bool) error {
+	names, err := a.stepOver(ctx, s)
 	if err != nil {
-		return fmt.Errorf("list open files: %w", err)
+		return err
 	}
+	foreign := atStart || strange
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var found []*file
 	slots := make(chan struct{}, 8)
 	for _, e := range names {
-		if id, ok := idOf(e.Name); ok && uint64(id)>>32 == a.o.Epoch {
-			continue // ours, of this process
+		id, ok := idOf(e.Name)
+		ours := ok && uint64(id)>>32 == a.o.Epoch
+		if ours && !foreign {
+			continue // of this process
 		}
+		renumber := ours || strange // another file of ours may have its number
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			f, err := a.recoverEntry(ctx, s, e)
+			f, err := a.recoverEntry(ctx, s, e, renumber)
 			switch {
 			case errors.Is(err, errAside):
 				a.setAside(ctx, s, e, err)
@@ -63,6 +64,74 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, atStart bool) erro
 	wg.Wait()
 	a.adopt(s, found, atStart)
 	return ctx.Err()
+}
+
+// recoverFirst is recoverSpace before anything is written there.
+func (a *Archive) recoverFirst(ctx context.Context, s *space, atStart bool) error {
+	s.mu.Lock()
+	strange := s.taken
+	s.mu.Unlock()
+	err := a.recoverSpace(ctx, s, atStart, strange)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.taken = false
+	restoring := s.restoring
+	s.mu.Unlock()
+	if atStart || strange {
+		s.renameLedger()
+	}
+	if restoring {
+		a.wantRebuild(s.cfg.Name) // what it holds, and what the catalogue has of another
+	}
+	return nil
+}
+
+// stepOver lists what is growing in a space, and lets new files and ledgers have
+// numbers that nothing there has: another installation had the same epochs.
+func (a *Archive) stepOver(ctx context.Context, s *space) (open []Entry, err error) {
+	for _, prefix := range []string{openPrefix, ledgerPrefix} {
+		err := s.st.List(ctx, prefix, "", func(es []Entry) error {
+			for _, e := range es {
+				if id, ok := idOf(e.Name); ok && uint64(id)>>32 == a.o.Epoch {
+					a.countFrom(uint32(id))
+				}
+			}
+			if prefix == openPrefix {
+				open = append(open, es...)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", prefix, err)
+		}
+	}
+	return open, nil
+}
+
+// unminted tells whether a number will be given to a file of this process, or of
+// a later one: a file of an earlier installation must not be listed under it.
+func (a *Archive) unminted(id FileID) bool {
+	epoch := uint64(id) >> 32
+	return epoch > a.o.Epoch || epoch == a.o.Epoch && uint32(id) > a.counter.Load()
+}
+
+// countFrom mints no number up to n any more.
+func (a *Archive) countFrom(n uint32) {
+	for c := a.counter.Load(); c < n && !a.counter.CompareAndSwap(c, n); c = a.counter.Load() {
+	}
+}
+
+// renameLedger gives the ledger of this process in a space, of which nothing was
+// sent yet, a name that stepOver left free.
+func (s *space) renameLedger() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.led != nil {
+		id := s.a.nextFile()
+		s.led.name, s.led.final = openPrefix+id.String()+ledgerSuffix, ledgerPrefix+id.String()+ledgerSuffix
+	}
 }
 
 // adopt hands recovered files to their streams: the newest of each may go on,
@@ -101,10 +170,12 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 			if f.flags&IndexTailCut != 0 && !f.cut {
 				a.mark(st, f.spanLocked().To, GapServerDown) // a younger file survived what this one lost
 			}
-			old := st.cur
+			old, prev, sum := st.cur, st.prev, st.prevSum
 			st.cur = f
 			st.sealLocked(true)
-			st.cur = old
+			if st.cur = old; !atStart { // what is recorded now does not follow on it
+				st.prev, st.prevSum = prev, sum
+			}
 		}
 		st.mu.Unlock()
 	}
@@ -196,7 +267,7 @@ func idOf(name string) (FileID, bool) {
 	return FileID(id), err == nil && len(base) == 16
 }
 
-func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry) (*file, error) {
+func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber bool) (*file, error) {
 	switch {
 	case e.Size == 0:
 		return nil, s.st.Delete(ctx, []string{e.Name})
@@ -211,7 +282,7 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry) (*file, e
 	}
 	defer r.Close()
 	size, isCut := e.Size, false
-	if id, ok := idOf(e.Name); ok {
+	if id, ok := idOf(e.Name); ok && !renumber {
 		if cut, ok := a.state.cut(id); ok && cut < size {
 			size = cut
 			isCut = true
@@ -222,6 +293,9 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry) (*file, e
 		return nil, err
 	}
 	f.cut = isCut
+	if renumber {
+		f.id = a.nextFile()
+	}
 	err = a.walk(ctx, r, f, e, size)
 	if isCut && errors.Is(err, errAside) {
 		return nil, s.st.Delete(ctx, []string{e.Name}) // all of it was written elsewhere
@@ -386,7 +460,7 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 		f.chain = chainOf(r, infos[:good])
 	}
 	// The trailer may have survived what lies before it, so it counts only now.
-	if x, b, err := readIndex(r, size); err == nil && x.Layout.File == f.id && x.End == f.size && len(x.Layout.Fragments) == good {
+	if x, b, err := readIndex(r, size); err == nil && x.Layout.File == f.header.ID && x.End == f.size && len(x.Layout.Fragments) == good {
 		f.attestAgain(r, size-int64(len(b)))
 		f.adoptIndex(x, b, size)
 		return nil
@@ -505,7 +579,14 @@ func (a *Archive) readLedger(ctx context.Context, s *space, e Entry) (good int, 
 	if n, err := s.st.ReadAt(ctx, e.Name, 0, b); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
 		return 0, err
 	}
-	good, _ = parseLedger(b, func(f fact) { a.state.add(&f) })
+	// Where a file was cut is told by its number: of another node that is
+	// another file. After the loss of state.db the node is another one as well.
+	others := len(b) >= ledgerHead && [16]byte(b[8:24]) != a.o.Node && !a.state.fresh
+	good, _ = parseLedger(b, func(f fact) {
+		if f.Type != factCut || !others {
+			a.state.add(&f)
+		}
+	})
 	return good, nil
 }
 

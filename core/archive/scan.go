@@ -203,7 +203,12 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan []*row, tick func()
 			wait()
 		}
 		inFlight++
-		a.cat.soon(func(tx *sql.Tx) error { return a.cat.putAll(tx, todo, a.nextFile) }, func(err error) {
+		a.cat.soon(func(tx *sql.Tx) error {
+			for _, r := range todo {
+				r.Unminted = a.unminted(r.ID)
+			}
+			return a.cat.putAll(tx, todo, a.nextFile)
+		}, func(err error) {
 			out := result{err: err}
 			for _, r := range todo {
 				if r.Twin != nil {

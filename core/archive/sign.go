@@ -123,14 +123,14 @@ func (f *file) signLocked(idx []byte) []byte {
 		return nil
 	}
 	prev := a.lastSigned(f.header.UID)
-	x := &Signature{Recovered: f.flags&IndexRecovered != 0, At: media.WallOf(time.Now()), File: f.id, Count: f.chain.count, Link: f.chain.link,
+	x := &Signature{Recovered: f.flags&IndexRecovered != 0, At: media.WallOf(time.Now()), File: f.header.ID, Count: f.chain.count, Link: f.chain.link,
 		Index: sha256.Sum256(idx), Previous: prev.file, PreviousLink: prev.link}
 	b := appendSignature(nil, x, a.o.Signer)
 	sp := f.spanLocked()
-	rec := &fact{Type: factSigned, UID: f.header.UID, At: sp.From, Until: sp.To, File: f.id, Size: f.size + int64(len(b)+len(idx)), Cause: causeSealed, Link: f.chain.link}
+	rec := &fact{Type: factSigned, UID: f.header.UID, At: sp.From, Until: sp.To, File: f.header.ID, Size: f.size + int64(len(b)+len(idx)), Cause: causeSealed, Link: f.chain.link}
 	signFact(rec, a.o.Signer)
 	a.state.add(rec)
-	a.setSigned(f.header.UID, lastSigned{f.id, f.chain.link})
+	a.setSigned(f.header.UID, lastSigned{f.header.ID, f.chain.link})
 	f.attest = rec
 	return b
 }
@@ -290,7 +290,7 @@ func (f *file) attestAgain(r io.ReaderAt, indexAt int64) {
 		return
 	}
 	sp := f.spanLocked()
-	f.attest = &fact{Type: factSigned, UID: f.header.UID, At: sp.From, Until: sp.To, File: f.id, Size: f.size, Cause: causeSealed, Link: sig.Link}
+	f.attest = &fact{Type: factSigned, UID: f.header.UID, At: sp.From, Until: sp.To, File: f.header.ID, Size: f.size, Cause: causeSealed, Link: sig.Link}
 	signFact(f.attest, a.o.Signer)
 	a.state.add(f.attest)
 }

@@ -44,6 +44,7 @@ type space struct {
 	strange             [16]byte // the id of what lies there instead; zero = nothing
 	accept              bool     // somebody said that what lies there is right
 	restoring           bool     // from then on until it has been read
+	taken               bool     // it is another space than before: nothing in it is this process's
 	leaving             bool     // nothing new comes here: it is to be removed
 	wiping              bool     // likewise: everything in it is being deleted
 	scanning            bool
@@ -204,27 +205,30 @@ func (s *space) ensureOpen(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	wasLost := s.lost
-	s.opened, s.info, s.lost = true, info, false
-	if wasLost {
-		first = true // what it holds growing belongs to the past
-	}
+	s.info, s.lost = info, false
+	first = first || wasLost // what it holds growing belongs to the past
+	s.opened = !first
 	if first {
 		s.failing = ""
 	}
 	s.mu.Unlock()
-	if first {
-		// A space that was away at start: what it holds growing belongs to the past.
-		if wasLost {
-			s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " is there again", Data: map[string]any{"space": s.cfg.Name}})
-		}
-		if err := s.a.recoverSpace(ctx, s, false); err != nil {
-			s.mu.Lock()
-			s.opened, s.info = false, SpaceInfo{}
-			s.mu.Unlock()
-			return fmt.Errorf("recover space %s: %w", s.cfg.Name, err)
-		}
-		s.a.settleRows(ctx, s)
+	if !first {
+		return nil
 	}
+	// A space that was away at start.
+	if wasLost {
+		s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " is there again", Data: map[string]any{"space": s.cfg.Name}})
+	}
+	if err := s.a.recoverFirst(ctx, s, false); err != nil {
+		s.mu.Lock()
+		s.info = SpaceInfo{}
+		s.mu.Unlock()
+		return fmt.Errorf("recover space %s: %w", s.cfg.Name, err)
+	}
+	s.mu.Lock()
+	s.opened = true
+	s.mu.Unlock()
+	s.a.settleRows(ctx, s)
 	return nil
 }
 

@@ -71,7 +71,7 @@ type Space struct {
 // Pool is a set of spaces that recordings are spread over.
 type Pool struct {
 	Name          string
-	Spaces        []string      // tried in this order
+	Spaces        []string      // new files go where most is free in proportion (choose.go)
 	Overwrite     bool          // delete the oldest when space runs out
 	Days          time.Duration // longest time footage is kept; 0 = no limit
 	OverwriteFree Threshold     // the oldest goes while less than this is free

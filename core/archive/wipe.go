@@ -248,6 +248,10 @@ func (a *Archive) noteGone(rows []*row, cause GapCause) {
 
 // disown takes what is listed in a space from the lists; no file is touched.
 func (a *Archive) disown(ctx context.Context, s *space, cause GapCause) error {
+	// Rows that are on their way come first.
+	if err := a.cat.now(ctx, func(*sql.Tx) error { return nil }); err != nil {
+		return fmt.Errorf("wait for the catalogue: %w", err)
+	}
 	rows, err := a.rowsIn(s.cfg.Name)
 	if err != nil {
 		return err

@@ -219,11 +219,17 @@ func placeDriverProblem(st *StreamSettings, p fault.Problem) fault.Problem {
 func (d *driverChecks) refresh(ctx context.Context, set *Settings) (before, now fault.Problems) {
 	found := map[string]fault.Problems{}
 	var all fault.Problems
-	var names []string
+	var names, storage []string
 	for _, p := range d.host.Plugins() {
-		if p.Kind == "driver" {
+		switch p.Kind {
+		case "driver":
 			names = append(append(names, p.Name), p.Schemes...)
+		case "storage":
+			storage = append(storage, p.Name)
 		}
+	}
+	if len(storage) > 0 {
+		all = append(all, set.UnknownStorage(storage)...)
 	}
 	for _, p := range set.UnknownDrivers(names) {
 		uid := p.Where

@@ -18,7 +18,7 @@ func (s *Settings) CheckPlugins() fault.Problems {
 	if !s.usable {
 		return nil
 	}
-	known, found := []string{}, false
+	known, storage, found := []string{}, []string{}, false
 	for _, p := range pluginhost.Look(pluginOptions(s)) {
 		if q := p.Problem; q != nil && p.State == pluginhost.StateRefused {
 			w := *q
@@ -28,12 +28,18 @@ func (s *Settings) CheckPlugins() fault.Problems {
 		if p.Kind == "driver" || p.Kind == "" && p.Endpoint != "" {
 			known = append(append(known, p.Name), p.Schemes...)
 		}
+		if p.Kind == "storage" {
+			storage = append(storage, p.Name)
+		}
 		found = true
 	}
 	if found { // else the server's plugins are not on this machine
 		for _, p := range s.UnknownDrivers(known) {
 			p.Where = ""
 			ps = append(ps, p)
+		}
+		if len(storage) > 0 {
+			ps = append(ps, s.UnknownStorage(storage)...)
 		}
 	}
 	ps.Sort()

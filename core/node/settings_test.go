@@ -146,6 +146,12 @@ func TestServerProblems(t *testing.T) {
 		{"hours that are none", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\narchive-to = cold\narchive-at = 2-5\n[pool.cold]\nspaces = b", "media-server.ini:8:14: bad value \"2-5\" for archive-at: \"2-5\" is not a time of the day from-to, for example 02:00-05:00; from-to in hours and minutes; 22:00-04:00 passes midnight"},
 		{"after without to", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\narchive-after = 1d\n[pool.cold]\nspaces = b", "media-server.ini:7:1: nothing says where footage is moved to; add archive-to = POOL"},
 		{"stage of another pool", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\nstage = b\n[pool.cold]\nspaces = b", "media-server.ini:7:1: space \"b\" belongs to pool \"cold\"; a stage is a space of its own"},
+		{"a folder of the system", "[space.a]\npath = /usr/lib/media", "media-server.ini:2:1: path /usr/lib/media is, or lies in, the system's /usr; name a folder made for footage, such as /srv/media or the mount point of a disk"},
+		{"the root", "[space.a]\npath = /", "media-server.ini:2:1: path / is a folder of the system; name a folder made for footage, such as /srv/media or the mount point of a disk"},
+		{"a space twice in a pool", "[space.a]\npath = /a\n[pool.p]\nspaces = a, a", "media-server.ini:4:1: space \"a\" is there twice; name it once"},
+		{"a shared space that is moved", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.p]\nspaces = a\narchive-to = c\n[pool.c]\nspaces = b\n[pool.q]\nspaces = a", "media-server.ini:11:1: space \"a\" belongs to pool \"p\" already; pool \"p\" moves what is in its spaces: those belong to it alone"},
+		{"a shared space that is half overwritten", "[space.a]\npath = /a\n[pool.p]\nspaces = a\n[pool.q]\nspaces = a\noverwrite = no", "media-server.ini:6:1: space \"a\" belongs to pool \"p\" already, which has overwrite = true; pools that share a space agree on overwrite"},
+		{"a space with a name that is none", "[space.a b]\npath = /a", "media-server.ini:1:1: section [space.a b] needs a name; write [space.NAME]; names are letters, digits, - and _"},
 		{"pool without its space", "[space.disk1]\npath = /a\n[pool.default]\nspaces = dsik1", "media-server.ini:2:1: warning: space \"disk1\" is in no pool, nothing is recorded there\nmedia-server.ini:4:1: there is no space \"dsik1\"; did you mean \"disk1\"?"},
 		{"space without path", "[space.a]\nfsync = off", "[space.a]: space \"a\" has no path; write path = /folder"},
 		{"overlap", "[space.a]\npath = /m\n[space.b]\npath = /m/b", "media-server.ini:4:1: path /m/b overlaps that of space \"a\"; each space needs a folder of its own"},
@@ -433,5 +439,19 @@ func TestEmptiedFile(t *testing.T) {
 	p.remove("streams.d/a.ini")
 	if s, got = p.next(s); got != "" || s.Streams["a"] != nil {
 		t.Errorf("removed: %s", got)
+	}
+}
+
+// TestManyPoolsOverFewSpaces: pools may share spaces.
+func TestManyPoolsOverFewSpaces(t *testing.T) {
+	p := newPlace(t)
+	text := "[space.a]\npath = /a\n[space.b]\npath = /b\n[space.c]\npath = /c\n"
+	for i := range 20 {
+		text += fmt.Sprintf("[pool.p%d]\nspaces = a, b, c\ndays = %dd\n", i, i+1)
+	}
+	p.write("media-server.ini", plain+text)
+	s, ps := p.load()
+	if !s.Usable() || len(s.Archive.Pools) != 20 || ps != "" {
+		t.Errorf("%v %d pools", ps, len(s.Archive.Pools))
 	}
 }
