@@ -66,6 +66,7 @@ func (b *bench) archive(ctx context.Context) (*madeArchive, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer os.RemoveAll(s.run)
 	if _, err := s.start(ctx); err != nil {
 		return nil, err
 	}
