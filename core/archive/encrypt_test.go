@@ -445,9 +445,9 @@ func TestDestroyedKey(t *testing.T) {
 // TestKeyNotDurable: no part leaves before its key survives a power cut; it is
 // read from memory meanwhile, and moves on to another space if need be.
 func TestKeyNotDurable(t *testing.T) {
-	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	keys, one, two, cam := newKeys(), newDir(t), newDir(t), newCamera("gate", 1)
 	keys.durable = make(chan struct{})
-	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	h := open(t, secret(keys)(t.TempDir(), 1, one, two))
 	defer h.close()
 	rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 2 * time.Second})
 	defer rec.Close()
@@ -458,13 +458,18 @@ func TestKeyNotDurable(t *testing.T) {
 	f.flush()
 	audit(t, h.a, cam, 0, 150)
 	time.Sleep(30 * time.Millisecond) // what was wrong would be there by now
-	if n := openFiles(dir); n != 0 || len(mediaFiles(t, dir.Root)) != 0 {
+	if n := openFiles(one) + openFiles(two) + len(mediaFiles(t, one.Root)); n != 0 {
 		t.Fatalf("%d files were written before their key was durable", n)
 	}
+	one.FailAppends(func(archive.AppendData) archive.FailReason { return archive.FailReadOnly })
 	close(keys.durable)
+	eventually(t, "moved", func() bool { return h.saw("storage.moved") > 0 })
 	rec.End(archive.GapNone)
 	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
 	audit(t, h.a, cam, 0, 150)
+	if n := len(mediaFiles(t, two.Root)); n == 0 {
+		t.Error("nothing went to the other space")
+	}
 }
 
 // TestKeysAway: a pool that encrypts takes nothing without keys, neither in
@@ -607,6 +612,39 @@ func TestSignedAndEncrypted(t *testing.T) {
 		v := verify(k)
 		if len(v.Findings) == 0 || !strings.HasSuffix(name, v.Findings[0].File) || v.Signed == files {
 			t.Errorf("a byte changed: %+v", v)
+		}
+	}
+}
+
+// TestVerifyLooksInside: who holds no key may change an unsigned file so that all
+// its checksums fit; with the key that is found.
+func TestVerifyLooksInside(t *testing.T) {
+	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	record(t, h, cam, "", 25*4)
+	h.close()
+	done := false
+	parsed(t, dir.Root, func(file string, b []byte, x *mux.FragmentInfo) {
+		if done || x.Header.PartIndex != 1 {
+			return
+		}
+		done = true
+		b[x.PayloadAt+5] ^= 1
+		end := x.HeaderAt + x.HeaderLen
+		binary.BigEndian.PutUint32(b[end-4:], crc32.Checksum(b[x.PayloadAt:x.PayloadAt+x.PayloadLen], crc32.MakeTable(crc32.Castagnoli)))
+		mendHeader(b[x.HeaderAt:end])
+		if err := os.WriteFile(filepath.Join(dir.Root, file), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, c := range []struct {
+		keys archive.UnitKeys
+		want int
+	}{{nil, 0}, {keys, 1}} {
+		v := archive.Verifier{UnitKeys: c.keys, Grace: -1}
+		out, err := v.Verify(t.Context(), dir.Root)
+		if err != nil || len(out.Findings) != c.want {
+			t.Errorf("%+v %v", out, err)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (st *stream) newCipherFor(p *media.Part) (*partCipher, <-chan struct{}, err
 // hold keeps what is written to a file in memory until its key is durable:
 // footage that nobody can read after a power cut would be no footage.
 func (f *file) hold(durable <-chan struct{}) {
-	if f.durable = durable; durable == nil {
+	if durable == nil {
 		return
 	}
 	select {
@@ -100,7 +100,7 @@ func (f *file) queue(cs []*chunk) {
 	f.sp.push(cs)
 }
 
-// letGo sends what was held.
+// letGo sends what was held. Only what was sent can be moved to another space.
 func (f *file) letGo() {
 	f.mu.Lock()
 	defer f.mu.Unlock() // what comes meanwhile queues behind
@@ -110,14 +110,6 @@ func (f *file) letGo() {
 		f.sp.keep(cs, -1)
 		f.sp.push(cs)
 	}
-}
-
-// takeHeld takes what is held out, for another file; f.mu is held.
-func (f *file) takeHeld() []*chunk {
-	cs := f.held
-	f.held = nil
-	f.sp.keep(cs, -1)
-	return cs
 }
 
 // keep counts chunks that wait outside the queue.
