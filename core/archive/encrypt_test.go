@@ -505,6 +505,43 @@ func TestKeysAway(t *testing.T) {
 	}
 }
 
+// TestReadableLong: the keys of a long answer are looked at together, those of
+// other streams not at all.
+func TestReadableLong(t *testing.T) {
+	keys, dir := newKeys(), newDir(t)
+	data := t.TempDir()
+	o := secret(keys)(data, 1, dir)
+	o.Pools = append(o.Pools, archive.Pool{Name: "clear", Spaces: []string{"s0"}, Overwrite: true})
+	h := open(t, o)
+	record(t, h, newCamera("gate", 1), "", 25*200)
+	record(t, h, newCamera("yard", 2), "clear", 25*200)
+	files := func(uid string) (ids []archive.FileID) {
+		es, err := h.a.Extents(uid, all)
+		if err != nil || len(es) < 70 {
+			t.Fatalf("%d files, %v", len(es), err)
+		}
+		for _, e := range es {
+			ids = append(ids, e.File)
+		}
+		return ids
+	}
+	gate, yard := files("gate"), files("yard")
+	if err := errors.Join(h.a.Readable(gate), h.a.Readable(yard)); err != nil {
+		t.Error(err)
+	}
+	keys.mu.Lock()
+	keys.away = errors.New("away")
+	keys.mu.Unlock()
+	h.a.ForgetKeys()
+	if err := h.a.Readable(gate); !errors.Is(err, archive.ErrNoKey) || !strings.Contains(err.Error(), "gate/") {
+		t.Error(err)
+	}
+	if err := h.a.Readable(yard); err != nil {
+		t.Errorf("clear footage: %v", err)
+	}
+	h.close()
+}
+
 // TestPoolSwitched: a pool that begins to encrypt writes nothing in clear any
 // more, inside a run that goes on too, and one that ends to goes on in clear
 // from the next key frame; all of it plays.

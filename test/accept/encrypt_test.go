@@ -2,9 +2,12 @@ package accept
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,6 +114,8 @@ func TestEncryptedFootage(t *testing.T) {
 	})
 	look()
 	verifies(t, s, space)
+	ranged(t, s, uids[0])
+	told(t, s, words)
 	s.Stop()
 	locked(t, s, pass, words, uids)
 	again := judge(t, s, "encrypted footage, the passphrase is back", 0, cams, "mp4")
@@ -140,6 +145,74 @@ func verifies(t *testing.T, s *harness.Server, space string) {
 	out, code = verb(t, "verify", "-c", s.Conf, "one", "two", "three")
 	if code != 0 || !strings.Contains(out, "of 0 of them the units were not looked into") {
 		t.Errorf("with all keys: exit %d\n%s", code, out)
+	}
+}
+
+// ranged: any range of an answer is that of the whole.
+func ranged(t *testing.T, s *harness.Server, uid string) {
+	t.Helper()
+	f := s.Footage(uid)
+	u := fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, f.Ranges[0].From, f.Ranges[0].To)
+	part := func(from, to int) []byte {
+		t.Helper()
+		req, err := http.NewRequest("GET", u, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 200
+		if to > 0 {
+			want = 206
+			req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want || int64(len(b)) != resp.ContentLength {
+			t.Fatalf("bytes %d to %d: %s, %d of %d: %v", from, to, resp.Status, len(b), resp.ContentLength, err)
+		}
+		return b
+	}
+	whole := part(0, 0)
+	if !bytes.Contains(whole, []byte("MSL1:"+uid)) {
+		t.Error("what comes out is not clear")
+	}
+	for at := 0; at < len(whole); at += len(whole)/37 + 1 {
+		for _, n := range []int{1, 1000, 100_000} {
+			if to := min(at+n, len(whole)); !bytes.Equal(part(at, to), whole[at:to]) {
+				t.Fatalf("bytes %d to %d are not those of the whole", at, to)
+			}
+		}
+	}
+}
+
+// told: no secret is in a log, a page, the settings that are shown, the folders.
+func told(t *testing.T, s *harness.Server, words string) {
+	t.Helper()
+	if out, code := verb(t, "config", "show", "--effective", "-c", s.Conf); code != 0 || strings.Contains(out, words) {
+		t.Errorf("config show tells the passphrase, or nothing: exit %d", code)
+	}
+	list, code := verb(t, "keys", "list", "-c", s.Conf)
+	if code != 0 || !strings.Contains(list, " keys of 3 streams") {
+		t.Errorf("keys list: exit %d\n%s", code, list)
+	}
+	for _, p := range []string{"keys", "problems", "events", "server"} {
+		var out json.RawMessage
+		if status, err := s.Call("GET", p, &out); err != nil || status != 200 || strings.Contains(string(out), words) {
+			t.Errorf("%s: %d %v %s", p, status, err, out)
+		}
+	}
+	for _, dir := range []string{s.Run, s.Data} {
+		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				if b, err := os.ReadFile(p); err == nil && bytes.Contains(b, []byte(words)) {
+					t.Errorf("%s holds the passphrase", p)
+				}
+			}
+			return nil
+		})
 	}
 }
 
