@@ -294,6 +294,63 @@ func TestEqualUnitsDiffer(t *testing.T) {
 	}
 }
 
+// TestLargePart: a part too large to be kept for all is decrypted once by whoever
+// reads it in small pieces.
+func TestLargePart(t *testing.T) {
+	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	dir.Descriptors = false
+	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	defer h.close()
+	rec, _ := h.a.Recorder("gate", archive.Rules{})
+	f := start(t, cam, rec, archive.GapNone)
+	var want []byte
+	for seq := range uint64(30) {
+		u, wall := cam.unit(1, seq)
+		big := append(bytes.Clone(u.Payload[:5]), make([]byte, 600_000)...)
+		rand.Read(big[5:])
+		binary.BigEndian.PutUint32(big, uint32(len(big)-4))
+		u.Payload = big
+		want = append(want, big...)
+		parts, _, err := f.w.Write(u, wall, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.put(parts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.flush()
+	rec.End(archive.GapNone)
+	rec.Close()
+	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
+	segs, _ := h.a.Segments("gate", all)
+	pin, err := h.a.Pin(segs[0].File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pin.Release()
+	l, _ := h.a.Layout(segs[0].File)
+	var got []byte
+	most := int64(0)
+	reads := dir.Reads.Load()
+	for _, fr := range l.Fragments {
+		most = max(most, fr.DataSize)
+		b := make([]byte, fr.DataSize)
+		for at := int64(0); at < fr.DataSize; at += 64 << 10 {
+			if _, err := pin.ReadAt(b[at:min(at+64<<10, fr.DataSize)], fr.DataOffset+at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got = append(got, b...)
+	}
+	if most <= 4<<20 || !bytes.Equal(got, want) {
+		t.Errorf("largest part %d bytes, %d of %d read", most, len(got), len(want))
+	}
+	if n := dir.Reads.Load() - reads; n > int64(2*len(l.Fragments)) {
+		t.Errorf("%d reads of %d fragments", n, len(l.Fragments))
+	}
+}
+
 // TestTampered: no byte of a part that was changed is given out, whatever was
 // changed of it, and what lies beside it plays.
 func TestTampered(t *testing.T) {
