@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,6 +236,9 @@ func restored(t *testing.T, s *harness.Server, cams []harness.Camera, want int) 
 	s.Start()
 	uid := cams[0].UID
 	s.Until("the footage to be listed", func() bool { return len(s.Footage(uid).Ranges) > 0 })
+	s.Until("a problem to name the keys", func() bool {
+		return slices.ContainsFunc(s.Problems(), func(p harness.Problem) bool { return strings.Contains(p.What, "keys that this server does not have") })
+	})
 	f := s.Footage(uid)
 	if status, body := s.Get(fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, f.Ranges[0].From, f.Ranges[0].To)); status != 503 || !strings.Contains(body, "no_key") {
 		t.Errorf("with other keys: %d %.200s", status, body)
