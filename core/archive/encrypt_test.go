@@ -599,6 +599,53 @@ func TestReadableLong(t *testing.T) {
 	h.close()
 }
 
+// TestDayEnds: at midnight UTC another file begins with another key; none holds
+// footage of the next day beyond the segment that midnight fell into.
+func TestDayEnds(t *testing.T) {
+	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	midnight := media.WallOf(time.Now().UTC().Truncate(24 * time.Hour))
+	cam.born = midnight.Add(-5*time.Second - 200*time.Millisecond)
+	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Hour})
+	f := start(t, cam, rec, archive.GapNone)
+	if err := f.feed(25 * 12); err != nil {
+		t.Fatal(err)
+	}
+	f.flush()
+	rec.End(archive.GapNone)
+	rec.Close()
+	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
+	audit(t, h.a, cam, 0, 25*12)
+	es, err := h.a.Extents("gate", all)
+	if err != nil || len(es) != 2 {
+		t.Fatalf("%d files: %v", len(es), err)
+	}
+	var used []archive.Encryption
+	for _, e := range es {
+		l, err := h.a.Layout(e.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used = append(used, *l.Encryption)
+	}
+	if used[0].Key == used[1].Key || used[0].Day+1 != used[1].Day || used[1].Day != archive.DayOf(midnight) {
+		t.Errorf("%+v", used)
+	}
+	if late := es[0].Span.To.Sub(midnight); late < 0 || late > 2*time.Second {
+		t.Errorf("the first file goes on for %s", late)
+	}
+	if n, _, err := h.a.StrangeKeys(); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+	keys.mu.Lock()
+	delete(keys.keys, used[0].Key)
+	keys.mu.Unlock()
+	if n, file, err := h.a.StrangeKeys(); n != 1 || !strings.Contains(file, "/"+archive.DayName(used[0].Day)+"/") || err != nil {
+		t.Error(n, file, err)
+	}
+	h.close()
+}
+
 // TestPoolSwitched: a pool that begins to encrypt writes nothing in clear any
 // more, inside a run that goes on too, and one that ends to goes on in clear
 // from the next key frame; all of it plays.
