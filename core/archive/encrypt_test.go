@@ -562,6 +562,54 @@ func TestKeysAway(t *testing.T) {
 	}
 }
 
+// TestKeyGoneInBetween: a run that was being recorded when its key went goes on
+// in another file, encrypted with another key, or clear where the pool is by now.
+func TestKeyGoneInBetween(t *testing.T) {
+	for _, still := range []bool{true, false} {
+		keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+		data := t.TempDir()
+		h := open(t, secret(keys)(data, 1, dir))
+		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Hour})
+		f := start(t, cam, rec, archive.GapNone)
+		if err := f.feed(60); err != nil {
+			t.Fatal(err)
+		}
+		f.flush()
+		eventually(t, "stored", func() bool { return h.a.Metrics().Spaces[0].QueueBytes == 0 })
+		rec.Close()
+		h.close()
+		others := newKeys()
+		o := secret(others)(data, 2, dir)
+		o.Pools[0].Encrypt = still
+		h = open(t, o)
+		rec, _ = h.a.Recorder("gate", archive.Rules{Chunk: time.Hour})
+		f = start(t, cam, rec, archive.GapServerDown)
+		if f.next[1] != 60 {
+			t.Fatalf("goes on at %d", f.next[1])
+		}
+		if err := f.feed(120); err != nil {
+			t.Fatal(err)
+		}
+		f.flush()
+		rec.End(archive.GapNone)
+		rec.Close()
+		eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
+		if n := len(others.keys); (n == 1) != still {
+			t.Errorf("%d keys were made, encrypting: %v", n, still)
+		}
+		if (markers(dir.Root) == 0) != still {
+			t.Errorf("%d clear units, encrypting: %v", markers(dir.Root), still)
+		}
+		h.close()
+		for id, k := range others.keys {
+			keys.keys[id] = k
+		}
+		h = open(t, secret(keys)(data, 3, dir))
+		audit(t, h.a, cam, 0, 120)
+		h.close()
+	}
+}
+
 // TestReadableLong: the keys of a long answer are looked at together, those of
 // other streams not at all.
 func TestReadableLong(t *testing.T) {

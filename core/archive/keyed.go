@@ -37,11 +37,13 @@ func (st *stream) ready() error {
 		f.cipher = c
 		return nil
 	}
-	if _, _, fresh := st.a.cipherFor(st.uid, media.WallOf(time.Now())); fresh == nil {
-		st.sealLocked(true) // its key is gone, others are at hand: another file
-		return nil
+	if st.encrypts() {
+		if _, _, fresh := st.a.cipherFor(st.uid, media.WallOf(time.Now())); fresh != nil {
+			return err
+		}
 	}
-	return err
+	st.sealLocked(true) // its key is gone, and another is at hand or none is needed: another file
+	return nil
 }
 
 // otherKey tells whether a part belongs into a file with another key, or with

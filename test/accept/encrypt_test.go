@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,6 +199,16 @@ func told(t *testing.T, s *harness.Server, words string) {
 	list, code := verb(t, "keys", "list", "-c", s.Conf)
 	if code != 0 || !strings.Contains(list, " keys of 3 streams") {
 		t.Errorf("keys list: exit %d\n%s", code, list)
+	}
+	saved := filepath.Join(s.Dir, "keys.pem")
+	export := exec.Command(filepath.Join(harness.Bin, "media-server"), "keys", "export", "-o", saved, "-c", s.Conf)
+	export.Stdin = strings.NewReader("a lighthouse in the fog\n")
+	if out, err := export.CombinedOutput(); err != nil {
+		t.Errorf("keys export: %v %s", err, out)
+	}
+	if b, err := os.ReadFile(saved); err != nil || !bytes.Contains(b, []byte("MEDIA-SERVER SIGNING KEY")) || !bytes.Contains(b, []byte("MEDIA-SERVER ENCRYPTION KEYS")) ||
+		!bytes.Contains(b, []byte("Opens: "+time.Now().UTC().Format("2006-01"))) {
+		t.Errorf("the export: %v\n%s", err, b)
 	}
 	for _, p := range []string{"keys", "problems", "events", "server"} {
 		var out json.RawMessage
