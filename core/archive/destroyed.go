@@ -2,6 +2,7 @@ package archive
 
 import (
 	"database/sql"
+	"errors"
 	"slices"
 
 	"media-server/core/media"
@@ -101,4 +102,37 @@ func (a *Archive) KeysDestroyed(uid string, spans []media.Span) {
 	for _, s := range spans {
 		a.record(st, &fact{Type: factGap, UID: uid, At: s.From, Until: s.To, Cause: GapDeleted})
 	}
+}
+
+// StrangeKeys counts the keys of sealed footage that are neither at hand nor
+// known to be destroyed, and names a file of one.
+func (a *Archive) StrangeKeys() (n int, file string, err error) {
+	if a.o.Keys == nil {
+		return 0, "", nil
+	}
+	type used struct {
+		key  KeyID
+		file int64
+	}
+	var all []used
+	err = each(a.cat.reader(), "SELECT key, min(file) FROM ciphers GROUP BY key", func(rows *sql.Rows) error {
+		var u used
+		var key []byte
+		err := rows.Scan(&key, &u.file)
+		copy(u.key[:], key)
+		all = append(all, u)
+		return err
+	})
+	for _, u := range all {
+		_, keyErr := a.o.Keys.Key(u.key)
+		if keyErr == nil || errors.Is(&KeyError{Err: keyErr}, ErrKeyDestroyed) {
+			continue
+		}
+		if n++; file == "" {
+			if r, rowErr := a.cat.get(FileID(u.file)); rowErr == nil {
+				file = r.Name
+			}
+		}
+	}
+	return n, file, err
 }

@@ -294,6 +294,63 @@ func TestEqualUnitsDiffer(t *testing.T) {
 	}
 }
 
+// TestLargePart: a part too large to be kept for all is decrypted once by whoever
+// reads it in small pieces.
+func TestLargePart(t *testing.T) {
+	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	dir.Descriptors = false
+	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	defer h.close()
+	rec, _ := h.a.Recorder("gate", archive.Rules{})
+	f := start(t, cam, rec, archive.GapNone)
+	var want []byte
+	for seq := range uint64(30) {
+		u, wall := cam.unit(1, seq)
+		big := append(bytes.Clone(u.Payload[:5]), make([]byte, 600_000)...)
+		rand.Read(big[5:])
+		binary.BigEndian.PutUint32(big, uint32(len(big)-4))
+		u.Payload = big
+		want = append(want, big...)
+		parts, _, err := f.w.Write(u, wall, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.put(parts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.flush()
+	rec.End(archive.GapNone)
+	rec.Close()
+	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
+	segs, _ := h.a.Segments("gate", all)
+	pin, err := h.a.Pin(segs[0].File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pin.Release()
+	l, _ := h.a.Layout(segs[0].File)
+	var got []byte
+	most := int64(0)
+	reads := dir.Reads.Load()
+	for _, fr := range l.Fragments {
+		most = max(most, fr.DataSize)
+		b := make([]byte, fr.DataSize)
+		for at := int64(0); at < fr.DataSize; at += 64 << 10 {
+			if _, err := pin.ReadAt(b[at:min(at+64<<10, fr.DataSize)], fr.DataOffset+at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got = append(got, b...)
+	}
+	if most <= 4<<20 || !bytes.Equal(got, want) {
+		t.Errorf("largest part %d bytes, %d of %d read", most, len(got), len(want))
+	}
+	if n := dir.Reads.Load() - reads; n > int64(2*len(l.Fragments)) {
+		t.Errorf("%d reads of %d fragments", n, len(l.Fragments))
+	}
+}
+
 // TestTampered: no byte of a part that was changed is given out, whatever was
 // changed of it, and what lies beside it plays.
 func TestTampered(t *testing.T) {
@@ -445,9 +502,9 @@ func TestDestroyedKey(t *testing.T) {
 // TestKeyNotDurable: no part leaves before its key survives a power cut; it is
 // read from memory meanwhile, and moves on to another space if need be.
 func TestKeyNotDurable(t *testing.T) {
-	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	keys, one, two, cam := newKeys(), newDir(t), newDir(t), newCamera("gate", 1)
 	keys.durable = make(chan struct{})
-	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	h := open(t, secret(keys)(t.TempDir(), 1, one, two))
 	defer h.close()
 	rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 2 * time.Second})
 	defer rec.Close()
@@ -458,13 +515,18 @@ func TestKeyNotDurable(t *testing.T) {
 	f.flush()
 	audit(t, h.a, cam, 0, 150)
 	time.Sleep(30 * time.Millisecond) // what was wrong would be there by now
-	if n := openFiles(dir); n != 0 || len(mediaFiles(t, dir.Root)) != 0 {
+	if n := openFiles(one) + openFiles(two) + len(mediaFiles(t, one.Root)); n != 0 {
 		t.Fatalf("%d files were written before their key was durable", n)
 	}
+	one.FailAppends(func(archive.AppendData) archive.FailReason { return archive.FailReadOnly })
 	close(keys.durable)
+	eventually(t, "moved", func() bool { return h.saw("storage.moved") > 0 })
 	rec.End(archive.GapNone)
 	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
 	audit(t, h.a, cam, 0, 150)
+	if n := len(mediaFiles(t, two.Root)); n == 0 {
+		t.Error("nothing went to the other space")
+	}
 }
 
 // TestKeysAway: a pool that encrypts takes nothing without keys, neither in
@@ -498,6 +560,138 @@ func TestKeysAway(t *testing.T) {
 	if h.saw("storage.ok") != 1 {
 		t.Error("that it works again was not told")
 	}
+}
+
+// TestKeyGoneInBetween: a run that was being recorded when its key went goes on
+// in another file, encrypted with another key, or clear where the pool is by now.
+func TestKeyGoneInBetween(t *testing.T) {
+	for _, still := range []bool{true, false} {
+		keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+		data := t.TempDir()
+		h := open(t, secret(keys)(data, 1, dir))
+		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Hour})
+		f := start(t, cam, rec, archive.GapNone)
+		if err := f.feed(60); err != nil {
+			t.Fatal(err)
+		}
+		f.flush()
+		eventually(t, "stored", func() bool { return h.a.Metrics().Spaces[0].QueueBytes == 0 })
+		rec.Close()
+		h.close()
+		others := newKeys()
+		o := secret(others)(data, 2, dir)
+		o.Pools[0].Encrypt = still
+		h = open(t, o)
+		rec, _ = h.a.Recorder("gate", archive.Rules{Chunk: time.Hour})
+		f = start(t, cam, rec, archive.GapServerDown)
+		if f.next[1] != 60 {
+			t.Fatalf("goes on at %d", f.next[1])
+		}
+		if err := f.feed(120); err != nil {
+			t.Fatal(err)
+		}
+		f.flush()
+		rec.End(archive.GapNone)
+		rec.Close()
+		eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
+		if n := len(others.keys); (n == 1) != still {
+			t.Errorf("%d keys were made, encrypting: %v", n, still)
+		}
+		if (markers(dir.Root) == 0) != still {
+			t.Errorf("%d clear units, encrypting: %v", markers(dir.Root), still)
+		}
+		h.close()
+		for id, k := range others.keys {
+			keys.keys[id] = k
+		}
+		h = open(t, secret(keys)(data, 3, dir))
+		audit(t, h.a, cam, 0, 120)
+		h.close()
+	}
+}
+
+// TestReadableLong: the keys of a long answer are looked at together, those of
+// other streams not at all.
+func TestReadableLong(t *testing.T) {
+	keys, dir := newKeys(), newDir(t)
+	data := t.TempDir()
+	o := secret(keys)(data, 1, dir)
+	o.Pools = append(o.Pools, archive.Pool{Name: "clear", Spaces: []string{"s0"}, Overwrite: true})
+	h := open(t, o)
+	record(t, h, newCamera("gate", 1), "", 25*200)
+	record(t, h, newCamera("yard", 2), "clear", 25*200)
+	files := func(uid string) (ids []archive.FileID) {
+		es, err := h.a.Extents(uid, all)
+		if err != nil || len(es) < 70 {
+			t.Fatalf("%d files, %v", len(es), err)
+		}
+		for _, e := range es {
+			ids = append(ids, e.File)
+		}
+		return ids
+	}
+	gate, yard := files("gate"), files("yard")
+	if err := errors.Join(h.a.Readable(gate), h.a.Readable(yard)); err != nil {
+		t.Error(err)
+	}
+	keys.mu.Lock()
+	keys.away = errors.New("away")
+	keys.mu.Unlock()
+	h.a.ForgetKeys()
+	if err := h.a.Readable(gate); !errors.Is(err, archive.ErrNoKey) || !strings.Contains(err.Error(), "gate/") {
+		t.Error(err)
+	}
+	if err := h.a.Readable(yard); err != nil {
+		t.Errorf("clear footage: %v", err)
+	}
+	h.close()
+}
+
+// TestDayEnds: at midnight UTC another file begins with another key; none holds
+// footage of the next day beyond the segment that midnight fell into.
+func TestDayEnds(t *testing.T) {
+	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	midnight := media.WallOf(time.Now().UTC().Truncate(24 * time.Hour))
+	cam.born = midnight.Add(-5*time.Second - 200*time.Millisecond)
+	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Hour})
+	f := start(t, cam, rec, archive.GapNone)
+	if err := f.feed(25 * 12); err != nil {
+		t.Fatal(err)
+	}
+	f.flush()
+	rec.End(archive.GapNone)
+	rec.Close()
+	eventually(t, "all sealed and listed", func() bool { return archive.Listed(h.a, "gate") })
+	audit(t, h.a, cam, 0, 25*12)
+	es, err := h.a.Extents("gate", all)
+	if err != nil || len(es) != 2 {
+		t.Fatalf("%d files: %v", len(es), err)
+	}
+	var used []archive.Encryption
+	for _, e := range es {
+		l, err := h.a.Layout(e.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used = append(used, *l.Encryption)
+	}
+	if used[0].Key == used[1].Key || used[0].Day+1 != used[1].Day || used[1].Day != archive.DayOf(midnight) {
+		t.Errorf("%+v", used)
+	}
+	if late := es[0].Span.To.Sub(midnight); late < 0 || late > 2*time.Second {
+		t.Errorf("the first file goes on for %s", late)
+	}
+	if n, _, err := h.a.StrangeKeys(); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+	keys.mu.Lock()
+	delete(keys.keys, used[0].Key)
+	keys.mu.Unlock()
+	if n, file, err := h.a.StrangeKeys(); n != 1 || !strings.Contains(file, "/"+archive.DayName(used[0].Day)+"/") || err != nil {
+		t.Error(n, file, err)
+	}
+	h.close()
 }
 
 // TestPoolSwitched: a pool that begins to encrypt writes nothing in clear any
@@ -607,6 +801,39 @@ func TestSignedAndEncrypted(t *testing.T) {
 		v := verify(k)
 		if len(v.Findings) == 0 || !strings.HasSuffix(name, v.Findings[0].File) || v.Signed == files {
 			t.Errorf("a byte changed: %+v", v)
+		}
+	}
+}
+
+// TestVerifyLooksInside: who holds no key may change an unsigned file so that all
+// its checksums fit; with the key that is found.
+func TestVerifyLooksInside(t *testing.T) {
+	keys, dir, cam := newKeys(), newDir(t), newCamera("gate", 1)
+	h := open(t, secret(keys)(t.TempDir(), 1, dir))
+	record(t, h, cam, "", 25*4)
+	h.close()
+	done := false
+	parsed(t, dir.Root, func(file string, b []byte, x *mux.FragmentInfo) {
+		if done || x.Header.PartIndex != 1 {
+			return
+		}
+		done = true
+		b[x.PayloadAt+5] ^= 1
+		end := x.HeaderAt + x.HeaderLen
+		binary.BigEndian.PutUint32(b[end-4:], crc32.Checksum(b[x.PayloadAt:x.PayloadAt+x.PayloadLen], crc32.MakeTable(crc32.Castagnoli)))
+		mendHeader(b[x.HeaderAt:end])
+		if err := os.WriteFile(filepath.Join(dir.Root, file), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, c := range []struct {
+		keys archive.UnitKeys
+		want int
+	}{{nil, 0}, {keys, 1}} {
+		v := archive.Verifier{UnitKeys: c.keys, Grace: -1}
+		out, err := v.Verify(t.Context(), dir.Root)
+		if err != nil || len(out.Findings) != c.want {
+			t.Errorf("%+v %v", out, err)
 		}
 	}
 }

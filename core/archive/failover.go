@@ -107,14 +107,8 @@ func (s *space) moveFile(f *file, to *space) {
 	cut := f.cutLocked()
 	wasCurrent := st.cur == f
 	f.state = abandoned
-	held := f.takeHeld()
 	f.mu.Unlock()
 	ents := s.takeOut(f, cut)
-	for _, c := range held { // nothing of it was sent yet
-		if c.ent != nil && (len(ents) == 0 || ents[len(ents)-1] != c.ent) {
-			ents = append(ents, c.ent)
-		}
-	}
 	st.a.state.add(&fact{Type: factCut, File: f.id, Size: cut})
 	to.note(&fact{Type: factCut, UID: st.uid, File: f.id, Size: cut})
 	st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
@@ -131,7 +125,6 @@ func (s *space) moveFile(f *file, to *space) {
 	}
 	st.prev, st.prevSum = f.id, [32]byte{}
 	nf := st.newFile(to, ents[0].part, f.header.Run, f.header.Zero, f.header.Tracks, f.init, f.cipher)
-	nf.hold(f.durable)
 	for _, e := range ents {
 		st.rewrite(nf, e)
 	}

@@ -55,8 +55,7 @@ type file struct {
 	cipher   *partCipher // nil: clear, or not yet fetched for a file of an earlier process
 	held     []*chunk    // wait until the key is durable
 	holding  bool
-	durable  <-chan struct{} // of its key; nil: it is
-	attest   *fact           // the ledger's record of the signature, when there is one
+	attest   *fact // the ledger's record of the signature, when there is one
 	rowOpen  chan struct{}
 	tail     tailInfo
 	busy     bool      // being sealed at this moment

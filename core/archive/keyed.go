@@ -37,11 +37,13 @@ func (st *stream) ready() error {
 		f.cipher = c
 		return nil
 	}
-	if _, _, fresh := st.a.cipherFor(st.uid, media.WallOf(time.Now())); fresh == nil {
-		st.sealLocked(true) // its key is gone, others are at hand: another file
-		return nil
+	if st.encrypts() {
+		if _, _, fresh := st.a.cipherFor(st.uid, media.WallOf(time.Now())); fresh != nil {
+			return err
+		}
 	}
-	return err
+	st.sealLocked(true) // its key is gone, and another is at hand or none is needed: another file
+	return nil
 }
 
 // otherKey tells whether a part belongs into a file with another key, or with
@@ -67,7 +69,7 @@ func (st *stream) newCipherFor(p *media.Part) (*partCipher, <-chan struct{}, err
 // hold keeps what is written to a file in memory until its key is durable:
 // footage that nobody can read after a power cut would be no footage.
 func (f *file) hold(durable <-chan struct{}) {
-	if f.durable = durable; durable == nil {
+	if durable == nil {
 		return
 	}
 	select {
@@ -100,7 +102,7 @@ func (f *file) queue(cs []*chunk) {
 	f.sp.push(cs)
 }
 
-// letGo sends what was held.
+// letGo sends what was held. Only what was sent can be moved to another space.
 func (f *file) letGo() {
 	f.mu.Lock()
 	defer f.mu.Unlock() // what comes meanwhile queues behind
@@ -110,14 +112,6 @@ func (f *file) letGo() {
 		f.sp.keep(cs, -1)
 		f.sp.push(cs)
 	}
-}
-
-// takeHeld takes what is held out, for another file; f.mu is held.
-func (f *file) takeHeld() []*chunk {
-	cs := f.held
-	f.held = nil
-	f.sp.keep(cs, -1)
-	return cs
 }
 
 // keep counts chunks that wait outside the queue.
@@ -150,42 +144,97 @@ func (c *catalogue) cipherOf(id FileID) (*Encryption, error) {
 	return e, nil
 }
 
-// Readable tells why files cannot be read for want of their keys: before an
-// answer of exact length begins. Files that are gone, or clear, are no error.
+// Readable tells why files of one stream, oldest first, cannot be read for want
+// of their keys: before an answer of exact length begins. Files that are gone,
+// or clear, are no error.
 func (a *Archive) Readable(ids []FileID) error {
+	stored := make([]FileID, 0, len(ids))
 	for _, id := range ids {
-		if f := a.file(id); f != nil {
-			if err := a.keyAtHand(f.header.Encryption, f.header.UID, f.final); err != nil {
-				return err
+		f := a.file(id)
+		if f == nil {
+			stored = append(stored, id)
+		} else if e := f.header.Encryption; e != nil {
+			if _, err := a.cipher(e); err != nil {
+				return &KeyError{File: f.final, UID: f.header.UID, Day: e.Day, Err: err}
 			}
-			continue
 		}
+	}
+	if len(stored) > readableEach {
+		if done, err := a.readableSpan(stored[0], stored[len(stored)-1]); done || err != nil {
+			return err
+		}
+	}
+	for _, id := range stored {
 		e, err := a.cat.cipherOf(id)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
+		if err == nil {
+			err = a.storedKey(id, e)
+		}
 		if err != nil {
 			return err
-		}
-		if _, err := a.cipher(e); err != nil {
-			r, rowErr := a.cat.get(id)
-			if rowErr != nil {
-				continue // deleted meanwhile
-			}
-			return &KeyError{File: r.Name, UID: r.UID, Day: e.Day, Err: err}
 		}
 	}
 	return nil
 }
 
-func (a *Archive) keyAtHand(e *Encryption, uid, name string) error {
-	if e == nil {
+// readableEach is up to how many files are looked up one by one.
+const readableEach = 64
+
+// readableSpan looks at the keys of all files of a stream from one to another;
+// done is false when either is gone.
+func (a *Archive) readableSpan(first, last FileID) (done bool, err error) {
+	from, err := a.cat.get(first)
+	if err != nil {
+		return false, nil // each by itself then
+	}
+	to, err := a.cat.get(last)
+	if err != nil || to.UID != from.UID {
+		return false, nil
+	}
+	type used struct {
+		e    Encryption
+		file FileID
+	}
+	var keys []used
+	err = each(a.cat.reader(), `SELECT min(c.file), c.key, c.day FROM files f JOIN ciphers c ON c.file = f.id
+		WHERE f.stream = (SELECT id FROM streams WHERE uid = ?) AND f.t0 >= ? AND f.t0 <= ? AND f.flags & 19 = 16 GROUP BY c.key`,
+		func(rows *sql.Rows) error {
+			var id, day int64
+			var key []byte
+			err := rows.Scan(&id, &key, &day)
+			u := used{Encryption{Day: uint32(day)}, FileID(id)}
+			copy(u.e.Key[:], key)
+			keys = append(keys, u)
+			return err
+		}, from.UID, int64(from.Span.From), int64(to.Span.From))
+	dead, deadErr := a.destroyed(from.UID)
+	if err = errors.Join(err, deadErr); err != nil {
+		return false, err
+	}
+	for i := range keys {
+		if dead[keys[i].file] {
+			continue // a hole: none of the files that are asked for
+		}
+		if err := a.storedKey(keys[i].file, &keys[i].e); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// storedKey tells why the key of a file of the catalogue is not at hand.
+func (a *Archive) storedKey(id FileID, e *Encryption) error {
+	_, err := a.cipher(e)
+	if err == nil {
 		return nil
 	}
-	if _, err := a.cipher(e); err != nil {
-		return &KeyError{File: name, UID: uid, Day: e.Day, Err: err}
+	r, rowErr := a.cat.get(id)
+	if rowErr != nil {
+		return nil // deleted meanwhile
 	}
-	return nil
+	return &KeyError{File: r.Name, UID: r.UID, Day: e.Day, Err: err}
 }
 
 // ending of the databases' writers ends whoever waits for a key.

@@ -35,6 +35,8 @@ type Pin struct {
 	fd   *os.File
 	over bool // released
 	cut  bool // deleted under the reader
+
+	large *plainFragment // the decrypted one read last, where it is too large for all to keep
 }
 
 // Pin holds a file for reading.

@@ -48,11 +48,16 @@ func (c *plainCache) get(k plainKey) []byte {
 	return e.Value.(*plainFragment).b
 }
 
-func (c *plainCache) put(k plainKey, b []byte) {
+// put keeps a fragment; false: it is too large, a few such would turn out all
+// others.
+func (c *plainCache) put(k plainKey, b []byte) bool {
+	if len(b) > c.limit/4 {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byKey[k] != nil || len(b) > c.limit/4 {
-		return
+	if c.byKey[k] != nil {
+		return true
 	}
 	c.byKey[k] = c.order.PushFront(&plainFragment{k, b})
 	c.size += len(b)
@@ -61,6 +66,7 @@ func (c *plainCache) put(k plainKey, b []byte) {
 		delete(c.byKey, old.key)
 		c.size -= len(old.b)
 	}
+	return true
 }
 
 func (c *plainCache) clear() {
@@ -138,6 +144,12 @@ func (p *Pin) plainFragment(fr *Fragment) ([]byte, error) {
 	if b := p.a.plain.get(key); b != nil {
 		return b, nil
 	}
+	p.mu.Lock()
+	large := p.large
+	p.mu.Unlock()
+	if large != nil && large.key == key {
+		return large.b, nil
+	}
 	n := fr.End() - fr.Offset
 	b := make([]byte, n, n+16)
 	if k, err := p.readRaw(b, fr.Offset); k < len(b) {
@@ -149,7 +161,11 @@ func (p *Pin) plainFragment(fr *Fragment) ([]byte, error) {
 	if _, err := c.open(b[:fr.DataOffset-fr.Offset], b[fr.DataOffset-fr.Offset:]); err != nil {
 		return nil, p.damaged(fr, err)
 	}
-	p.a.plain.put(key, b)
+	if !p.a.plain.put(key, b) {
+		p.mu.Lock()
+		p.large = &plainFragment{key, b}
+		p.mu.Unlock()
+	}
 	return b, nil
 }
 

@@ -169,6 +169,27 @@ func mendPart(b []byte) {
 	binary.BigEndian.PutUint32(b[28:], crc32.Update(crc32.Checksum(b[24:28], castagnoli), castagnoli, b[32:]))
 }
 
+// TestPlainCache: what is kept stays within its bound, and a fragment that is
+// too large for it is left to its reader.
+func TestPlainCache(t *testing.T) {
+	c := newPlainCache(1000)
+	for i := range 100 {
+		if !c.put(plainKey{off: int64(i)}, make([]byte, 90)) {
+			t.Fatal(i)
+		}
+		c.get(plainKey{off: 0})
+	}
+	if c.size > 1000 || c.order.Len() != 11 || len(c.byKey) != 11 || c.get(plainKey{off: 0}) == nil || c.get(plainKey{off: 50}) != nil {
+		t.Errorf("%d bytes, %d fragments", c.size, c.order.Len())
+	}
+	if c.put(plainKey{off: 1000}, make([]byte, 251)) || c.order.Len() != 11 {
+		t.Error("a fragment of a quarter of all was kept")
+	}
+	if c.clear(); c.size != 0 || c.get(plainKey{off: 0}) != nil {
+		t.Error("not forgotten")
+	}
+}
+
 // FuzzOpen gives the decoder of encrypted fragments headers whose checksums are
 // right and whose contents are not.
 func FuzzOpen(f *testing.F) {

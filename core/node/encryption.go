@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"media-server/core/archive"
@@ -35,6 +36,7 @@ func vaultOptions(set *Settings, log *slog.Logger) keys.VaultOptions {
 // take nothing, and problems say why.
 func openVault(set *Settings, log *slog.Logger) *keys.Vault {
 	v := keys.OpenVault(vaultOptions(set, log))
+	adoptKept(set, v, log)
 	if err := v.Err(); err != nil && !v.None() {
 		log.Error("the keys of encrypted footage cannot be used", "err", err)
 	}
@@ -91,6 +93,11 @@ func (b backend) keyProblems() (out []api.Problem) {
 	if err == nil && set.Backup.At == "" {
 		out = append(out, api.Problem{Level: "warning", Where: "[backup]", What: "no daily backup is made, and footage is encrypted with a new key every day: when keys are lost, it is",
 			Hint: "set [backup] at = 03:00, and path to a folder on another disk"})
+	}
+	if err == nil {
+		if p := b.strangers(); p != nil {
+			out = append(out, *p)
+		}
 	}
 	return out
 }
@@ -181,4 +188,55 @@ func RotateKeysOffline(set *Settings) (string, error) {
 	defer h.Close()
 	id, err := keys.OpenVault(vaultOptions(set, slog.New(slog.DiscardHandler))).Rotate()
 	return id.String(), err
+}
+
+// adoptKept takes over keys that a restore has put aside: those made since the
+// backup, and which were destroyed since.
+func adoptKept(set *Settings, v *keys.Vault, log *slog.Logger) {
+	if v.Err() != nil {
+		return
+	}
+	files, _ := filepath.Glob(filepath.Join(set.Server.DataDir, "before-restore-*", "*-encryption.keys")) // the pattern is a good one
+	for _, f := range files {
+		added, ended, err := v.Adopt(f)
+		switch {
+		case err != nil:
+			log.Warn("keys that a restore has put aside cannot be read", "file", f, "err", err)
+		case added+ended > 0:
+			log.Info("keys that a restore has put aside were taken over", "file", f, "added", added, "destroyed", ended)
+		}
+	}
+}
+
+// strangersEvery is how often it is counted at most which footage has keys that
+// are not here; strangersShare bounds what share of the time that takes.
+const (
+	strangersEvery = 5 * time.Second
+	strangersShare = 100
+)
+
+// strangers says what is encrypted with keys that this server does not have: its
+// folder of keys was lost, or the footage is another server's.
+func (b backend) strangers() *api.Problem {
+	s := &b.n.strange
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.After(s.next) {
+		if n, file, err := b.n.archive.StrangeKeys(); err == nil {
+			s.next, s.keys, s.file = now.Add(max(strangersEvery, strangersShare*time.Since(now))), n, file
+		}
+	}
+	if s.keys == 0 {
+		return nil
+	}
+	return &api.Problem{Level: "error", Where: "[keys]", What: fmt.Sprintf("footage is encrypted with %d keys that this server does not have, for instance %s", s.keys, s.file),
+		Hint: "restore them: media-server restore FILE, or put an export in the place of " + filepath.Join(keysDir(b.n.boot), "encryption.keys")}
+}
+
+// strange is what strangers counted last.
+type strange struct {
+	mu   sync.Mutex
+	next time.Time
+	keys int
+	file string
 }

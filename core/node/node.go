@@ -70,6 +70,7 @@ type Node struct {
 	backups   *backups
 	signer    archive.Signer // nil: no pool signs
 	vault     *keys.Vault    // of encrypted footage; nil: this process only rebuilds
+	strange   strange
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned

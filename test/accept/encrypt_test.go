@@ -2,11 +2,16 @@ package accept
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +116,8 @@ func TestEncryptedFootage(t *testing.T) {
 	})
 	look()
 	verifies(t, s, space)
+	ranged(t, s, uids[0])
+	told(t, s, words)
 	s.Stop()
 	locked(t, s, pass, words, uids)
 	again := judge(t, s, "encrypted footage, the passphrase is back", 0, cams, "mp4")
@@ -143,6 +150,84 @@ func verifies(t *testing.T, s *harness.Server, space string) {
 	}
 }
 
+// ranged: any range of an answer is that of the whole.
+func ranged(t *testing.T, s *harness.Server, uid string) {
+	t.Helper()
+	f := s.Footage(uid)
+	u := fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, f.Ranges[0].From, f.Ranges[0].To)
+	part := func(from, to int) []byte {
+		t.Helper()
+		req, err := http.NewRequest("GET", u, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 200
+		if to > 0 {
+			want = 206
+			req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want || int64(len(b)) != resp.ContentLength {
+			t.Fatalf("bytes %d to %d: %s, %d of %d: %v", from, to, resp.Status, len(b), resp.ContentLength, err)
+		}
+		return b
+	}
+	whole := part(0, 0)
+	if !bytes.Contains(whole, []byte("MSL1:"+uid)) {
+		t.Error("what comes out is not clear")
+	}
+	for at := 0; at < len(whole); at += len(whole)/37 + 1 {
+		for _, n := range []int{1, 1000, 100_000} {
+			if to := min(at+n, len(whole)); !bytes.Equal(part(at, to), whole[at:to]) {
+				t.Fatalf("bytes %d to %d are not those of the whole", at, to)
+			}
+		}
+	}
+}
+
+// told: no secret is in a log, a page, the settings that are shown, the folders.
+func told(t *testing.T, s *harness.Server, words string) {
+	t.Helper()
+	if out, code := verb(t, "config", "show", "--effective", "-c", s.Conf); code != 0 || strings.Contains(out, words) {
+		t.Errorf("config show tells the passphrase, or nothing: exit %d", code)
+	}
+	list, code := verb(t, "keys", "list", "-c", s.Conf)
+	if code != 0 || !strings.Contains(list, " keys of 3 streams") {
+		t.Errorf("keys list: exit %d\n%s", code, list)
+	}
+	saved := filepath.Join(s.Dir, "keys.pem")
+	export := exec.Command(filepath.Join(harness.Bin, "media-server"), "keys", "export", "-o", saved, "-c", s.Conf)
+	export.Stdin = strings.NewReader("a lighthouse in the fog\n")
+	if out, err := export.CombinedOutput(); err != nil {
+		t.Errorf("keys export: %v %s", err, out)
+	}
+	if b, err := os.ReadFile(saved); err != nil || !bytes.Contains(b, []byte("MEDIA-SERVER SIGNING KEY")) || !bytes.Contains(b, []byte("MEDIA-SERVER ENCRYPTION KEYS")) ||
+		!bytes.Contains(b, []byte("Opens: "+time.Now().UTC().Format("2006-01"))) {
+		t.Errorf("the export: %v\n%s", err, b)
+	}
+	for _, p := range []string{"keys", "problems", "events", "server"} {
+		var out json.RawMessage
+		if status, err := s.Call("GET", p, &out); err != nil || status != 200 || strings.Contains(string(out), words) {
+			t.Errorf("%s: %d %v %s", p, status, err, out)
+		}
+	}
+	for _, dir := range []string{s.Run, s.Data} {
+		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				if b, err := os.ReadFile(p); err == nil && bytes.Contains(b, []byte(words)) {
+					t.Errorf("%s holds the passphrase", p)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // restored: a server that lost its data folder plays encrypted footage again
 // when a backup brought the keys back, and nothing of it before.
 func restored(t *testing.T, s *harness.Server, cams []harness.Camera, want int) {
@@ -162,6 +247,9 @@ func restored(t *testing.T, s *harness.Server, cams []harness.Camera, want int) 
 	s.Start()
 	uid := cams[0].UID
 	s.Until("the footage to be listed", func() bool { return len(s.Footage(uid).Ranges) > 0 })
+	s.Until("a problem to name the keys", func() bool {
+		return slices.ContainsFunc(s.Problems(), func(p harness.Problem) bool { return strings.Contains(p.What, "keys that this server does not have") })
+	})
 	f := s.Footage(uid)
 	if status, body := s.Get(fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, f.Ranges[0].From, f.Ranges[0].To)); status != 503 || !strings.Contains(body, "no_key") {
 		t.Errorf("with other keys: %d %.200s", status, body)

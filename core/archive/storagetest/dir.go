@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"media-server/core/archive"
@@ -39,6 +40,7 @@ type Dir struct {
 	dirty   map[string]*unsynced
 	Deleted []string // names, in order
 	Appends int
+	Reads   atomic.Int64 // calls of ReadAt
 }
 
 // unsynced is what a power cut may lose of a file.
@@ -168,6 +170,7 @@ func (d *Dir) Stat(ctx context.Context, name string) (archive.Entry, error) {
 
 // ReadAt implements archive.Storage.
 func (d *Dir) ReadAt(ctx context.Context, name string, off int64, p []byte) (int, error) {
+	d.Reads.Add(1)
 	d.mu.Lock()
 	err := d.alive()
 	d.mu.Unlock()
