@@ -37,6 +37,8 @@ type Archive struct {
 
 	lockAlarms map[string]LockAlarm // by pool
 	movers     []*mover             // one a pool that footage is moved to
+	groomers   []*groomer           // one a pool that is groomed
+	stays      shares
 
 	ensured chan struct{} // asks retention to look at once
 	mend    chan string   // spaces to rebuild in the background; "" = all
@@ -202,6 +204,11 @@ func newArchive(o Options) (*Archive, error) {
 	for _, in := range a.tiers() {
 		a.movers = append(a.movers, newMover(a, in))
 	}
+	for i := range a.o.Pools {
+		if p := &a.o.Pools[i]; p.GroomAfter > 0 {
+			a.groomers = append(a.groomers, newGroomer(a, p))
+		}
+	}
 	return a, nil
 }
 
@@ -264,6 +271,9 @@ func (a *Archive) Run(ctx context.Context) error {
 	wg.Go(func() { a.retention(ctx) })
 	for _, m := range a.movers {
 		wg.Go(func() { m.run(ctx) })
+	}
+	for _, g := range a.groomers {
+		wg.Go(func() { g.run(ctx) })
 	}
 	wg.Go(func() { a.mender(ctx) })
 	<-ctx.Done()

@@ -32,7 +32,7 @@ CREATE TABLE files (
   t0     INTEGER NOT NULL,        -- ns
   t1     INTEGER NOT NULL,
   size   INTEGER NOT NULL,
-  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says
+  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says, 16 groomed, 32 nothing to groom in it
   gen    INTEGER NOT NULL,        -- scan that saw it last
   init   INTEGER NOT NULL,
   zero   INTEGER NOT NULL,
@@ -57,6 +57,9 @@ const (
 	rowOpen  = 1
 	rowGoing = 2 // its deletion is decided
 	rowHoles = 4
+
+	rowGroomed = 16 // keeps key frames only
+	rowWhole   = 32 // was looked at: nothing can be groomed in it
 )
 
 // catalogue is catalogue.db: what the media files say, to be found by stream
@@ -194,7 +197,7 @@ type row struct {
 	Segs  []byte
 	Shape []byte
 	Rules string // when not "": of a stream that has none yet
-	Twin  *row   // put found the same file listed in another space, and wrote nothing
+	Twin  *row   // put found the same footage listed as another file, and wrote nothing
 	Last  uint64 // number of the last segment, and its discontinuity counter
 	Disc  uint64
 }
@@ -211,7 +214,7 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 		return err
 	}
 	if fresh != nil {
-		copied, err := c.number(tx, r, space, fresh)
+		copied, err := c.number(tx, r, stream, space, fresh)
 		if err != nil || copied {
 			return err
 		}
@@ -219,7 +222,7 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 	length := int64(r.Span.To - r.Span.From)
 	_, err = tx.Exec(`INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
 		stream=excluded.stream, space=excluded.space, t0=excluded.t0, t1=excluded.t1, size=excluded.size,
-		flags=excluded.flags, gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
+		flags=excluded.flags | (flags & 2), gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
 		run=excluded.run, name=excluded.name, segs=excluded.segs, shape=excluded.shape`,
 		int64(r.ID), stream, space, int64(r.Span.From), int64(r.Span.To), r.Size, r.Flags, gen,
 		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs, notNil(r.Shape))
@@ -261,8 +264,9 @@ func notNil(b []byte) []byte {
 
 // number keeps the number a file has under its name, and gives it a new one
 // when another file holds its own. A file that is listed in another space
-// already is a copy: nothing is to be written then, r.Twin names the one listed.
-func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID) (copied bool, err error) {
+// already is a copy, and one may be the groomed state of another: nothing is to
+// be written then, r.Twin names the one listed.
+func (c *catalogue) number(tx *sql.Tx, r *row, stream, space int64, fresh func() FileID) (copied bool, err error) {
 	var id int64
 	err = tx.QueryRow("SELECT id FROM files WHERE space = ? AND name = ?", space, r.Name).Scan(&id)
 	if err == nil {
@@ -271,6 +275,9 @@ func (c *catalogue) number(tx *sql.Tx, r *row, space int64, fresh func() FileID)
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return false, err
+	}
+	if r.Twin, err = pairOf(tx, stream, r); err != nil || r.Twin != nil {
+		return r.Twin != nil, err
 	}
 	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ? AND NOT f.flags & 1", int64(r.ID)))
 	switch {

@@ -52,7 +52,15 @@ type FileHeader struct {
 	Program       string
 	Opened        media.Wall
 	Tracks        []media.Track
-	Unreadable    bool // a feature or record that must be understood is not: list, never read
+	Groomed       *GroomedFrom // nil: the file is as it was recorded
+	Unreadable    bool         // a feature or record that must be understood is not: list, never read
+}
+
+// GroomedFrom names the file that a groomed one took the place of.
+type GroomedFrom struct {
+	File  FileID
+	Index [32]byte // SHA-256 of its index box
+	Proof [32]byte // SHA-256 of the box msgrom; zeros = the original was not signed
 }
 
 // AppendFileHeader appends the box.
@@ -76,6 +84,10 @@ func AppendFileHeader(b []byte, h *FileHeader) []byte {
 	b = appendRecord(b, recProgram, []byte(h.Program))
 	b = appendRecord(b, recOpened, be.AppendUint64(nil, uint64(h.Opened)))
 	b = appendRecord(b, recTracks, appendTracks(nil, h.Tracks))
+	if g := h.Groomed; g != nil {
+		p := append(be.AppendUint64(nil, uint64(g.File)), g.Index[:]...)
+		b = appendRecord(b, recGroomed, append(p, g.Proof[:]...))
+	}
 	closeBox(b, at, true)
 	return b
 }
@@ -115,6 +127,10 @@ func ParseFileHeader(b []byte) (*FileHeader, error) {
 			}
 		case recTracks:
 			h.Tracks, inner = parseTracks(p)
+		case recGroomed:
+			if len(p) >= 72 {
+				h.Groomed = &GroomedFrom{File: FileID(binary.BigEndian.Uint64(p)), Index: [32]byte(p[8:40]), Proof: [32]byte(p[40:72])}
+			}
 		default:
 			h.Unreadable = h.Unreadable || tag&recCritical != 0
 		}

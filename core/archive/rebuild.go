@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"media-server/core/media"
 )
 
 // Rebuild scans a space ("" = all) and brings the catalogue and state.db in
@@ -230,11 +228,10 @@ func (a *Archive) readRow(ctx context.Context, s *space, e Entry) (*row, error) 
 	}
 	segs := rowsOf(l)
 	r := &row{ID: l.File, UID: l.UID, Space: s.cfg.Name, Size: e.Size, Init: l.Init, Zero: l.Zero, Run: l.Run, Name: e.Name, Rules: x.Rules.text()}
-	r.Span = media.Span{From: segs[0].Span.From, To: segs[0].Span.To}
-	for i := range segs {
-		r.Span.To = max(r.Span.To, segs[i].Span.To)
+	if x.Flags&IndexGroomed != 0 {
+		r.Flags |= rowGroomed
 	}
-	r.describe(segs)
+	r.fill(segs)
 	if x.Shape != nil {
 		r.Shape = appendShape(nil, x.Shape)
 	}

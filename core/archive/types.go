@@ -83,6 +83,7 @@ type Pool struct {
 	ArchiveAfter time.Duration // once it is so old
 	ArchiveAt    retain.Hours  // and only in these hours; none = at any
 	ArchiveRate  int64         // bytes a second that are moved; 0 = as fast as it goes
+	GroomAfter   time.Duration // age at which files keep their key frames only; 0 = never
 	Stage        string        // space that footage is recorded in before it is moved to Spaces; "" = recorded there
 }
 
@@ -161,7 +162,7 @@ type Segment struct {
 // know. Types: archive.recovered, archive.torn_tail, archive.set_aside,
 // archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
 // storage.ok, storage.slow, storage.locked, storage.archived, storage.move_failed, record.gap, record.file, record.locked,
-// record.unlocked, retention.deleted, retention.held, retention.keep_broken.
+// record.unlocked, archive.groomed, archive.groom_failed, retention.deleted, retention.held, retention.keep_broken.
 type Notice struct {
 	Type    string
 	UID     string // stream, or ""
