@@ -32,6 +32,7 @@ type Verified struct {
 	Unsigned int // of them that say they were never signed
 	Bytes    int64
 	Gone     int // files that went by rule, as signed records say
+	Groomed  int // of the signed ones those that keep key frames only, as they were signed when they were recorded
 	Findings []Finding
 }
 
@@ -52,6 +53,9 @@ type Verifier struct {
 	seen   map[FileID]string     // path
 	newest map[FileID]media.Wall // when it was signed
 	refers []reference
+
+	stands map[FileID]string // path of the groomed file in an original's place
+	placed map[FileID]FileID // the same, as the ledger says
 }
 
 // reference is what one signed file says of the one before it.
@@ -113,6 +117,7 @@ func (v *Verifier) begin() {
 		v.keys[[8]byte(h[:8])] = k
 	}
 	v.sealed, v.gone, v.seen, v.newest, v.refers = map[FileID]*fact{}, map[FileID]string{}, map[FileID]string{}, map[FileID]media.Wall{}, nil
+	v.stands, v.placed = map[FileID]string{}, map[FileID]FileID{}
 }
 
 func (v *Verifier) find(file, uid string, span media.Span, format string, args ...any) {
@@ -164,9 +169,12 @@ func (v *Verifier) record(ledger string, f fact, rec []byte) {
 		v.find(ledger, f.UID, media.Span{From: f.At, To: f.Until}, "the signature of a record is wrong")
 		return
 	}
-	if f.Cause == causeSealed {
+	switch f.Cause {
+	case causeSealed, causeGroomedFile:
 		v.sealed[f.File] = &f
 		return
+	case causeGroomed:
+		v.placed[f.File] = FileID(f.Size)
 	}
 	v.gone[f.File] = string(f.Cause)
 }
@@ -206,6 +214,7 @@ type fileCheck struct {
 	link   [32]byte
 	span   media.Span
 	bad    bool
+	kept   map[int][][32]byte // leaves of the units of a groomed file, by track
 }
 
 func (c *fileCheck) find(span media.Span, format string, args ...any) {
@@ -232,9 +241,12 @@ func (c *fileCheck) run() {
 		c.find(c.span, "it is a copy of %s", other)
 	}
 	c.v.seen[h.ID] = c.rel
+	if h.Groomed != nil {
+		c.v.stands[h.Groomed.File] = c.rel
+	}
 	if h.Optional&featureSigned == 0 {
 		c.v.out.Unsigned++
-		if _, was := c.v.sealed[h.ID]; was {
+		if c.wasSigned() {
 			c.find(c.span, "it was signed when it was recorded and is not any more")
 		}
 		c.plain(at)
@@ -248,6 +260,16 @@ func (c *fileCheck) run() {
 	c.link = beginChain(head).link
 	end := c.fragments(at)
 	c.signature(end)
+}
+
+// wasSigned tells whether the ledger knows the file, or the one that it was
+// groomed from, as signed.
+func (c *fileCheck) wasSigned() bool {
+	_, was := c.v.sealed[c.header.ID]
+	if g := c.header.Groomed; g != nil && !was {
+		_, was = c.v.sealed[g.File]
+	}
+	return was
 }
 
 // plain checks what an unsigned file says of itself: checksums only.
@@ -309,12 +331,18 @@ func (c *fileCheck) chained(x *mux.FragmentInfo, span media.Span) {
 	if err := verifyUnits(c.r, x); err != nil {
 		c.find(span, "units were changed: %v", err)
 	}
-	link, err := storedLink(c.r, x)
+	link, leaves, err := storedLink(c.r, x)
 	if err != nil {
 		c.find(span, "cannot be read: %v", err)
 		return
 	}
 	c.link = link
+	if c.header.Groomed != nil {
+		if c.kept == nil {
+			c.kept = map[int][][32]byte{}
+		}
+		c.kept[x.Header.Track] = append(c.kept[x.Header.Track], leaves...)
+	}
 }
 
 func (c *fileCheck) spanOf(x *mux.FragmentInfo) media.Span {
@@ -335,13 +363,16 @@ func (c *fileCheck) isBox(at int64) bool {
 		return false
 	}
 	id := [16]byte(b[8:])
-	return string(b[4:8]) == "uuid" && (id == boxSign || id == boxIndex)
+	return string(b[4:8]) == "uuid" && (id == boxSign || id == boxIndex || id == boxGroom)
 }
 
 // signature checks what lies behind the last fragment.
 func (c *fileCheck) signature(end int64) {
 	at := c.span.To
 	last := media.Span{From: at, To: at}
+	if c.header.Groomed != nil {
+		end = c.groomed(end)
+	}
 	b := make([]byte, signSize)
 	if n, _ := c.r.ReadAt(b, end); n < len(b) {
 		c.find(last, "its tail was cut: the signature is missing")
@@ -378,7 +409,17 @@ func (c *fileCheck) signature(end int64) {
 	}
 	if !c.bad {
 		c.v.out.Signed++
+		if c.header.Groomed != nil {
+			c.v.out.Groomed++
+		}
 	}
+}
+
+// there tells whether a file, or what it was groomed to, was found.
+func (v *Verifier) there(id FileID) bool {
+	_, there := v.seen[id]
+	_, stands := v.stands[id]
+	return there || stands
 }
 
 // missing compares what was signed with what is there.
@@ -387,13 +428,15 @@ func (v *Verifier) missing() {
 		if v.Only != "" && rec.UID != v.Only {
 			continue
 		}
-		_, there := v.seen[id]
 		_, gone := v.gone[id]
 		if gone {
 			v.out.Gone++
 		}
-		if !there && !gone {
+		if !v.there(id) && !gone {
 			v.find(finalName(rec.UID, id, rec.At), rec.UID, media.Span{From: rec.At, To: rec.Until}, "the file is missing, and no rule took it")
+		}
+		if made, groomed := v.placed[id]; groomed && !v.there(id) && !v.there(made) && v.gone[made] == "" && v.sealed[made] == nil {
+			v.find(finalName(rec.UID, made, rec.At), rec.UID, media.Span{From: rec.At, To: rec.Until}, "the file that keeps the key frames of %s is missing, and no rule took it", id)
 		}
 	}
 	// A file whose record was taken away with it is still named by the next.
@@ -401,10 +444,9 @@ func (v *Verifier) missing() {
 		if r.file == 0 {
 			continue
 		}
-		_, there := v.seen[r.file]
 		_, gone := v.gone[r.file]
 		_, told := v.sealed[r.file]
-		if !there && !gone && !told {
+		if !v.there(r.file) && !gone && !told {
 			v.find(r.by, r.uid, media.Span{From: r.at.From, To: r.at.From}, "the file before it (%s) is missing, and nothing says why", r.file)
 		}
 	}
