@@ -41,6 +41,8 @@ type groomer struct {
 	waits map[FileID]time.Time // originals that somebody reads, since when
 	told  bool                 // that it does not work
 	sum   groomSum
+	every time.Duration // between two passes
+	away  string        // a space with work that cannot be used now; of the goroutine alone
 }
 
 // groomSum is what the next event tells.
@@ -73,7 +75,11 @@ type GroomStatus struct {
 }
 
 func newGroomer(a *Archive, p *Pool) *groomer {
-	return &groomer{a: a, pool: p, st: GroomStatus{Pool: p.Name, After: p.GroomAfter, State: "idle"},
+	every := groomEvery
+	if a.o.MoveEvery > 0 {
+		every = a.o.MoveEvery
+	}
+	return &groomer{every: every, a: a, pool: p, st: GroomStatus{Pool: p.Name, After: p.GroomAfter, State: "idle"},
 		skip: map[FileID]time.Time{}, waits: map[FileID]time.Time{}}
 }
 
@@ -94,14 +100,10 @@ func (g *groomer) set(f func(*GroomStatus)) {
 }
 
 func (g *groomer) run(ctx context.Context) {
-	every := groomEvery
-	if g.a.o.MoveEvery > 0 {
-		every = g.a.o.MoveEvery
-	}
 	if g.a.Opened(ctx) != nil {
 		return
 	}
-	for sleep(ctx, every) {
+	for sleep(ctx, g.every) {
 		why := ""
 		switch {
 		case g.a.cat.incomplete.Load(): // what is listed where is not known
@@ -113,6 +115,7 @@ func (g *groomer) run(ctx context.Context) {
 			g.set(func(s *GroomStatus) { s.State, s.Why = "waiting", why })
 			continue
 		}
+		g.away = ""
 		err := g.finish(ctx)
 		if err == nil {
 			err = g.pass(ctx)
@@ -176,7 +179,11 @@ func (g *groomer) due(now media.Wall) (out []retain.Grooming, err error) {
 	g.a.cat.markWhole(facts.whole)
 	for _, x := range retain.Groom(now, facts.Groomable, nil) {
 		_, skipped := skip[FileID(x.ID)]
-		if s := g.a.space(x.Space); len(out) < groomPick && !skipped && s != nil && s.usable() && !g.a.asked.holds(x.Stream) {
+		switch s := g.a.space(x.Space); {
+		case skipped || len(out) == groomPick || g.a.asked.holds(x.Stream):
+		case s == nil || !s.usable():
+			g.away = x.Space
+		default:
 			out = append(out, x)
 		}
 	}
@@ -229,7 +236,7 @@ func (g *groomer) swapAll(ctx context.Context, made []*grooming, rows map[FileID
 	}
 	for _, in := range made {
 		if !slices.Contains(done, in) {
-			g.skipUntil(in.old, time.Now().Add(groomAgain))
+			g.skipUntil(in.old, time.Now().Add(g.every)) // it is read, or locked
 			if err := g.undo(ctx, in); err != nil {
 				return err
 			}
@@ -242,8 +249,12 @@ func (g *groomer) swapAll(ctx context.Context, made []*grooming, rows map[FileID
 			s.DueGain = max(0, s.DueGain-sizes[in.file]+rows[in.file].Size)
 		})
 	}
+	bySpace := map[string][]*grooming{}
 	for _, in := range done {
-		if err := g.after(ctx, in, rows[in.file]); err != nil {
+		bySpace[in.space] = append(bySpace[in.space], in)
+	}
+	for name, ins := range bySpace {
+		if err := g.after(ctx, g.a.space(name), ins); err != nil {
 			return err
 		}
 	}
@@ -372,11 +383,14 @@ func (g *groomer) ended(ctx context.Context, err error) {
 	g.mu.Lock()
 	first, again := err != nil && !g.told, err == nil && g.told
 	g.told = err != nil
-	if err == nil {
-		g.st.State, g.st.Why = "idle", ""
-	} else {
+	switch {
+	case err != nil:
 		g.st.State, g.st.Why = "failing", err.Error()
 		g.st.Failures++
+	case g.away != "":
+		g.st.State, g.st.Why = "waiting", "space "+g.away+" cannot be used at present"
+	default:
+		g.st.State, g.st.Why = "idle", ""
 	}
 	g.mu.Unlock()
 	switch {

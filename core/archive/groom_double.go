@@ -12,7 +12,7 @@ import (
 // settleGroomed deals with a file that a scan found beside what it was groomed
 // to, or was groomed from, without an intent that tells which of them counts
 // (state.db lost). As long as the original lies there, it does: nothing is lost
-// by grooming it again.
+// by grooming it again. Of two groomed states the one listed does.
 func (a *Archive) settleGroomed(ctx context.Context, r *row) error {
 	for _, x := range []*row{r, r.Twin} {
 		if busy, err := a.state.isGrooming(x.Space, x.Name); busy || err != nil {

@@ -35,50 +35,70 @@ func (g *groomer) store(ctx context.Context, s *space, name string, n *groomed, 
 	return nil
 }
 
-// after does what is left once a groomed file is listed: the ledger, then the
-// original. Done again it changes nothing.
-func (g *groomer) after(ctx context.Context, in *grooming, listed *row) error {
-	s := g.a.space(in.space)
-	old, err := listedRow(g.a.cat.get(in.old))
-	switch {
-	case err != nil:
-		return err
-	case old != nil && old.Flags&rowGoing == 0:
-		return fmt.Errorf("%s is listed beside what was made of it", in.name) // finish mends it
+// after does what is left once groomed files of a space are listed: the ledger,
+// then the originals, together, because each wait for a commit takes longer
+// than a small file. Done again it changes nothing.
+func (g *groomer) after(ctx context.Context, s *space, ins []*grooming) error {
+	var ready []*grooming
+	for _, in := range ins {
+		listed, err := listedRow(g.a.cat.get(in.file))
+		if err == nil && listed != nil {
+			err = g.a.attestGroomed(ctx, s, listed)
+		}
+		if err != nil {
+			return err
+		}
+		if !g.read(in.old) {
+			ready = append(ready, in)
+		} // else the next pass looks again
 	}
-	if err := g.a.attestGroomed(ctx, s, listed); err != nil {
-		return err
-	}
-	if gone, err := g.dropOriginal(ctx, s, in, old); err != nil || !gone {
+	if err := g.dropOriginals(ctx, s, ready); err != nil {
 		return err
 	}
 	if s.ledgerWritten() {
-		g.a.state.endGroom(in)
+		for _, in := range ready {
+			g.a.state.endGroom(in)
+		}
 	} // else the next pass looks again
 	return nil
 }
 
-// dropOriginal deletes the original of a file that is listed in its place, and
-// its row, if there still is one. false: somebody reads it.
-func (g *groomer) dropOriginal(ctx context.Context, s *space, in *grooming, old *row) (bool, error) {
-	if old != nil {
-		if g.read(in.old) {
-			return false, nil // the next pass looks again
+// dropOriginals deletes the originals of files that are listed in their place,
+// and their rows, if there still are any.
+func (g *groomer) dropOriginals(ctx context.Context, s *space, ins []*grooming) error {
+	if len(ins) == 0 {
+		return nil
+	}
+	var names []string
+	var rows []FileID
+	for _, in := range ins {
+		old, err := listedRow(g.a.cat.get(in.old))
+		switch {
+		case err != nil:
+			return err
+		case old != nil && old.Flags&rowGoing == 0:
+			return fmt.Errorf("%s is listed beside what was made of it", in.name) // finish mends it
+		case old != nil:
+			rows = append(rows, in.old)
+			g.a.unpin(ctx, in.old, 0)
 		}
-		g.a.unpin(ctx, in.old, 0)
+		names = append(names, in.name)
 	}
 	dctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := s.st.Delete(dctx, []string{in.name}); err != nil {
-		return false, fmt.Errorf("delete the original of a groomed file in space %s: %w", in.space, err)
+	if err := s.st.Delete(dctx, names); err != nil {
+		return fmt.Errorf("delete the originals of groomed files in space %s: %w", s.cfg.Name, err)
 	}
-	if old != nil {
-		if err := g.a.cat.remove(ctx, []FileID{in.old}); err != nil {
-			return false, err
-		}
-		g.a.layouts.drop(in.old)
+	if len(rows) == 0 {
+		return nil
 	}
-	return true, nil
+	if err := g.a.cat.remove(ctx, rows); err != nil {
+		return err
+	}
+	for _, id := range rows {
+		g.a.layouts.drop(id)
+	}
+	return nil
 }
 
 // count keeps the books of a file that was swapped just now.
@@ -134,6 +154,7 @@ func (g *groomer) finish(ctx context.Context) error {
 	}
 	for _, in := range left {
 		if s := g.a.space(in.space); s == nil || !s.readable() {
+			g.away = in.space
 			continue
 		}
 		if err := g.finishOne(ctx, in); err != nil {
@@ -174,9 +195,12 @@ func (g *groomer) finishOne(ctx context.Context, in *grooming) error {
 		}
 		return g.discard(ctx, s, in)
 	case listed != nil:
-		return g.after(ctx, in, listed)
+		return g.after(ctx, s, []*grooming{in})
 	case old != nil && old.Flags&rowGoing != 0: // and what was made of it went by a rule
-		if gone, err := g.dropOriginal(ctx, s, in, old); err != nil || !gone {
+		if g.read(in.old) {
+			return nil
+		}
+		if err := g.dropOriginals(ctx, s, []*grooming{in}); err != nil {
 			return err
 		}
 		return g.discard(ctx, s, in)
@@ -222,7 +246,7 @@ func (g *groomer) listInstead(ctx context.Context, in *grooming, old *row) error
 	if err := g.a.restoreOriginal(ctx, old, r); err != nil {
 		return err
 	}
-	return g.after(ctx, in, r)
+	return g.after(ctx, s, []*grooming{in})
 }
 
 // listedRow turns "there is none" into nil.

@@ -163,11 +163,11 @@ func (c *catalogue) markWhole(ids []FileID) {
 }
 
 // pairOf finds the listed file that r is the groomed state of, or the other way
-// round: the same stretch of the same run, the one with all frames and the
-// other with key frames only. nil = there is none.
+// round, or another groomed state of the same: the same stretch of the same run.
+// nil = there is none.
 func pairOf(tx *sql.Tx, stream int64, r *row) (*row, error) {
-	other, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.t0 = ? AND f.t1 = ? AND f.id <> ? AND f.flags & 3 = 0 AND f.flags & 16 <> ? AND f.run = ?",
-		stream, int64(r.Span.From), int64(r.Span.To), int64(r.ID), r.Flags&rowGroomed, r.Run[:]))
+	other, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.t0 = ? AND f.t1 = ? AND f.id <> ? AND f.flags & 3 = 0 AND (f.flags | ?) & 16 AND f.run = ?",
+		stream, int64(r.Span.From), int64(r.Span.To), int64(r.ID), r.Flags, r.Run[:]))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

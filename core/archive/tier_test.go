@@ -373,7 +373,7 @@ func moveKilled(t *testing.T, seed uint64) {
 	h.close()
 	epoch, half := uint64(2), 0
 	for ; len(mediaFiles(t, live.Root)) > 0 && epoch < 40; epoch++ {
-		killedChild(t, fmt.Sprint(epoch, " ", data, " ", live.Root, " ", cold.Root), time.Duration(rng.IntN(1200))*time.Millisecond)
+		killedChild(t, moveChildEnv, fmt.Sprint(epoch, " ", data, " ", live.Root, " ", cold.Root), time.Duration(rng.IntN(1200))*time.Millisecond)
 		if twice := both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)); twice > 0 {
 			half++
 		}
@@ -423,10 +423,10 @@ func both(a, b []string) (n int) {
 	return n
 }
 
-func killedChild(t *testing.T, arg string, after time.Duration) {
+func killedChild(t *testing.T, env, arg string, after time.Duration) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), moveChildEnv+"="+arg)
+	c.Env = append(os.Environ(), env+"="+arg)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
