@@ -45,6 +45,7 @@ func (c *verifyCmd) Run(g *globals) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", j.path, err)
 		}
+		all.Groomed += out.Groomed
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
 		all.Findings = append(all.Findings, out.Findings...)
 	}
@@ -53,8 +54,12 @@ func (c *verifyCmd) Run(g *globals) error {
 			return err
 		}
 	} else {
-		fmt.Printf("%d files, %s: %d signed and as they were recorded, %d never signed, %d gone by rule, %d findings\n",
-			all.Files, size(all.Bytes), all.Signed, all.Unsigned, all.Gone, len(all.Findings))
+		groomed := ""
+		if all.Groomed > 0 {
+			groomed = fmt.Sprintf(" (%d of them groomed: their key frames are)", all.Groomed)
+		}
+		fmt.Printf("%d files, %s: %d signed and as they were recorded%s, %d never signed, %d gone by rule, %d findings\n",
+			all.Files, size(all.Bytes), all.Signed, groomed, all.Unsigned, all.Gone, len(all.Findings))
 	}
 	if len(all.Findings) > 0 {
 		return exitError(exitFailed)

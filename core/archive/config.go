@@ -52,6 +52,7 @@ type PoolConfig struct {
 	ArchiveAfter  time.Duration // once it is so old; 0 = at once
 	ArchiveAt     retain.Hours  // hours of the day in which it is moved; none = at any time
 	ArchiveRate   int64         // bytes a second; 0 = no limit
+	GroomAfter    time.Duration // age at which files keep their key frames only; 0 = never
 	Stage         string        // space that footage is recorded in before it goes to Spaces; "" = none
 }
 
@@ -108,7 +109,8 @@ func (c *Config) Bind(set *config.Set) {
 		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once. More (a dvr-duration with a digit missing, a clock set years ahead) waits until somebody confirms; what ages day by day never does. 0% = never ask.").Restart()
 		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.").Restart()
 		p.bindTiers(s)
-		s.Later("groom-after", "encrypt")
+		p.bindGroom(s)
+		s.Later("encrypt")
 	})
 }
 
@@ -167,6 +169,7 @@ func (c *Config) Validate() fault.Problems {
 		}
 	}
 	c.checkTiers(&ps)
+	c.checkGroom(&ps)
 	for _, p := range c.Pools {
 		section := "pool." + p.Name
 		if p.DeleteMost.Bytes != 0 {

@@ -263,7 +263,7 @@ func (n *Node) archiveOptions(set *Settings) archive.Options {
 			LockMax:       archive.Threshold{Bytes: p.LockMax.Bytes, Percent: float64(p.LockMax.Percent)},
 			Sign:          p.Sign,
 			DeleteMost:    float64(p.DeleteMost.Percent),
-			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, Stage: p.Stage})
+			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, GroomAfter: p.GroomAfter, Stage: p.Stage})
 	}
 	return o
 }

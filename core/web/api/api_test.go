@@ -89,6 +89,7 @@ func (f *fake) RetentionPreview(c RetentionChanges) (*RetentionPlan, error) {
 }
 func (f *fake) RetentionOutlook() (*RetentionPlan, error) { return &RetentionPlan{}, f.fail }
 func (f *fake) RetentionHeld() []HeldBack                 { return nil }
+func (f *fake) Groomings() []Grooming                     { return nil }
 func (f *fake) Moves() []Move                             { return nil }
 func (f *fake) ConfirmRetention(uid string) bool          { return uid == "a" }
 
