@@ -131,6 +131,21 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// TestNeverGroomed: a groom-after that nothing lives to see is a warning, at its
+// place; one stream that is kept longer is enough.
+func TestNeverGroomed(t *testing.T) {
+	p := newPlace(t, "streams.d/a.ini", "[a]\nstream-url = sim://\n", "streams.d/b.ini", "[b]\nstream-url = sim://\ndvr-duration = 5d\n")
+	p.write("media-server.ini", plain+"[pool.default]\nspaces = main\ngroom-after = 30d\n")
+	_, got := p.load()
+	if want := "media-server.ini:6:1: warning: nothing is ever groomed: all 2 streams of the pool are deleted after dvr-duration = 10d or less, before groom-after = 30d; groom-after shorter than the streams' dvr-duration, or a longer dvr-duration"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	p.write("streams.d/b.ini", "[b]\nstream-url = sim://\ndvr-duration = 60d\n")
+	if _, got := p.load(); got != "" {
+		t.Errorf("one stream is kept for 60d: %s", got)
+	}
+}
+
 func TestServerProblems(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"later sections", "[rtsp]\n[cluster]\nenable = on\n[address-map.1]\n[lua.vars]", "media-server.ini:1:1: section [rtsp]: not in this version; remove it\nmedia-server.ini:2:1: section [cluster]: not in this version; remove it\nmedia-server.ini:4:1: section [address-map.1]: not in this version; remove it\nmedia-server.ini:5:1: section [lua.vars]: not in this version; remove it"},
