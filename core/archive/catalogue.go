@@ -446,8 +446,8 @@ func (c *catalogue) bounds(uid string) (media.Span, bool) {
 }
 
 // spans calls fn with the span of each sealed file of a stream that shares
-// time with sp, oldest first, and what must be looked up to see its holes.
-func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.Span, holes bool)) error {
+// time with sp, oldest first, and the flags of its row.
+func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.Span, flags int64)) error {
 	sid, longest, ok := c.id(uid)
 	if !ok {
 		return nil
@@ -456,7 +456,7 @@ func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.
 		func(rows *sql.Rows) error {
 			var id, t0, t1, flags int64
 			err := rows.Scan(&id, &t0, &t1, &flags)
-			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags&rowHoles != 0)
+			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags)
 			return err
 		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
 }

@@ -171,7 +171,7 @@ func groomKilled(t *testing.T, seed uint64) {
 		h := open(t, o)
 		eventually(t, "listed", func() bool {
 			r, g, err := h.a.Ranges("gate", all)
-			return err == nil && len(g) == 0 && fmt.Sprint(r) == fmt.Sprint(ranges)
+			return err == nil && len(g) == 0 && fmt.Sprint(joined(r)) == fmt.Sprint(joined(ranges))
 		})
 		auditMixed(t, h.a, cam, to)
 		h.close()

@@ -139,6 +139,8 @@ type Gap struct {
 type Range struct {
 	Span media.Span
 	Kind string // recorded, event, backfilled, elsewhere
+
+	Groomed bool // old: key frames only are left of it
 }
 
 // Segment is one entry of a playlist: a GOP, or 10 s without a key frame.

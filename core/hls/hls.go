@@ -34,6 +34,7 @@ type Source interface {
 	Bounds(uid string) (media.Span, bool)
 	Tracks(uid string, id archive.InitID) ([]media.Track, error)
 	Layout(uid string, id archive.FileID) (*archive.Layout, error)
+	Extents(uid string, s media.Span) ([]archive.Extent, error)
 	Pin(uid string, id archive.FileID) (timeline.File, error)
 }
 
@@ -199,6 +200,9 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
 	}
+	if in, err = s.elsewhere(req, in, last.Init); err != nil {
+		return nil, err
+	}
 	var codecs []string
 	size := ""
 	for _, t := range in {
@@ -214,6 +218,41 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
 		peak, avg, strings.Join(codecs, ","), size, uri)
 	return b.Bytes(), nil
+}
+
+// elsewhere adds to the tracks at the end of a range those of a kind that only
+// other footage of it has: what was groomed has no sound, what lies before it
+// and was locked does.
+func (s *Server) elsewhere(req Request, in []media.Track, end archive.InitID) ([]media.Track, error) {
+	if req.Live {
+		return in, nil
+	}
+	span := req.Span
+	if span.To == 0 {
+		span.To = 1<<63 - 1
+	}
+	exts, err := s.src.Extents(req.UID, span)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[archive.InitID]bool{end: true}
+	for i := range exts {
+		if seen[exts[i].Init] {
+			continue
+		}
+		seen[exts[i].Init] = true
+		tracks, err := s.src.Tracks(req.UID, exts[i].Init)
+		if err != nil {
+			return nil, err
+		}
+		more, _ := Carried(tracks)
+		for _, t := range more {
+			if !slices.ContainsFunc(in, func(x media.Track) bool { return x.Kind() == t.Kind() }) {
+				in = append(in, t)
+			}
+		}
+	}
+	return in, nil
 }
 
 // dateByCarried moves the beginning of segments whose video HLS does not carry
@@ -358,6 +397,9 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 	}
 	if !found {
 		return nil, false, ErrNotFound
+	}
+	if body.Size() == 0 { // groomed, and without a key frame: the one before is shown on
+		body.Add(emptySegment)
 	}
 	return body, final, nil
 }

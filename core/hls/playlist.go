@@ -136,7 +136,9 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 	}
 	for i := range es {
 		e := &es[i]
-		if i > 0 && e.discontinuity != es[i-1].discontinuity {
+		// Other tracks are one, too (RFC 8216 4.3.2.3), though nobody counts it:
+		// footage that was groomed has no sound.
+		if i > 0 && (e.discontinuity != es[i-1].discontinuity || e.init != es[i-1].init) {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if i == 0 || e.init != es[i-1].init {
