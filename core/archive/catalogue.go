@@ -32,7 +32,7 @@ CREATE TABLE files (
   t0     INTEGER NOT NULL,        -- ns
   t1     INTEGER NOT NULL,
   size   INTEGER NOT NULL,
-  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says, 16 groomed, 32 nothing to groom in it
+  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says, 16 groomed, 32 nothing to groom in it, 64 groomed: it goes, and can be read until it does
   gen    INTEGER NOT NULL,        -- scan that saw it last
   init   INTEGER NOT NULL,
   zero   INTEGER NOT NULL,
@@ -60,6 +60,8 @@ const (
 
 	rowGroomed = 16 // keeps key frames only
 	rowWhole   = 32 // was looked at: nothing can be groomed in it
+
+	rowReplaced = 64 // with rowGoing: what was groomed stands in its place; it can be read until it goes
 )
 
 // catalogue is catalogue.db: what the media files say, to be found by stream
@@ -222,7 +224,7 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 	length := int64(r.Span.To - r.Span.From)
 	_, err = tx.Exec(`INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
 		stream=excluded.stream, space=excluded.space, t0=excluded.t0, t1=excluded.t1, size=excluded.size,
-		flags=excluded.flags | (flags & 2), gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
+		flags=excluded.flags | (flags & 66), gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
 		run=excluded.run, name=excluded.name, segs=excluded.segs, shape=excluded.shape`,
 		int64(r.ID), stream, space, int64(r.Span.From), int64(r.Span.To), r.Size, r.Flags, gen,
 		int64(r.Init), int64(r.Zero), r.Run[:], r.Name, r.Segs, notNil(r.Shape))
@@ -253,6 +255,9 @@ func (c *catalogue) put(tx *sql.Tx, r *row, fresh func() FileID) (err error) {
 	c.committed(r.UID, stream, r.Space, space, length)
 	return nil
 }
+
+// gone tells whether a file that is listed no more cannot be read either.
+func (r *row) gone() bool { return r.Flags&(rowGoing|rowReplaced) == rowGoing }
 
 // notNil: a nil slice would be NULL.
 func notNil(b []byte) []byte {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	groomEvery   = time.Minute
+	groomEvery   = 15 * time.Second
 	groomBatch   = 16               // files whose intents and rows are written together
 	groomPick    = 256              // files that are chosen at once
 	groomAgain   = 10 * time.Minute // a file that could not be read is tried again
@@ -38,10 +38,11 @@ type groomer struct {
 	mu    sync.Mutex
 	st    GroomStatus
 	skip  map[FileID]time.Time // when it is tried again; zero = not before the next start
-	waits map[FileID]time.Time // originals that somebody reads, since when
 	told  bool                 // that it does not work
 	sum   groomSum
 	every time.Duration // between two passes
+	grace time.Duration // how long an original can be read once it is not listed any more
+	later []replaced    // of the goroutine alone
 	away  string        // a space with work that cannot be used now; of the goroutine alone
 }
 
@@ -75,12 +76,12 @@ type GroomStatus struct {
 }
 
 func newGroomer(a *Archive, p *Pool) *groomer {
-	every := groomEvery
+	every, grace := groomEvery, pinGrace
 	if a.o.MoveEvery > 0 {
-		every = a.o.MoveEvery
+		every, grace = a.o.MoveEvery, a.o.MoveEvery
 	}
-	return &groomer{every: every, a: a, pool: p, st: GroomStatus{Pool: p.Name, After: p.GroomAfter, State: "idle"},
-		skip: map[FileID]time.Time{}, waits: map[FileID]time.Time{}}
+	return &groomer{every: every, grace: grace, a: a, pool: p, st: GroomStatus{Pool: p.Name, After: p.GroomAfter, State: "idle"},
+		skip: map[FileID]time.Time{}}
 }
 
 // Groomings tells how the grooming of pools goes.
@@ -118,6 +119,9 @@ func (g *groomer) run(ctx context.Context) {
 		g.away = ""
 		err := g.finish(ctx)
 		if err == nil {
+			err = g.release(ctx)
+		}
+		if err == nil {
 			err = g.pass(ctx)
 		}
 		g.tell(true)
@@ -138,6 +142,9 @@ func (g *groomer) pass(ctx context.Context) error {
 		}
 		for some := range slices.Chunk(due, groomBatch) {
 			if err := g.some(ctx, some); err != nil {
+				return err
+			}
+			if err := g.release(ctx); err != nil {
 				return err
 			}
 			g.tell(false)
@@ -254,7 +261,7 @@ func (g *groomer) swapAll(ctx context.Context, made []*grooming, rows map[FileID
 		bySpace[in.space] = append(bySpace[in.space], in)
 	}
 	for name, ins := range bySpace {
-		if err := g.after(ctx, g.a.space(name), ins); err != nil {
+		if err := g.after(ctx, g.a.space(name), ins, time.Now()); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -35,11 +36,16 @@ func (g *groomer) store(ctx context.Context, s *space, name string, n *groomed, 
 	return nil
 }
 
-// after does what is left once groomed files of a space are listed: the ledger,
-// then the originals, together, because each wait for a commit takes longer
-// than a small file. Done again it changes nothing.
-func (g *groomer) after(ctx context.Context, s *space, ins []*grooming) error {
-	var ready []*grooming
+// replaced is an original that is not listed any more. Who planned to read it
+// before may do so for a while.
+type replaced struct {
+	in    *grooming
+	since time.Time
+}
+
+// after does what is left once groomed files of a space are listed: the ledger
+// now, the originals later. Done again it changes nothing.
+func (g *groomer) after(ctx context.Context, s *space, ins []*grooming, since time.Time) error {
 	for _, in := range ins {
 		listed, err := listedRow(g.a.cat.get(in.file))
 		if err == nil && listed != nil {
@@ -48,19 +54,39 @@ func (g *groomer) after(ctx context.Context, s *space, ins []*grooming) error {
 		if err != nil {
 			return err
 		}
-		if !g.read(in.old) {
-			ready = append(ready, in)
-		} // else the next pass looks again
+		g.later = append(g.later, replaced{in, since})
 	}
-	if err := g.dropOriginals(ctx, s, ready); err != nil {
-		return err
-	}
-	if s.ledgerWritten() {
-		for _, in := range ready {
-			g.a.state.endGroom(in)
-		}
-	} // else the next pass looks again
 	return nil
+}
+
+// release deletes originals that nobody reads any more, together, because each
+// wait for a commit takes longer than a small file. Who still reads one after
+// ten minutes is cut, as by a deletion.
+func (g *groomer) release(ctx context.Context) error {
+	ready := map[*space][]*grooming{}
+	g.later = slices.DeleteFunc(g.later, func(r replaced) bool {
+		s, age := g.a.space(r.in.space), time.Since(r.since)
+		if s == nil || !s.readable() || age < g.grace || age < groomReaders && g.a.isPinned(r.in.old) {
+			return false
+		}
+		ready[s] = append(ready[s], r.in)
+		return true
+	})
+	var failed error
+	for s, ins := range ready {
+		err := g.dropOriginals(ctx, s, ins)
+		if err == nil && s.ledgerWritten() {
+			for _, in := range ins {
+				g.a.state.endGroom(in)
+			}
+			continue
+		}
+		for _, in := range ins { // again by the next pass
+			g.later = append(g.later, replaced{in: in})
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
 }
 
 // dropOriginals deletes the originals of files that are listed in their place,
@@ -117,23 +143,6 @@ func (g *groomer) count(uid string, before, after int64) {
 	g.a.addUsage(uid, after-before)
 }
 
-// read tells whether somebody reads an original and is to be waited for.
-func (g *groomer) read(id FileID) bool {
-	pinned := g.a.isPinned(id)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	since, waits := g.waits[id]
-	switch {
-	case pinned && !waits:
-		g.waits[id] = time.Now()
-		return true
-	case pinned && time.Since(since) < groomReaders:
-		return true
-	}
-	delete(g.waits, id)
-	return false
-}
-
 // ledgerWritten tells whether every fact noted in the space is on disk.
 func (s *space) ledgerWritten() bool {
 	s.mu.Lock()
@@ -152,7 +161,14 @@ func (g *groomer) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read what was being groomed: %w", err)
 	}
+	known := map[FileID]bool{}
+	for _, r := range g.later {
+		known[r.in.file] = true
+	}
 	for _, in := range left {
+		if known[in.file] {
+			continue
+		}
 		if s := g.a.space(in.space); s == nil || !s.readable() {
 			g.away = in.space
 			continue
@@ -195,9 +211,9 @@ func (g *groomer) finishOne(ctx context.Context, in *grooming) error {
 		}
 		return g.discard(ctx, s, in)
 	case listed != nil:
-		return g.after(ctx, s, []*grooming{in})
+		return g.after(ctx, s, []*grooming{in}, time.Time{})
 	case old != nil && old.Flags&rowGoing != 0: // and what was made of it went by a rule
-		if g.read(in.old) {
+		if g.a.isPinned(in.old) {
 			return nil
 		}
 		if err := g.dropOriginals(ctx, s, []*grooming{in}); err != nil {
@@ -246,7 +262,7 @@ func (g *groomer) listInstead(ctx context.Context, in *grooming, old *row) error
 	if err := g.a.restoreOriginal(ctx, old, r); err != nil {
 		return err
 	}
-	return g.after(ctx, s, []*grooming{in})
+	return g.after(ctx, s, []*grooming{in}, time.Time{})
 }
 
 // listedRow turns "there is none" into nil.

@@ -207,6 +207,7 @@ func TestGroomLeaves(t *testing.T) {
 		st := h.a.Groomings()[0]
 		return st.State == "idle" && st.Damaged == 1 && st.Files == 3+5+5
 	})
+	eventually(t, "the originals to go", func() bool { return len(mediaFiles(t, d.Root)) == 24 })
 	left := mediaFiles(t, d.Root)
 	for _, c := range []struct {
 		uid   string

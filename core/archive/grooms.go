@@ -84,7 +84,7 @@ var errNotSwapped = errors.New("the file is no longer there to be groomed, or is
 
 // swap lists groomed files in place of their originals, all in one change of
 // the catalogue: each span is listed once before, and once after. The originals
-// are marked as going. It returns those that were swapped; no lock is made
+// are marked as going, and stay readable for those who had planned to. It returns those that were swapped; no lock is made
 // meanwhile: one that comes later holds the groomed file.
 func (a *Archive) swap(ctx context.Context, gs []*grooming, rows map[FileID]*row) (done []*grooming, err error) {
 	a.locks.mu.RLock()
@@ -111,7 +111,7 @@ func (a *Archive) swap(ctx context.Context, gs []*grooming, rows map[FileID]*row
 			if err := a.cat.put(tx, rows[g.file], nil); err != nil {
 				return err
 			}
-			if _, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ?", int64(g.old)); err != nil {
+			if _, err := tx.Exec("UPDATE files SET flags = flags | ? WHERE id = ?", rowGoing|rowReplaced, int64(g.old)); err != nil {
 				return err
 			}
 			ok[i] = true
