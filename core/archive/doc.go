@@ -12,12 +12,15 @@
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	event.go, lock.go: marks on the timeline   identity.go: which disk is which space
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
+//	groom.go: old files keep key frames (groom_source.go reads, groom_write.go writes)
 //
 // What does not belong here: boxes of fragments and init segments (mux), what
 // a stream decides to record (stream), protocols (hls, mp4), processes
 // (pluginhost). The format is FORMAT.md; which files go is archive/retain.
 //
 // Invariants:
+//   - A groomed file takes its original's place in one change of the catalogue;
+//     the original goes afterwards, and counts as long as both are there.
 //   - A file lies in two spaces only while it is moved (mover.go); it is listed
 //     once at every instant, and readers follow it.
 //   - Append never blocks: not on disk, not on the catalogue, not on a reader.
@@ -31,5 +34,5 @@
 // Goroutines, all owned by Archive.Run, which waits for them: per space a
 // sender, a receiver and the sealers; one catalogue writer; one state writer;
 // retention; a rebuild when there is one; one mover per pool that footage is
-// moved to.
+// moved to; one groomer per pool with groom-after.
 package archive

@@ -1,7 +1,12 @@
 package archive
 
 import (
+	"bytes"
+	"encoding/hex"
+	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -44,4 +49,29 @@ func FuzzProof(f *testing.F) {
 			t.Fatalf("written again it is %+v, %v; was %+v", again, err, p)
 		}
 	})
+}
+
+// TestProofExample: the document's own example.
+func TestProofExample(t *testing.T) {
+	doc, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```proof\n")
+	text, _, _ := strings.Cut(rest, "```")
+	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := appendProof(nil, sampleProof())
+	if !bytes.Equal(b, want) {
+		t.Errorf("FORMAT.md has\n%x\nwant\n%s", b, lines(want))
+	}
+}
+
+func lines(b []byte) (s string) {
+	for chunk := range slices.Chunk(b, 32) {
+		s += hex.EncodeToString(chunk) + "\n"
+	}
+	return s
 }
