@@ -188,7 +188,7 @@ func (g *groomer) due(now media.Wall) (out []retain.Grooming, err error) {
 		_, skipped := skip[FileID(x.ID)]
 		switch s := g.a.space(x.Space); {
 		case skipped || len(out) == groomPick || g.a.asked.holds(x.Stream):
-		case s == nil || !s.usable():
+		case s == nil || !s.readable(): // a full one may be just what grooming helps
 			g.away = x.Space
 		default:
 			out = append(out, x)

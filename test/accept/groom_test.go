@@ -103,7 +103,7 @@ func TestGrooming(t *testing.T) {
 	for _, uid := range uids {
 		decodes(t, s, uid, was[uid].Ranges[0].From, 0)
 	}
-	decodes(t, s, "film", from, to+8_000) // out of the lock, with its sound, into what is groomed
+	decodes(t, s, "film", from, to+8_000)            // out of the lock, with its sound, into what is groomed
 	s.Until("an event and the metric", func() bool { // new footage grows old all the time
 		return len(s.Events("archive.groomed")) > 0 && s.Metric("mediaserver_groomed_files_total", `pool="default"`) > 0
 	})
@@ -228,29 +228,48 @@ func keysOf(t *testing.T, s *harness.Server, c harness.Camera, begin, from, to i
 // second EXT-X-MAP, and goes on with the pictures.
 const noSound = "trun track id unknown, no tfhd was found"
 
-// decodes plays a stream (to = 0: all of it) with ffmpeg, which must not complain.
+// decodes plays a stream (to = 0: all of it) with ffmpeg, which must not
+// complain, and every picture must come after the one before. From HLS by
+// ffprobe: ffmpeg takes the rate of the first pictures, one a second, for that of
+// all, and warns of what it makes of the others' times.
 func decodes(t *testing.T, s *harness.Server, uid string, from, to int64) {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Log("ffmpeg is not there: install the Debian package ffmpeg")
 		return
 	}
-	end, noise := to, 0
+	noise := 0
 	if to == 0 {
 		f := s.Footage(uid)
-		end, noise = f.Ranges[len(f.Ranges)-1].To, 1
+		to, noise = f.Ranges[len(f.Ranges)-1].To, 1
 	}
-	for _, file := range []string{"record.mp4", "playlist.m3u8"} {
-		u := fmt.Sprintf("%s/dvr/%s/%s?from=%d&to=%d", s.HTTP, uid, file, from, end)
-		ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
-		out, err := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", u, "-map", "0:v", "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-").CombinedOutput()
-		stop()
-		lines := strings.Count(string(out), "\n")
-		if file == "playlist.m3u8" && strings.Count(string(out), noSound) == lines {
-			lines -= noise
+	span := fmt.Sprintf("?from=%d&to=%d", from, to)
+	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer stop()
+	out, err := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", s.HTTP+"/dvr/"+uid+"/record.mp4"+span, "-map", "0:v", "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-").CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("ffmpeg on record.mp4 of %s: %v\n%s", uid, err, tail(string(out)))
+	}
+	cmd := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=pts", "-of", "csv=p=0", s.HTTP+"/dvr/"+uid+"/playlist.m3u8"+span)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err = cmd.Output()
+	lines := strings.Count(said.String(), "\n")
+	if strings.Count(said.String(), noSound) == lines {
+		lines -= noise
+	}
+	shown, last := 0, int64(-1)
+	for line := range strings.Lines(string(out)) {
+		pts := int64(-1)
+		if _, e := fmt.Sscanf(line, "%d", &pts); e != nil {
+			continue
 		}
-		if err != nil || lines > 0 {
-			t.Errorf("ffmpeg on %s of %s: %v\n%s", file, uid, err, tail(string(out)))
+		if pts <= last {
+			t.Errorf("%s by HLS: picture %d is shown at %d, the one before at %d", uid, shown, pts, last)
 		}
+		shown, last = shown+1, pts
+	}
+	if err != nil || lines > 0 || shown < 20 {
+		t.Errorf("ffprobe on playlist.m3u8 of %s: %d pictures, %v\n%s", uid, shown, err, tail(said.String()))
 	}
 }
