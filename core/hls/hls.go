@@ -141,6 +141,10 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if err := s.dateByCarried(req.UID, l.segs); err != nil {
 		return nil, err
 	}
+	pictures, err := s.silent(req.UID, initsOf(l.segs))
+	if err != nil {
+		return nil, err
+	}
 	es := entries(l.segs)
 	// A closed range that reaches the live edge ends with what is there.
 	if l.grows && !l.ended {
@@ -155,7 +159,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if req.Live {
 		es = window(es)
 	}
-	return mediaPlaylist(es, req, l.ended), nil
+	return mediaPlaylist(es, req, l.ended, pictures), nil
 }
 
 // tail lists the newest segments of what a playlist covers, from which the
@@ -200,7 +204,7 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
 	}
-	if in, err = s.elsewhere(req, in, last.Init); err != nil {
+	if in, err = s.allAlong(req, in, last.Init); err != nil {
 		return nil, err
 	}
 	var codecs []string
@@ -220,10 +224,9 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// elsewhere adds to the tracks at the end of a range those of a kind that only
-// other footage of it has: what was groomed has no sound, what lies before it
-// and was locked does.
-func (s *Server) elsewhere(req Request, in []media.Track, end archive.InitID) ([]media.Track, error) {
+// allAlong leaves out of the tracks at the end of a range those that its playlist
+// does not carry (silent).
+func (s *Server) allAlong(req Request, in []media.Track, end archive.InitID) ([]media.Track, error) {
 	if req.Live {
 		return in, nil
 	}
@@ -235,24 +238,15 @@ func (s *Server) elsewhere(req Request, in []media.Track, end archive.InitID) ([
 	if err != nil {
 		return nil, err
 	}
-	seen := map[archive.InitID]bool{end: true}
+	inits := map[archive.InitID]bool{end: true}
 	for i := range exts {
-		if seen[exts[i].Init] {
-			continue
-		}
-		seen[exts[i].Init] = true
-		tracks, err := s.src.Tracks(req.UID, exts[i].Init)
-		if err != nil {
-			return nil, err
-		}
-		more, _ := Carried(tracks)
-		for _, t := range more {
-			if !slices.ContainsFunc(in, func(x media.Track) bool { return x.Kind() == t.Kind() }) {
-				in = append(in, t)
-			}
-		}
+		inits[exts[i].Init] = true
 	}
-	return in, nil
+	silent, err := s.silent(req.UID, inits)
+	if err != nil || !silent {
+		return in, err
+	}
+	return ofVideo(in), nil
 }
 
 // dateByCarried moves the beginning of segments whose video HLS does not carry
@@ -332,6 +326,7 @@ func bandwidth(segs []archive.Segment) (peak, avg int64) {
 
 // Init writes the init segment named init-<id>.mp4: the tracks HLS can carry.
 func (s *Server) Init(uid, name string) ([]byte, error) {
+	name, pictures := cutPictures(name, ".mp4")
 	hex, ok := strings.CutPrefix(strings.TrimSuffix(name, ".mp4"), "init-")
 	id, err := strconv.ParseUint(hex, 16, 64)
 	if !ok || err != nil {
@@ -344,6 +339,9 @@ func (s *Server) Init(uid, name string) ([]byte, error) {
 	in, out := Carried(tracks)
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
+	}
+	if pictures {
+		in = ofVideo(in)
 	}
 	return mux.Init(in)
 }
@@ -358,6 +356,7 @@ var emptySegment = []byte("\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix")
 // Segment plans the bytes of the segment called name. final: they will never
 // be others.
 func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err error) {
+	name, pictures := cutPictures(name, ".m4s")
 	from, number, gap, ok := parseName(name)
 	if !ok {
 		return nil, false, ErrNotFound
@@ -389,7 +388,7 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 		if seg.Number != number {
 			continue
 		}
-		if err := s.addSegment(uid, seg, body); err != nil {
+		if err := s.addSegment(uid, seg, pictures, body); err != nil {
 			body.Release()
 			return nil, false, err
 		}
@@ -404,12 +403,15 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 	return body, final, nil
 }
 
-func (s *Server) addSegment(uid string, seg archive.Segment, body *timeline.Body) error {
+func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, body *timeline.Body) error {
 	tracks, err := s.src.Tracks(uid, seg.Init)
 	if err != nil {
 		return err
 	}
 	in, _ := Carried(tracks)
+	if pictures {
+		in = ofVideo(in)
+	}
 	lay, err := s.src.Layout(uid, seg.File)
 	if err != nil {
 		return err
