@@ -58,6 +58,7 @@ func (c *statusCmd) Run(g *globals) error {
 	if err := cl.do("GET", "/api/v1/retention", nil, &plan); err == nil { // a catalogue that cannot be read just now is told by problems
 		printPools(plan.Pools)
 	}
+	printGroomings(cl)
 	var in api.Inspection
 	if err := cl.do("GET", "/api/v1/inspection?day=today", nil, &in); err == nil {
 		printToday(&in)

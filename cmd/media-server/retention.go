@@ -119,7 +119,7 @@ type retentionCmd struct {
 }
 
 type retentionPreviewCmd struct {
-	Set  []string `name:"set" placeholder:"UID.KEY=VALUE" help:"A setting to try: gate.dvr-duration=5d, or pool.NAME.days=3d. May be repeated."`
+	Set  []string `name:"set" placeholder:"UID.KEY=VALUE" help:"A setting to try: gate.dvr-duration=5d, pool.NAME.days=3d or pool.NAME.groom-after=30d. May be repeated."`
 	JSON bool     `name:"json" help:"Print JSON."`
 }
 
@@ -137,7 +137,7 @@ func (c *retentionPreviewCmd) Run(g *globals) error {
 		}
 		uid, key, dotted := strings.Cut(name, ".")
 		if !ok || !dotted {
-			return usagef("--set %s: write UID.KEY=VALUE or pool.NAME.days=VALUE", s)
+			return usagef("--set %s: write UID.KEY=VALUE, pool.NAME.days=VALUE or pool.NAME.groom-after=VALUE", s)
 		}
 		if of[uid] == nil {
 			of[uid] = map[string]string{}
@@ -157,7 +157,7 @@ func (c *retentionPreviewCmd) Run(g *globals) error {
 
 func printPlan(p *api.RetentionPlan, zone *time.Location) {
 	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "STREAM\tFOOTAGE\tA DAY\tLOCKED\tKEPT\tBY\tDELETES NOW\tNOTE")
+	fmt.Fprintln(w, "STREAM\tFOOTAGE\tA DAY\tLOCKED\tKEPT\tBY\tDELETES NOW\tGROOMS NOW\tNOTE")
 	for _, s := range p.Streams {
 		kept, goes, note := "for ever", "-", ""
 		if s.LimitedBy != "" {
@@ -165,6 +165,10 @@ func printPlan(p *api.RetentionPlan, zone *time.Location) {
 		}
 		if s.Deletes > 0 {
 			goes = fmt.Sprintf("%d files, %s, up to %s", s.Deletes, size(s.Goes), time.UnixMilli(s.GoneTo).In(zone).Format("2006-01-02 15:04"))
+		}
+		grooms := "-"
+		if s.Grooms > 0 {
+			grooms = fmt.Sprintf("%d files, %s of %s", s.Grooms, size(s.GroomGain), size(s.GroomBytes))
 		}
 		switch {
 		case s.Asks:
@@ -174,11 +178,14 @@ func printPlan(p *api.RetentionPlan, zone *time.Location) {
 		case s.Short:
 			note = fmt.Sprintf("dvr-keep promises %.1f days", s.KeepDays)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.UID, size(s.Bytes), size(s.PerDay), size(s.Locked), kept, s.LimitedBy, goes, note)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.UID, size(s.Bytes), size(s.PerDay), size(s.Locked), kept, s.LimitedBy, goes, grooms, note)
 	}
 	_ = w.Flush()
 	printPools(p.Pools)
 	fmt.Printf("%d files, %s would be deleted now\n", p.Deletes, size(p.Goes))
+	if p.Grooms > 0 {
+		fmt.Printf("%d files would keep their key frames only now, which frees about %s and cannot be undone\n", p.Grooms, size(p.GroomGain))
+	}
 }
 
 func printPools(ps []api.RetentionPool) {

@@ -49,6 +49,7 @@ func (c *verifyCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
+		all.Groomed += out.Groomed
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
 		all.Elsewhere += out.Elsewhere
 		all.Encrypted, all.Closed = all.Encrypted+out.Encrypted, all.Closed+out.Closed
@@ -63,8 +64,12 @@ func (c *verifyCmd) Run(g *globals) error {
 		if all.Elsewhere > 0 {
 			elsewhere = fmt.Sprintf("%d moved to a space that was not read, ", all.Elsewhere)
 		}
-		fmt.Printf("%d files, %s: %d signed and as they were recorded, %d never signed, %d gone by rule, %s%d findings\n",
-			all.Files, size(all.Bytes), all.Signed, all.Unsigned, all.Gone, elsewhere, len(all.Findings))
+		groomed := ""
+		if all.Groomed > 0 {
+			groomed = fmt.Sprintf(" (%d of them groomed: their key frames are)", all.Groomed)
+		}
+		fmt.Printf("%d files, %s: %d signed and as they were recorded%s, %d never signed, %d gone by rule, %s%d findings\n",
+			all.Files, size(all.Bytes), all.Signed, groomed, all.Unsigned, all.Gone, elsewhere, len(all.Findings))
 		if all.Encrypted > 0 {
 			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
 		}

@@ -41,7 +41,8 @@ type Archive struct {
 	ending  <-chan struct{}   // closed when the databases' writers end
 
 	lockAlarms map[string]LockAlarm // by pool
-	toMend     []string             // spaces to rebuild in the background; "" = all
+	stays      shares
+	toMend     []string // spaces to rebuild in the background; "" = all
 
 	change sync.Mutex      // spaces and pools are changed one at a time
 	work   context.Context // of spaces while Run runs, else nil; with change
@@ -215,6 +216,11 @@ func newArchive(o Options) (*Archive, error) {
 	for _, in := range tiersOf(p.pools) {
 		p.movers = append(p.movers, newMover(a, in))
 	}
+	for i := range p.pools {
+		if p.pools[i].GroomAfter > 0 {
+			p.groomers = append(p.groomers, newGroomer(a, &p.pools[i]))
+		}
+	}
 	a.places.Store(p)
 	return a, a.checkPools(p.pools)
 }
@@ -265,6 +271,9 @@ func (a *Archive) Run(ctx context.Context) error {
 	for _, m := range a.places.Load().movers {
 		a.startMover(m)
 	}
+	for _, g := range a.places.Load().groomers {
+		a.startGroomer(g)
+	}
 	a.change.Unlock()
 	wg.Go(func() { a.retention(ctx) })
 	wg.Go(func() { a.mender(ctx) })
@@ -281,6 +290,9 @@ func (a *Archive) Run(ctx context.Context) error {
 	}
 	for _, m := range a.places.Load().movers {
 		m.ends.Wait()
+	}
+	for _, g := range a.places.Load().groomers {
+		g.ends.Wait()
 	}
 	wg.Wait()
 	return nil

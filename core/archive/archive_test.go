@@ -17,6 +17,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if arg := os.Getenv(groomChildEnv); arg != "" {
+		groomChild(arg)
+		return
+	}
 	if arg := os.Getenv(moveChildEnv); arg != "" {
 		moveChild(arg)
 		return

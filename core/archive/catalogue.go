@@ -31,7 +31,7 @@ CREATE TABLE files (
   t0     INTEGER NOT NULL,        -- ns
   t1     INTEGER NOT NULL,
   size   INTEGER NOT NULL,
-  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says, 16 encrypted
+  flags  INTEGER NOT NULL,        -- 1 open, 2 going, 4 has holes, 8 kept elsewhere than its name says, 16 groomed, 32 nothing to groom in it, 64 groomed: it goes, and can be read until it does, 128 encrypted
   gen    INTEGER NOT NULL,        -- scan that saw it last
   init   INTEGER NOT NULL,
   zero   INTEGER NOT NULL,
@@ -42,7 +42,7 @@ CREATE TABLE files (
 );
 CREATE TABLE ciphers (file INTEGER PRIMARY KEY, key BLOB NOT NULL, day INTEGER NOT NULL);   -- keys of encrypted files
 CREATE INDEX ciphers_key ON ciphers (key);
-CREATE TRIGGER ciphers_gone AFTER DELETE ON files WHEN OLD.flags & 16 BEGIN DELETE FROM ciphers WHERE file = OLD.id; END;
+CREATE TRIGGER ciphers_gone AFTER DELETE ON files WHEN OLD.flags & 128 BEGIN DELETE FROM ciphers WHERE file = OLD.id; END;
 CREATE INDEX files_time ON files (stream, t0, t1, flags, size, space);
 CREATE INDEX files_space ON files (space, t0, flags, size);
 CREATE INDEX files_name ON files (space, name);
@@ -60,7 +60,10 @@ const (
 	rowOpen      = 1
 	rowGoing     = 2 // its deletion is decided
 	rowHoles     = 4
-	rowEncrypted = 16
+	rowGroomed   = 16 // keeps key frames only
+	rowWhole     = 32 // was looked at: nothing can be groomed in it
+	rowReplaced  = 64 // with rowGoing: what was groomed stands in its place; it can be read until it goes
+	rowEncrypted = 128
 )
 
 // catalogue is catalogue.db: what the media files say, to be found by stream
@@ -208,6 +211,9 @@ type row struct {
 	Last     uint64      // number of the last segment, and its discontinuity counter
 	Disc     uint64
 }
+
+// gone tells whether a file that is listed no more cannot be read either.
+func (r *row) gone() bool { return r.Flags&(rowGoing|rowReplaced) == rowGoing }
 
 // notNil: a nil slice would be NULL.
 func notNil(b []byte) []byte {
@@ -373,8 +379,8 @@ func (c *catalogue) bounds(uid string) (media.Span, bool) {
 }
 
 // spans calls fn with the span of each sealed file of a stream that shares
-// time with sp, oldest first, and what must be looked up to see its holes.
-func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.Span, holes bool)) error {
+// time with sp, oldest first, and the flags of its row.
+func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.Span, flags int64)) error {
 	sid, longest, ok := c.id(uid)
 	if !ok {
 		return nil
@@ -383,7 +389,7 @@ func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.
 		func(rows *sql.Rows) error {
 			var id, t0, t1, flags int64
 			err := rows.Scan(&id, &t0, &t1, &flags)
-			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags&rowHoles != 0)
+			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags)
 			return err
 		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
 }

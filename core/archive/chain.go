@@ -69,15 +69,7 @@ func (u *units) seq(i int) uint64 {
 // linkOf is SHA-256 of "L", the link before, SHA-256 of part header and moof,
 // and the root of the tree over the units in payload.
 func linkOf(before [32]byte, headAndMoof []byte, u units, payload []byte) (link [32]byte) {
-	head := sha256.Sum256(headAndMoof)
-	root := rootOf(u.leaves(payload))
-	h := sha256.New()
-	h.Write([]byte{'L'})
-	h.Write(before[:])
-	h.Write(head[:])
-	h.Write(root[:])
-	h.Sum(link[:0])
-	return link
+	return joinLink(before, sha256.Sum256(headAndMoof), rootOf(u.leaves(payload)))
 }
 
 // leaves are the hashes of the units: SHA-256 of a zero byte, track u16,

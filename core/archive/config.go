@@ -50,6 +50,7 @@ type PoolConfig struct {
 	ArchiveAfter  time.Duration // once it is so old; 0 = at once
 	ArchiveAt     retain.Hours  // hours of the day in which it is moved; none = at any time
 	ArchiveRate   int64         // bytes a second; 0 = no limit
+	GroomAfter    time.Duration // age at which files keep their key frames only; 0 = never
 	Stage         string        // space that footage is recorded in before it goes to Spaces; "" = none
 }
 
@@ -107,7 +108,7 @@ func (c *Config) Bind(set *config.Set) {
 		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.")
 		s.Bool("encrypt", &p.Encrypt, "Encrypt what is recorded (AES-256-GCM, one key a stream and day). Files of before stay as they are. Without [keys] the footage is lost: see [backup]. While the keys cannot be used nothing is recorded in the pool. About 0.25 CPU-seconds a GB.")
 		p.bindTiers(s)
-		s.Later("groom-after")
+		p.bindGroom(s)
 	})
 }
 

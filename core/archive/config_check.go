@@ -16,6 +16,7 @@ func (c *Config) Validate() fault.Problems {
 	var ps fault.Problems
 	c.checkSpaces(&ps)
 	c.checkTiers(&ps)
+	c.checkGroom(&ps)
 	c.checkMembers(&ps)
 	used := map[string]bool{}
 	for _, p := range c.Pools {

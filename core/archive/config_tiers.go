@@ -28,7 +28,7 @@ func (p *PoolConfig) bindTiers(s *config.Section) {
 		p.ArchiveAt = h
 		return "", ""
 	})
-	s.Bytes("archive-rate", &p.ArchiveRate, 0, "Most bytes a second that moving reads or writes. 0 = no limit.")
+	s.Bytes("archive-rate", &p.ArchiveRate, 0, "Most bytes a second that moving, or grooming, reads or writes. 0 = no limit.")
 	s.String("stage", &p.Stage, "Space that the pool is recorded in before complete files go to its spaces. Needed where those take whole files only (s3).")
 }
 

@@ -13,6 +13,7 @@
 //	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
 //	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
+//	groom.go: old files keep key frames (groom_source.go reads, groom_write.go writes)
 //	encrypt.go, cipher.go, keyed.go, plain.go: encrypted footage
 //
 // What does not belong here: boxes of fragments and init segments (mux), what
@@ -20,6 +21,8 @@
 // (pluginhost). The format is FORMAT.md; which files go is archive/retain.
 //
 // Invariants:
+//   - A groomed file takes its original's place in one change of the catalogue;
+//     the original goes afterwards, and counts as long as both are there.
 //   - A file lies in two spaces only while it is moved (mover.go); it is listed
 //     once at every instant, and readers follow it.
 //   - Append never blocks: not on disk, not on the catalogue, not on a reader.
@@ -40,6 +43,6 @@
 // Goroutines, all owned by Archive.Run, which waits for them: per space a
 // sender, a receiver and the sealers (RemoveSpace waits for those of its own);
 // one catalogue writer; one state writer; retention; a rebuild when there is
-// one; one mover per pool that footage is moved to (SetPools ends those that it
-// replaces); one for each space that is being emptied.
+// one; one mover per pool that footage is moved to and one groomer per pool with
+// groom-after (SetPools ends those that it replaces); one for each space that is being emptied.
 package archive

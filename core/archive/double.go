@@ -27,6 +27,9 @@ func (a *Archive) settleDoubles(ctx context.Context, twins []*row) {
 }
 
 func (a *Archive) settleDouble(ctx context.Context, r *row) error {
+	if (r.Flags|r.Twin.Flags)&rowGroomed != 0 && r.ID != r.Twin.ID {
+		return a.settleGroomed(ctx, r)
+	}
 	if busy, err := a.state.isMoving(r.Space, r.Name); busy || err != nil {
 		return err // the mover ends it
 	}

@@ -211,16 +211,19 @@ func (f *file) appendIndexLocked(complete bool, rules Rules) []byte {
 	return append(sig, b...)
 }
 
-func (f *file) sumTracks() []IndexTrack {
+func (f *file) sumTracks() []IndexTrack { return sumTracks(f.frags, f.marks, f.header.Tracks) }
+
+// sumTracks sums the fragments of each track up, by track id.
+func sumTracks(frags []Fragment, marks []FragmentMark, tracks []media.Track) []IndexTrack {
 	var out []IndexTrack
-	for i := range f.frags {
-		fr := &f.frags[i]
+	for i := range frags {
+		fr := &frags[i]
 		k := sort.Search(len(out), func(k int) bool { return out[k].ID >= fr.Track })
 		if k == len(out) || out[k].ID != fr.Track {
 			out = append(out, IndexTrack{})
 			copy(out[k+1:], out[k:])
 			out[k] = IndexTrack{ID: fr.Track, Base: fr.BaseTime, FirstSeq: fr.FirstSeq}
-			for _, t := range f.header.Tracks {
+			for _, t := range tracks {
 				if t.ID == fr.Track {
 					out[k].Timescale = t.Timescale
 				}
@@ -230,7 +233,7 @@ func (f *file) sumTracks() []IndexTrack {
 		t.Samples += uint64(len(fr.Samples))
 		t.Bytes += uint64(fr.DataSize)
 		t.End = fr.BaseTime + fr.Duration
-		t.LastSeq = f.marks[i].LastSeq
+		t.LastSeq = marks[i].LastSeq
 	}
 	return out
 }

@@ -52,8 +52,16 @@ type FileHeader struct {
 	Program       string
 	Opened        media.Wall
 	Tracks        []media.Track
-	Encryption    *Encryption // nil: the payload is clear
-	Unreadable    bool        // a feature or record that must be understood is not: list, never read
+	Encryption    *Encryption  // nil: the payload is clear
+	Groomed       *GroomedFrom // nil: the file is as it was recorded
+	Unreadable    bool         // a feature or record that must be understood is not: list, never read
+}
+
+// GroomedFrom names the file that a groomed one took the place of.
+type GroomedFrom struct {
+	File  FileID
+	Index [32]byte // SHA-256 of its index box
+	Proof [32]byte // SHA-256 of the box msgrom; zeros = the original was not signed
 }
 
 // AppendFileHeader appends the box.
@@ -79,6 +87,10 @@ func AppendFileHeader(b []byte, h *FileHeader) []byte {
 	b = appendRecord(b, recTracks, appendTracks(nil, h.Tracks))
 	if h.Encryption != nil {
 		b = appendRecord(b, recEncryption, h.Encryption.append(nil))
+	}
+	if g := h.Groomed; g != nil {
+		p := append(be.AppendUint64(nil, uint64(g.File)), g.Index[:]...)
+		b = appendRecord(b, recGroomed, append(p, g.Proof[:]...))
 	}
 	closeBox(b, at, true)
 	return b
@@ -121,6 +133,10 @@ func ParseFileHeader(b []byte) (*FileHeader, error) {
 			h.Tracks, inner = parseTracks(p)
 		case recEncryption:
 			h.Encryption = parseEncryption(p)
+		case recGroomed:
+			if len(p) >= 72 {
+				h.Groomed = &GroomedFrom{File: FileID(binary.BigEndian.Uint64(p)), Index: [32]byte(p[8:40]), Proof: [32]byte(p[40:72])}
+			}
 		default:
 			h.Unreadable = h.Unreadable || tag&recCritical != 0
 		}

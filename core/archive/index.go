@@ -12,6 +12,7 @@ import (
 const (
 	IndexRecovered = 1 // the file was recovered after a crash
 	IndexTailCut   = 2 // a damaged tail was cut
+	IndexGroomed   = 4 // the file keeps key frames only
 )
 
 const (

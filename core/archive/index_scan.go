@@ -10,15 +10,16 @@ import (
 
 // indexSum is what the catalogue keeps of an index box.
 type indexSum struct {
-	File  FileID
-	UID   string
-	Run   media.RunID
-	Zero  media.Wall
-	Init  InitID
-	Rules Rules
-	Segs  []segRow
-	Shape []byte      // nil = not stored
-	Enc   *Encryption // nil: the payload is clear
+	File    FileID
+	UID     string
+	Run     media.RunID
+	Zero    media.Wall
+	Init    InitID
+	Rules   Rules
+	Segs    []segRow
+	Groomed bool
+	Shape   []byte      // nil = not stored
+	Enc     *Encryption // nil: the payload is clear
 }
 
 // scanIndex reads the box that fills b for a rebuild. It takes and refuses what
@@ -37,7 +38,7 @@ func scanIndex(b []byte) (*indexSum, error) {
 		return nil, fmt.Errorf("index: %w", errChecksum)
 	}
 	w := &walker{b: b[:len(b)-trailerSize], at: boxCommon}
-	x := &indexSum{File: FileID(w.u64()), Zero: media.Wall(w.u64())}
+	x := &indexSum{Groomed: b[25]&IndexGroomed != 0, File: FileID(w.u64()), Zero: media.Wall(w.u64())}
 	first, end := int64(w.u64()), int64(w.u64())
 	n := w.count()
 	tracks := make([]uint64, 0, min(n, 16))

@@ -18,7 +18,7 @@ func agree(t *testing.T, b []byte) bool {
 		return false
 	}
 	l := &x.Layout
-	want := &indexSum{File: l.File, UID: l.UID, Run: l.Run, Zero: l.Zero, Init: l.Init, Rules: x.Rules, Segs: rowsOf(l), Enc: l.Encryption}
+	want := &indexSum{File: l.File, UID: l.UID, Run: l.Run, Zero: l.Zero, Init: l.Init, Rules: x.Rules, Segs: rowsOf(l), Enc: l.Encryption, Groomed: x.Flags&IndexGroomed != 0}
 	if x.Shape != nil {
 		want.Shape = appendShape(nil, x.Shape)
 	}

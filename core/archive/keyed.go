@@ -199,7 +199,7 @@ func (a *Archive) readableSpan(first, last FileID) (done bool, err error) {
 	}
 	var keys []used
 	err = each(a.cat.reader(), `SELECT min(c.file), c.key, c.day FROM files f JOIN ciphers c ON c.file = f.id
-		WHERE f.stream = (SELECT id FROM streams WHERE uid = ?) AND f.t0 >= ? AND f.t0 <= ? AND f.flags & 19 = 16 GROUP BY c.key`,
+		WHERE f.stream = (SELECT id FROM streams WHERE uid = ?) AND f.t0 >= ? AND f.t0 <= ? AND f.flags & 131 = 128 GROUP BY c.key`,
 		func(rows *sql.Rows) error {
 			var id, day int64
 			var key []byte

@@ -88,7 +88,7 @@ func (a *Archive) Layout(id FileID) (*Layout, error) {
 // indexOf reads the index of a sealed file.
 func (a *Archive) indexOf(id FileID) (*Index, error) {
 	r, err := a.cat.get(id)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && r.Flags&rowGoing != 0 {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && r.gone() {
 		return nil, ErrGone
 	}
 	if err != nil {

@@ -26,6 +26,7 @@ type SpaceMetrics struct {
 type Metrics struct {
 	Spaces       []SpaceMetrics
 	Moves        []MoveStatus
+	Groomings    []GroomStatus
 	Behind       int64 // times a stream was told that storage does not keep up
 	TornTails    int64
 	Recovered    int64
@@ -39,7 +40,7 @@ type Metrics struct {
 // Metrics gives a snapshot.
 func (a *Archive) Metrics() Metrics {
 	c := &a.counters
-	m := Metrics{Moves: a.Moves(), Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
+	m := Metrics{Moves: a.Moves(), Groomings: a.Groomings(), Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
 		CutResponses: c.cutResponses.Load(), Deleted: c.deleted.Load(), DeletedBytes: c.deletedBytes.Load(), GapTime: time.Duration(c.gapNanos.Load())}
 	now := time.Now()
 	for _, s := range a.allSpaces() {

@@ -77,7 +77,7 @@ func (p *Pin) locate() error {
 	}
 	r, err := p.a.cat.get(p.id)
 	switch {
-	case errors.Is(err, sql.ErrNoRows) || err == nil && r.Flags&rowGoing != 0:
+	case errors.Is(err, sql.ErrNoRows) || err == nil && r.gone():
 		return ErrGone
 	case err != nil:
 		return err

@@ -17,9 +17,10 @@ import (
 // immutable: a change makes another. Who reads it sees one whole state of things
 // without a lock, and pointers into it stay good.
 type places struct {
-	spaces []*space
-	pools  []Pool
-	movers []*mover
+	spaces   []*space
+	pools    []Pool
+	movers   []*mover   // one a pool that footage is moved to
+	groomers []*groomer // one a pool that is groomed
 }
 
 func (a *Archive) allSpaces() []*space { return a.places.Load().spaces }
@@ -122,9 +123,13 @@ func (a *Archive) SetPools(pools []Pool) error {
 	for _, m := range ended { // what one of them is doing stands in state.db: its successor finishes it
 		m.end()
 	}
-	a.set(func(p *places) { p.pools, p.movers = pools, kept })
+	grooms, fresh := a.groomersOf(pools)
+	a.set(func(p *places) { p.pools, p.movers, p.groomers = pools, kept, grooms })
 	for _, m := range begun {
 		a.startMover(m)
+	}
+	for _, g := range fresh {
+		a.startGroomer(g)
 	}
 	poke(a.ensured) // other thresholds, other days
 	return nil

@@ -16,6 +16,7 @@ import (
 type Changes struct {
 	Streams map[string]Rules         // by uid, whole
 	Days    map[string]time.Duration // longest time kept, by pool
+	Groom   map[string]time.Duration // age at which files keep key frames only, by pool; 0 = never
 }
 
 // Preview is what rules would do if they were in force now.
@@ -43,6 +44,10 @@ type StreamPreview struct {
 	Held    bool          // delete-most asks for a confirmation first
 	Broken  bool          // dvr-keep is not held
 	Keep    time.Duration // dvr-keep
+
+	Grooms     int   // files that are old enough to keep their key frames only
+	GroomBytes int64 // what they take now
+	GroomGain  int64 // bytes of that which will go, estimated
 }
 
 // PoolPreview is one pool of a Preview.
@@ -74,6 +79,9 @@ func (a *Archive) Preview(ctx context.Context, c Changes) (*Preview, error) {
 			if d, ok := c.Days[p.Name]; ok {
 				p.Days = d
 			}
+			if d, ok := c.Groom[p.Name]; ok {
+				p.GroomAfter = d
+			}
 			return p
 		}}
 	streams, err := a.retainStreams(now, w)
@@ -95,7 +103,7 @@ func (a *Archive) Preview(ctx context.Context, c Changes) (*Preview, error) {
 		plan = retain.Plan(now, ask, pressure)
 		plan.Held = held
 	}
-	out, err := a.outlook(now, w)
+	out, err := a.outlook(now, w, plan.Delete)
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +136,16 @@ func (s *StreamPreview) apply(plan *retain.Result) {
 // Outlook is how long each stream will be kept, and how full pools will get, as
 // things are.
 func (a *Archive) Outlook() (*Preview, error) {
-	return a.outlook(media.WallOf(time.Now()), wish{})
+	return a.outlook(media.WallOf(time.Now()), wish{}, nil)
 }
 
-func (a *Archive) outlook(now media.Wall, w wish) (*Preview, error) {
+// outlook looks ahead; del is what goes now.
+func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Preview, error) {
 	all, err := a.catStreams()
+	if err != nil {
+		return nil, err
+	}
+	grooms, err := a.groomPlan(now, w, del)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +172,13 @@ func (a *Archive) outlook(now media.Wall, w wish) (*Preview, error) {
 		locked[s.Pool] += s.Locked
 		f := retain.StreamFacts{UID: c.uid, Pool: s.Pool, PerDay: s.PerDay, Bytes: s.Bytes, Capacity: r.Capacity}
 		f.Limit, f.By = rs.Limit()
+		grooms.apply(&s)
+		f.Gain = s.GroomGain
+		if p, err := a.pool(r.Pool); err == nil {
+			if f.GroomAfter = w.poolOf(*p).GroomAfter; f.GroomAfter > 0 {
+				f.Stays = a.share(c.uid)
+			}
+		}
 		out.Streams, facts = append(out.Streams, s), append(facts, f)
 	}
 	named := a.allPools()
@@ -227,10 +247,10 @@ func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, 
 
 // perDay is how many bytes of a stream came in a day, over the last week or as
 // long as it has been recorded; of one that was recorded a while ago nothing
-// comes any more.
+// comes any more. What has been groomed does not tell how much came.
 func (a *Archive) perDay(id int64, now media.Wall) (int64, error) {
 	var first, last, sum sql.NullInt64
-	err := a.cat.reader().QueryRow("SELECT min(t0), max(t1), sum(size) FROM files WHERE stream = ? AND t0 >= ? AND flags & 3 = 0", id, int64(now.Add(-7*24*time.Hour))).Scan(&first, &last, &sum)
+	err := a.cat.reader().QueryRow("SELECT min(t0), max(t1), sum(size) FROM files WHERE stream = ? AND t0 >= ? AND flags & 19 = 0", id, int64(now.Add(-7*24*time.Hour))).Scan(&first, &last, &sum)
 	if err != nil || !first.Valid || now.Sub(media.Wall(last.Int64)) > 24*time.Hour {
 		return 0, err
 	}

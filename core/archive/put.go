@@ -53,7 +53,7 @@ const (
 	insertRow = "INSERT OR FAIL INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 	upsertRow = `INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
 		stream=excluded.stream, space=excluded.space, t0=excluded.t0, t1=excluded.t1, size=excluded.size,
-		flags=excluded.flags, gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
+		flags=excluded.flags | (flags & 66), gen=max(gen,excluded.gen), init=excluded.init, zero=excluded.zero,
 		run=excluded.run, name=excluded.name, segs=excluded.segs, shape=excluded.shape`
 )
 
@@ -109,7 +109,7 @@ func (c *catalogue) putRow(tx execer, r *row, fresh func() FileID) (stream int64
 	}
 	how := upsertRow
 	if fresh != nil {
-		isNew, copied, err := c.number(tx, r, space, fresh)
+		isNew, copied, err := c.number(tx, r, stream, space, fresh)
 		if err != nil || copied {
 			return stream, err
 		}
@@ -164,7 +164,7 @@ func (c *catalogue) putStream(tx execer, r *row, stream, length int64) error {
 // when another file holds its own. A file that is listed in another space
 // already is a copy: nothing is to be written then, r.Twin names the one
 // listed. isNew tells that no row has the number.
-func (c *catalogue) number(tx execer, r *row, space int64, fresh func() FileID) (isNew, copied bool, err error) {
+func (c *catalogue) number(tx execer, r *row, stream, space int64, fresh func() FileID) (isNew, copied bool, err error) {
 	var id int64
 	err = tx.QueryRow("SELECT id FROM files WHERE space = ? AND name = ?", space, r.Name).Scan(&id)
 	if err == nil {
@@ -173,6 +173,9 @@ func (c *catalogue) number(tx execer, r *row, space int64, fresh func() FileID) 
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return false, false, err
+	}
+	if r.Twin, err = pairOf(tx, stream, r); err != nil || r.Twin != nil {
+		return false, r.Twin != nil, err
 	}
 	old, err := scanRow(tx.QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(r.ID)))
 	switch {

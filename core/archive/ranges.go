@@ -115,8 +115,9 @@ func merge(spans []media.Span) []media.Span {
 
 func byFrom(a, b media.Span) int { return compare(a.From, b.From) }
 
-// spans lists what is recorded of s, merged, not clipped.
-func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
+// spans lists what is recorded of s, merged, not clipped, and which of it keeps
+// key frames only.
+func (a *Archive) spans(uid string, s media.Span) (all, groomed []media.Span, err error) {
 	seen := map[FileID]bool{}
 	var out []media.Span
 	for _, f := range a.inMemory(uid) {
@@ -135,23 +136,22 @@ func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
 	var stored []media.Span
 	dead, err := a.destroyed(uid)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	err = a.cat.spans(uid, s, func(id FileID, sp media.Span, holes bool) {
+	err = a.cat.spans(uid, s, func(id FileID, sp media.Span, flags int64) {
+		if flags&rowGroomed != 0 && !dead[id] {
+			groomed = lengthen(groomed, sp)
+		}
 		switch {
 		case seen[id], dead[id]:
-		case holes:
+		case flags&rowHoles != 0:
 			holed = append(holed, id)
 		default:
-			if n := len(stored); n > 0 && sp.From-stored[n-1].To <= holeTolerance && sp.From >= stored[n-1].From {
-				stored[n-1].To = max(stored[n-1].To, sp.To)
-				return
-			}
-			stored = append(stored, sp)
+			stored = lengthen(stored, sp)
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, id := range holed {
 		r, err := a.cat.get(id)
@@ -160,7 +160,7 @@ func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
 		}
 		segs, err := parseSegTable(r.Segs, r.Span.From)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for i := range segs {
 			if segs[i].Span.Overlaps(s) {
@@ -168,13 +168,22 @@ func (a *Archive) spans(uid string, s media.Span) ([]media.Span, error) {
 			}
 		}
 	}
-	return merge(append(stored, out...)), nil
+	return merge(append(stored, out...)), groomed, nil
+}
+
+// lengthen adds a span to merged ones that come in order.
+func lengthen(spans []media.Span, sp media.Span) []media.Span {
+	if n := len(spans); n > 0 && sp.From-spans[n-1].To <= holeTolerance && sp.From >= spans[n-1].From {
+		spans[n-1].To = max(spans[n-1].To, sp.To)
+		return spans
+	}
+	return append(spans, sp)
 }
 
 // Ranges lists what is recorded of s and what is missing in it, between the
 // first footage of the stream and the last, clipped to s.
 func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
-	spans, err := a.spans(uid, s)
+	spans, groomed, err := a.spans(uid, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -200,7 +209,35 @@ func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
 		return recorded(spans), nil, err
 	}
 	gs := gaps(window, spans, facts)
-	return kinds(recorded(without(spans, gs)), marks), gs, nil
+	return markGroomed(kinds(recorded(without(spans, gs)), marks), groomed), gs, nil
+}
+
+// markGroomed tells which ranges, or which stretches of them, keep key frames
+// only.
+func markGroomed(rs []Range, groomed []media.Span) []Range {
+	if len(groomed) == 0 {
+		return rs
+	}
+	var out []Range
+	k := 0
+	for _, r := range rs {
+		for k < len(groomed) && groomed[k].To <= r.Span.From {
+			k++
+		}
+		at := r.Span.From
+		add := func(to media.Wall, is bool) {
+			if to > at {
+				out = append(out, Range{Span: media.Span{From: at, To: to}, Kind: r.Kind, Groomed: is})
+				at = to
+			}
+		}
+		for i := k; i < len(groomed) && groomed[i].From < r.Span.To; i++ {
+			add(groomed[i].From, false)
+			add(min(groomed[i].To, r.Span.To), true)
+		}
+		add(r.Span.To, false)
+	}
+	return out
 }
 
 // without cuts gaps out of the spans they lie in: what was lost inside a run is

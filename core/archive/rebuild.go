@@ -45,6 +45,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 			Data: map[string]any{"space": s.cfg.Name, "files": n, "reads": reads}})
 	}
 	a.settleDoubles(ctx, twins)
+	failed = errors.Join(failed, ctx.Err()) // what is not settled is found again
 	a.mu.Lock()
 	clear(a.usage)
 	a.mu.Unlock()

@@ -303,6 +303,14 @@ func (k *asked) confirmed(uid string) bool {
 	return k.yes[uid]
 }
 
+// holds tells whether the rules of a stream wait to be confirmed.
+func (k *asked) holds(uid string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.held[uid]
+	return ok
+}
+
 // take notes what a plan holds back, and returns what is new of it. A
 // confirmation is used up when nothing is left to confirm.
 func (k *asked) take(now []retain.Held, streams []retain.Stream) (fresh []retain.Held) {

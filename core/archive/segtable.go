@@ -83,6 +83,15 @@ func rowsOf(l *Layout) []segRow {
 	return out
 }
 
+// fill puts the segments of a file into its row, and the time they take.
+func (r *row) fill(segs []segRow) {
+	r.Span = media.Span{From: segs[0].Span.From, To: segs[0].Span.To}
+	for i := range segs {
+		r.Span.To = max(r.Span.To, segs[i].Span.To)
+	}
+	r.describe(segs)
+}
+
 // describe puts the segments of a file into its row.
 func (r *row) describe(segs []segRow) {
 	if hasHoles(segs) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"time"
 
 	"media-server/core/media"
@@ -213,22 +214,24 @@ func chainOf(r io.ReaderAt, infos []mux.FragmentInfo) *chain {
 		return nil
 	}
 	last := &infos[len(infos)-1]
-	link, err := storedLink(r, last)
+	link, _, err := storedLink(r, last)
 	if err != nil {
 		return nil
 	}
 	return &chain{link: link, count: uint32(len(infos))}
 }
 
-// storedLink is the link of a stored fragment, from its bytes.
-func storedLink(r io.ReaderAt, x *mux.FragmentInfo) (link [32]byte, err error) {
+// storedLink is the link of a stored fragment, from its bytes, and the leaves
+// that it is made of.
+func storedLink(r io.ReaderAt, x *mux.FragmentInfo) (link [32]byte, leaves [][32]byte, err error) {
 	b := make([]byte, x.End()-x.HeaderAt)
 	if n, err := r.ReadAt(b, x.HeaderAt); n < len(b) {
-		return link, fmt.Errorf("read fragment at %d: %w", x.HeaderAt, err)
+		return link, nil, fmt.Errorf("read fragment at %d: %w", x.HeaderAt, err)
 	}
 	at := x.PayloadAt - x.HeaderAt
 	u := units{track: x.Header.Track, first: x.Header.FirstSeq, seqs: x.Header.Seqs, base: x.BaseTime, samples: x.Samples}
-	return linkOf(x.Header.Chain, b[:at-mdatHeader], u, b[at:]), nil
+	leaves = u.leaves(b[at:])
+	return joinLink(x.Header.Chain, sha256.Sum256(b[:at-mdatHeader]), rootOf(slices.Clone(leaves))), leaves, nil
 }
 
 // attestThere notes in the ledger of a space that a signed file came to it from

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"media-server/core/media"
 )
 
 // openAll opens the media files among es: many in one question where the
@@ -192,10 +190,9 @@ func (a *Archive) readEntry(ctx context.Context, s *space, t *tailReader, e Entr
 // row is what the catalogue keeps of the file e.
 func (x *indexSum) row(space string, e Entry) *row {
 	r := &row{ID: x.File, UID: x.UID, Space: space, Size: e.Size, Init: x.Init, Zero: x.Zero, Run: x.Run, Name: e.Name, Rules: x.Rules.text(), Shape: x.Shape, Enc: x.Enc}
-	r.Span = media.Span{From: x.Segs[0].Span.From, To: x.Segs[0].Span.To}
-	for i := range x.Segs {
-		r.Span.To = max(r.Span.To, x.Segs[i].Span.To)
+	if x.Groomed {
+		r.Flags |= rowGroomed
 	}
-	r.describe(x.Segs)
+	r.fill(x.Segs)
 	return r
 }

@@ -85,6 +85,7 @@ type Pool struct {
 	ArchiveAfter time.Duration // once it is so old
 	ArchiveAt    retain.Hours  // and only in these hours; none = at any
 	ArchiveRate  int64         // bytes a second that are moved; 0 = as fast as it goes
+	GroomAfter   time.Duration // age at which files keep their key frames only; 0 = never
 	Stage        string        // space that footage is recorded in before it is moved to Spaces; "" = recorded there
 }
 
@@ -140,6 +141,8 @@ type Gap struct {
 type Range struct {
 	Span media.Span
 	Kind string // recorded, event, backfilled, elsewhere
+
+	Groomed bool // old: key frames only are left of it
 }
 
 // Segment is one entry of a playlist: a GOP, or 10 s without a key frame.
@@ -164,7 +167,7 @@ type Segment struct {
 // archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
 // storage.ok, storage.slow, storage.overwriting, storage.reserve, storage.locked, storage.archived, storage.move_failed,
 // storage.added, storage.removed, storage.initialized, storage.moved, record.gap, record.file, record.locked,
-// record.unlocked, retention.deleted, retention.held, retention.keep_broken.
+// record.unlocked, archive.groomed, archive.groom_failed, retention.deleted, retention.held, retention.keep_broken.
 type Notice struct {
 	Type    string
 	UID     string // stream, or ""

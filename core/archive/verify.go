@@ -31,6 +31,7 @@ type Finding struct {
 type Verified struct {
 	Files     int // media files read
 	Signed    int // of them with a good signature by a known key
+	Groomed   int // of the signed ones those that keep key frames only, as they were signed when they were recorded
 	Unsigned  int // of them that say they were never signed
 	Encrypted int // of them encrypted
 	Closed    int // of those whose units were not looked into, for want of the key
@@ -60,6 +61,9 @@ type Verifier struct {
 	seen   map[FileID]found      // where it lies
 	newest map[FileID]media.Wall // when it was signed
 	refers []reference
+
+	stands map[FileID]string // path of the groomed file in an original's place
+	placed map[FileID]FileID // the same, as the ledger says
 }
 
 // place is what the ledgers of one folder say of its files.
@@ -142,6 +146,7 @@ func (v *Verifier) begin() {
 	}
 	v.dir, v.places = "", map[string]*place{}
 	v.sealed, v.gone, v.seen, v.newest, v.refers = map[FileID]*fact{}, map[FileID]string{}, map[FileID]found{}, map[FileID]media.Wall{}, nil
+	v.stands, v.placed = map[FileID]string{}, map[FileID]FileID{}
 }
 
 func (v *Verifier) find(file, uid string, span media.Span, format string, args ...any) {
@@ -194,10 +199,13 @@ func (v *Verifier) record(ledger string, f fact, rec []byte) {
 		return
 	}
 	switch f.Cause {
-	case causeSealed:
+	case causeSealed, causeGroomedFile:
 		v.sealed[f.File], v.places[v.dir].sealed[f.File] = &f, &f
 	case causeMoved:
 		v.places[v.dir].moved[f.File] = true
+	case causeGroomed:
+		v.placed[f.File] = FileID(f.Size)
+		fallthrough
 	default:
 		v.gone[f.File] = string(f.Cause)
 	}
@@ -238,7 +246,8 @@ type fileCheck struct {
 	link   [32]byte
 	span   media.Span
 	bad    bool
-	cipher *partCipher // nil: clear, or the key is not at hand
+	cipher *partCipher        // nil: clear, or the key is not at hand
+	kept   map[int][][32]byte // leaves of the units of a groomed file, by track
 }
 
 func (c *fileCheck) find(span media.Span, format string, args ...any) {
@@ -265,10 +274,13 @@ func (c *fileCheck) run() {
 		c.find(c.span, "it is a copy of %s", other.rel)
 	}
 	c.v.seen[h.ID] = found{c.v.dir, c.rel}
+	if h.Groomed != nil {
+		c.v.stands[h.Groomed.File] = c.rel
+	}
 	c.secretFile()
 	if h.Optional&featureSigned == 0 {
 		c.v.out.Unsigned++
-		if _, was := c.v.sealed[h.ID]; was {
+		if c.wasSigned() {
 			c.find(c.span, "it was signed when it was recorded and is not any more")
 		}
 		c.plain(at)
@@ -282,6 +294,16 @@ func (c *fileCheck) run() {
 	c.link = beginChain(head).link
 	end := c.fragments(at)
 	c.signature(end)
+}
+
+// wasSigned tells whether the ledger knows the file, or the one that it was
+// groomed from, as signed.
+func (c *fileCheck) wasSigned() bool {
+	_, was := c.v.sealed[c.header.ID]
+	if g := c.header.Groomed; g != nil && !was {
+		_, was = c.v.sealed[g.File]
+	}
+	return was
 }
 
 // plain checks what an unsigned file says of itself: checksums only.
@@ -344,12 +366,18 @@ func (c *fileCheck) chained(x *mux.FragmentInfo, span media.Span) {
 	if err := verifyUnits(c.r, x); err != nil {
 		c.find(span, "units were changed: %v", err)
 	}
-	link, err := storedLink(c.r, x)
+	link, leaves, err := storedLink(c.r, x)
 	if err != nil {
 		c.find(span, "cannot be read: %v", err)
 		return
 	}
 	c.link = link
+	if c.header.Groomed != nil {
+		if c.kept == nil {
+			c.kept = map[int][][32]byte{}
+		}
+		c.kept[x.Header.Track] = append(c.kept[x.Header.Track], leaves...)
+	}
 }
 
 func (c *fileCheck) spanOf(x *mux.FragmentInfo) media.Span {
@@ -370,13 +398,16 @@ func (c *fileCheck) isBox(at int64) bool {
 		return false
 	}
 	id := [16]byte(b[8:])
-	return string(b[4:8]) == "uuid" && (id == boxSign || id == boxIndex)
+	return string(b[4:8]) == "uuid" && (id == boxSign || id == boxIndex || id == boxGroom)
 }
 
 // signature checks what lies behind the last fragment.
 func (c *fileCheck) signature(end int64) {
 	at := c.span.To
 	last := media.Span{From: at, To: at}
+	if c.header.Groomed != nil {
+		end = c.groomed(end)
+	}
 	b := make([]byte, signSize)
 	if n, _ := c.r.ReadAt(b, end); n < len(b) {
 		c.find(last, "its tail was cut: the signature is missing")
@@ -413,7 +444,17 @@ func (c *fileCheck) signature(end int64) {
 	}
 	if !c.bad {
 		c.v.out.Signed++
+		if c.header.Groomed != nil {
+			c.v.out.Groomed++
+		}
 	}
+}
+
+// there tells whether a file, or what it was groomed to, was found.
+func (v *Verifier) there(id FileID) bool {
+	_, there := v.seen[id]
+	_, stands := v.stands[id]
+	return there || stands
 }
 
 // missing compares what was signed with what is there.
@@ -431,12 +472,14 @@ func (v *Verifier) missing() {
 		if v.Only != "" && rec.UID != v.Only {
 			continue
 		}
-		_, there := v.seen[id]
 		switch _, gone := v.gone[id]; {
 		case gone:
 			v.out.Gone++
-		case !there && moved[id] && v.settled(id):
+		case !v.there(id) && moved[id] && v.settled(id):
 			v.out.Elsewhere++
+		}
+		if made, groomed := v.placed[id]; groomed && !v.there(id) && !v.there(made) && v.gone[made] == "" && v.sealed[made] == nil {
+			v.find(finalName(rec.UID, made, rec.At), rec.UID, media.Span{From: rec.At, To: rec.Until}, "the file that keeps the key frames of %s is missing, and no rule took it", id)
 		}
 	}
 	// A file whose record was taken away with it is still named by the next.
@@ -444,10 +487,9 @@ func (v *Verifier) missing() {
 		if r.file == 0 {
 			continue
 		}
-		_, there := v.seen[r.file]
 		_, gone := v.gone[r.file]
 		_, told := v.sealed[r.file]
-		if !there && !gone && !told && !moved[r.file] {
+		if !v.there(r.file) && !gone && !told && !moved[r.file] {
 			v.dir = r.by.dir
 			v.find(r.by.rel, r.uid, media.Span{From: r.at.From, To: r.at.From}, "the file before it (%s) is missing, and nothing says why", r.file)
 		}
@@ -475,9 +517,8 @@ func (v *Verifier) taken(p *place) {
 		if v.Only != "" && rec.UID != v.Only {
 			continue
 		}
-		_, there := v.seen[id]
 		_, gone := v.gone[id]
-		if !there && !gone && !p.moved[id] {
+		if !v.there(id) && !gone && !p.moved[id] {
 			v.find(finalName(rec.UID, id, rec.At), rec.UID, media.Span{From: rec.At, To: rec.Until}, "the file is missing, and no rule took it")
 		}
 	}

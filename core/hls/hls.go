@@ -34,6 +34,7 @@ type Source interface {
 	Bounds(uid string) (media.Span, bool)
 	Tracks(uid string, id archive.InitID) ([]media.Track, error)
 	Layout(uid string, id archive.FileID) (*archive.Layout, error)
+	Extents(uid string, s media.Span) ([]archive.Extent, error)
 	Pin(uid string, id archive.FileID) (timeline.File, error)
 }
 
@@ -144,6 +145,10 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if err := s.dateByCarried(req.UID, l.segs); err != nil {
 		return nil, err
 	}
+	pictures, err := s.silent(req.UID, initsOf(l.segs))
+	if err != nil {
+		return nil, err
+	}
 	es := entries(l.segs)
 	// A closed range that reaches the live edge ends with what is there.
 	if l.grows && !l.ended {
@@ -158,7 +163,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if req.Live {
 		es = window(es)
 	}
-	return mediaPlaylist(es, req, l.ended), nil
+	return mediaPlaylist(es, req, l.ended, pictures), nil
 }
 
 // tail lists the newest segments of what a playlist covers, from which the
@@ -203,6 +208,9 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
 	}
+	if in, err = s.allAlong(req, in, last.Init); err != nil {
+		return nil, err
+	}
 	var codecs []string
 	size := ""
 	for _, t := range in {
@@ -218,6 +226,31 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
 		peak, avg, strings.Join(codecs, ","), size, uri)
 	return b.Bytes(), nil
+}
+
+// allAlong leaves out of the tracks at the end of a range those that its playlist
+// does not carry (silent).
+func (s *Server) allAlong(req Request, in []media.Track, end archive.InitID) ([]media.Track, error) {
+	if req.Live {
+		return in, nil
+	}
+	span := req.Span
+	if span.To == 0 {
+		span.To = 1<<63 - 1
+	}
+	exts, err := s.src.Extents(req.UID, span)
+	if err != nil {
+		return nil, err
+	}
+	inits := map[archive.InitID]bool{end: true}
+	for i := range exts {
+		inits[exts[i].Init] = true
+	}
+	silent, err := s.silent(req.UID, inits)
+	if err != nil || !silent {
+		return in, err
+	}
+	return ofVideo(in), nil
 }
 
 // dateByCarried moves the beginning of segments whose video HLS does not carry
@@ -297,6 +330,7 @@ func bandwidth(segs []archive.Segment) (peak, avg int64) {
 
 // Init writes the init segment named init-<id>.mp4: the tracks HLS can carry.
 func (s *Server) Init(uid, name string) ([]byte, error) {
+	name, pictures := cutPictures(name, ".mp4")
 	hex, ok := strings.CutPrefix(strings.TrimSuffix(name, ".mp4"), "init-")
 	id, err := strconv.ParseUint(hex, 16, 64)
 	if !ok || err != nil {
@@ -309,6 +343,9 @@ func (s *Server) Init(uid, name string) ([]byte, error) {
 	in, out := Carried(tracks)
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
+	}
+	if pictures {
+		in = ofVideo(in)
 	}
 	return mux.Init(in)
 }
@@ -323,6 +360,7 @@ var emptySegment = []byte("\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix")
 // Segment plans the bytes of the segment called name. final: they will never
 // be others.
 func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err error) {
+	name, pictures := cutPictures(name, ".m4s")
 	from, number, gap, ok := parseName(name)
 	if !ok {
 		return nil, false, ErrNotFound
@@ -354,7 +392,7 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 		if seg.Number != number {
 			continue
 		}
-		if err := s.addSegment(uid, seg, body); err != nil {
+		if err := s.addSegment(uid, seg, pictures, body); err != nil {
 			body.Release()
 			return nil, false, err
 		}
@@ -363,15 +401,21 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 	if !found {
 		return nil, false, ErrNotFound
 	}
+	if body.Size() == 0 { // groomed, and without a key frame: the one before is shown on
+		body.Add(emptySegment)
+	}
 	return body, final, nil
 }
 
-func (s *Server) addSegment(uid string, seg archive.Segment, body *timeline.Body) error {
+func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, body *timeline.Body) error {
 	tracks, err := s.src.Tracks(uid, seg.Init)
 	if err != nil {
 		return err
 	}
 	in, _ := Carried(tracks)
+	if pictures {
+		in = ofVideo(in)
+	}
 	lay, err := s.src.Layout(uid, seg.File)
 	if err != nil {
 		return err

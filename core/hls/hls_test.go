@@ -20,6 +20,7 @@ import (
 type fake struct {
 	segs    []archive.Segment
 	tracks  []media.Track
+	inits   map[archive.InitID][]media.Track // in place of tracks
 	layouts map[archive.FileID]*archive.Layout
 	asked   int // calls of Segments
 	pinned  int
@@ -49,7 +50,21 @@ func (f *fake) Bounds(string) (media.Span, bool) {
 	return media.Span{From: f.segs[0].Span.From, To: f.segs[len(f.segs)-1].Span.To}, true
 }
 
-func (f *fake) Tracks(string, archive.InitID) ([]media.Track, error) { return f.tracks, nil }
+func (f *fake) Tracks(_ string, id archive.InitID) ([]media.Track, error) {
+	if t := f.inits[id]; t != nil {
+		return t, nil
+	}
+	return f.tracks, nil
+}
+
+func (f *fake) Extents(_ string, s media.Span) (out []archive.Extent, err error) {
+	for _, x := range f.segs {
+		if x.Span.Overlaps(s) {
+			out = append(out, archive.Extent{File: x.File, Span: x.Span, Run: x.Run, Zero: x.Zero, Init: x.Init})
+		}
+	}
+	return out, nil
+}
 
 func (f *fake) Layout(_ string, id archive.FileID) (*archive.Layout, error) {
 	if l := f.layouts[id]; l != nil {

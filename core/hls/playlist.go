@@ -110,8 +110,8 @@ func gaps(prev entry, next archive.Segment) []entry {
 	return out
 }
 
-// mediaPlaylist writes the media playlist of es.
-func mediaPlaylist(es []entry, req Request, ended bool) []byte {
+// mediaPlaylist writes the media playlist of es; pictures: of their pictures only.
+func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
 	var b bytes.Buffer
 	target := 10.0
 	for i := range es {
@@ -130,7 +130,10 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 		// the front. Players begin at the asked time all the same.
 		b.WriteString("#EXT-X-START:TIME-OFFSET=0\n")
 	}
-	carry := ""
+	carry, mark := "", ""
+	if pictures {
+		mark = picturesOnly
+	}
 	if req.Carry != "" {
 		carry = "?" + req.Carry
 	}
@@ -141,7 +144,7 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if i == 0 || e.init != es[i-1].init {
-			fmt.Fprintf(&b, "#EXT-X-MAP:URI=\"init-%s.mp4%s\"\n", e.init, carry)
+			fmt.Fprintf(&b, "#EXT-X-MAP:URI=\"init-%s%s.mp4%s\"\n", e.init, mark, carry)
 		}
 		b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
 		b.Write(date.append(b.AvailableBuffer(), e.from))
@@ -157,6 +160,9 @@ func mediaPlaylist(es []entry, req Request, ended bool) []byte {
 		b.Write(strconv.AppendInt(b.AvailableBuffer(), e.from.Milli(), 10))
 		b.WriteByte('-')
 		b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
+		if !e.gap {
+			b.WriteString(mark)
+		}
 		b.WriteString(".m4s")
 		b.WriteString(carry)
 		b.WriteByte('\n')

@@ -65,6 +65,9 @@ func Why(at media.Wall, f Footage, s Stream, zone *time.Location) Answer {
 		case k < 0 && r.Span.Contains(at):
 			a.Recorded, a.Span = true, r.Span
 			a.Text = fmt.Sprintf("It is recorded, from %s to %s.", clock(r.Span.From, zone), clock(r.Span.To, zone))
+			if r.Groomed {
+				a.Text += " It is old: its key frames are left, without sound (groom-after)."
+			}
 			return a
 		case r.Span.From < from:
 			a.Before = min(r.Span.To, from)

@@ -72,6 +72,12 @@ func (n *Node) archiveMetrics(m *metricWriter) {
 		m.counter("mediaserver_move_failures_total", float64(v.Failures), "from", v.From, "to", v.To)
 		m.gauge("mediaserver_move_due_bytes", float64(v.DueBytes), "from", v.From, "to", v.To)
 	}
+	for _, v := range x.Groomings {
+		m.counter("mediaserver_groomed_files_total", float64(v.Files), "pool", v.Pool)
+		m.counter("mediaserver_groomed_freed_bytes_total", float64(v.Bytes), "pool", v.Pool)
+		m.counter("mediaserver_groom_failures_total", float64(v.Failures+v.Damaged), "pool", v.Pool)
+		m.gauge("mediaserver_groom_due_bytes", float64(v.DueBytes), "pool", v.Pool)
+	}
 	for _, s := range x.Spaces {
 		m.gauge("mediaserver_space_free_bytes", float64(s.Usage.Free), "space", s.Space)
 		m.gauge("mediaserver_space_state", 1, "space", s.Space, "state", string(s.State)) // in the words of GET spaces

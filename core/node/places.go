@@ -289,7 +289,7 @@ func poolOptions(ps []archive.PoolConfig) (out []archive.Pool) {
 			Sign:          p.Sign,
 			Encrypt:       p.Encrypt,
 			DeleteMost:    float64(p.DeleteMost.Percent),
-			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, Stage: p.Stage})
+			ArchiveTo:     p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate, GroomAfter: p.GroomAfter, Stage: p.Stage})
 	}
 	return out
 }

@@ -72,7 +72,7 @@ func (b backend) ConfirmRetention(uid string) bool { return b.n.archive.ConfirmR
 
 // RetentionPreview implements api.Retention.
 func (b backend) RetentionPreview(c api.RetentionChanges) (*api.RetentionPlan, error) {
-	ch := archive.Changes{Streams: map[string]archive.Rules{}, Days: map[string]time.Duration{}}
+	ch := archive.Changes{Streams: map[string]archive.Rules{}, Days: map[string]time.Duration{}, Groom: map[string]time.Duration{}}
 	for uid, keys := range c.Streams {
 		r, ok := b.n.archive.RulesOf(uid)
 		if !ok {
@@ -89,10 +89,14 @@ func (b backend) RetentionPreview(c api.RetentionChanges) (*api.RetentionPlan, e
 		}
 		for k, v := range keys {
 			d, err := config.ParseDuration(v)
-			if k != "days" || err != nil {
-				return nil, fmt.Errorf("pools.%s: %s = %s: only days = DURATION can be tried, for example 10d", name, k, v)
+			switch {
+			case err == nil && k == "days":
+				ch.Days[name] = d
+			case err == nil && k == "groom-after":
+				ch.Groom[name] = d
+			default:
+				return nil, fmt.Errorf("pools.%s: %s = %s: only days = DURATION and groom-after = DURATION can be tried, for example 10d", name, k, v)
 			}
-			ch.Days[name] = d
 		}
 	}
 	p, err := b.n.archive.Preview(b.n.web.ctx, ch)
@@ -136,7 +140,7 @@ func apiPlan(p *archive.Preview) *api.RetentionPlan {
 	for _, s := range p.Streams {
 		x := api.RetentionStream{UID: s.UID, Pool: s.Pool, Bytes: s.Bytes, PerDay: s.PerDay, Locked: s.Locked, Days: inDays(s.Kept), LimitedBy: s.By,
 			Deletes: s.Deletes, Goes: s.Goes, Why: s.Why, Asks: s.Held, Broken: s.Broken, KeepDays: inDays(s.Keep),
-			Short: s.By != "" && s.Kept < s.Keep}
+			Short: s.By != "" && s.Kept < s.Keep, Grooms: s.Grooms, GroomBytes: s.GroomBytes, GroomGain: s.GroomGain}
 		if !s.Span.Empty() {
 			x.First, x.Last = s.Span.From.Milli(), s.Span.To.Milli()
 		}
@@ -145,6 +149,8 @@ func apiPlan(p *archive.Preview) *api.RetentionPlan {
 		}
 		out.Deletes += s.Deletes
 		out.Goes += s.Goes
+		out.Grooms += s.Grooms
+		out.GroomGain += s.GroomGain
 		out.Streams = append(out.Streams, x)
 	}
 	for _, q := range p.Pools {

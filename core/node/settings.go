@@ -81,6 +81,7 @@ func load(source config.Source, path string, prev *Settings, drivers func(*Strea
 		s.problems, s.drivers = problems, drivers
 	}
 	s.loadStreams(env, prev)
+	s.problems = append(s.problems, s.neverGroomed()...)
 	s.drivers = nil
 	s.problems.Sort()
 	return s, s.problems

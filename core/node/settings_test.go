@@ -131,6 +131,21 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// TestNeverGroomed: a groom-after that nothing lives to see is a warning, at its
+// place; one stream that is kept longer is enough.
+func TestNeverGroomed(t *testing.T) {
+	p := newPlace(t, "streams.d/a.ini", "[a]\nstream-url = sim://\n", "streams.d/b.ini", "[b]\nstream-url = sim://\ndvr-duration = 5d\n")
+	p.write("media-server.ini", plain+"[pool.default]\nspaces = main\ngroom-after = 30d\n")
+	_, got := p.load()
+	if want := "media-server.ini:6:1: warning: nothing is ever groomed: all 2 streams of the pool are deleted after dvr-duration = 10d or less, before groom-after = 30d; groom-after shorter than the streams' dvr-duration, or a longer dvr-duration"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	p.write("streams.d/b.ini", "[b]\nstream-url = sim://\ndvr-duration = 60d\n")
+	if _, got := p.load(); got != "" {
+		t.Errorf("one stream is kept for 60d: %s", got)
+	}
+}
+
 func TestServerProblems(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"later sections", "[rtsp]\n[cluster]\nenable = on\n[address-map.1]\n[lua.vars]", "media-server.ini:1:1: section [rtsp]: not in this version; remove it\nmedia-server.ini:2:1: section [cluster]: not in this version; remove it\nmedia-server.ini:4:1: section [address-map.1]: not in this version; remove it\nmedia-server.ini:5:1: section [lua.vars]: not in this version; remove it"},
@@ -145,6 +160,10 @@ func TestServerProblems(t *testing.T) {
 		{"moved to where it is too old", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\narchive-to = cold\narchive-after = 7d\n[pool.cold]\nspaces = b\ndays = 7d", "media-server.ini:8:1: pool \"cold\" keeps footage for days = 7d from its recording: it would delete what comes at 7d at once; archive-after shorter than the days of the archive pool"},
 		{"hours that are none", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\narchive-to = cold\narchive-at = 2-5\n[pool.cold]\nspaces = b", "media-server.ini:8:14: bad value \"2-5\" for archive-at: \"2-5\" is not a time of the day from-to, for example 02:00-05:00; from-to in hours and minutes; 22:00-04:00 passes midnight"},
 		{"after without to", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\narchive-after = 1d\n[pool.cold]\nspaces = b", "media-server.ini:7:1: nothing says where footage is moved to; add archive-to = POOL"},
+		{"groomed after it is moved", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\narchive-to = cold\narchive-after = 7d\ngroom-after = 7d\n[pool.cold]\nspaces = b", "media-server.ini:9:1: footage is moved to pool \"cold\" at 7d, before it would be groomed here at 7d; write groom-after in [pool.cold], or one shorter than archive-after"},
+		{"groomed after it is deleted", "[space.a]\npath = /a\n[pool.live]\nspaces = a\ndays = 30d\ngroom-after = 30d", "media-server.ini:6:1: warning: nothing is ever groomed: footage is deleted after days = 30d, before groom-after = 30d; groom-after shorter than days"},
+		{"groomed at once", "[space.a]\npath = /a\n[pool.live]\nspaces = a\ngroom-after = 10ms", "media-server.ini:5:1: groom-after = 10ms is no age; write for example groom-after = 30d, or 0 for never"},
+		{"groom-after that is none", "[space.a]\npath = /a\n[pool.live]\nspaces = a\ngroom-after = -3d", "media-server.ini:5:15: bad value \"-3d\" for groom-after: a duration is a whole number with its unit; write for example 500ms, 10s, 2m, 12h, 10d or 4w"},
 		{"stage of another pool", "[space.a]\npath = /a\n[space.b]\npath = /b\n[pool.live]\nspaces = a\nstage = b\n[pool.cold]\nspaces = b", "media-server.ini:7:1: space \"b\" belongs to pool \"cold\"; a stage is a space of its own"},
 		{"a folder of the system", "[space.a]\npath = /usr/lib/media", "media-server.ini:2:1: path /usr/lib/media is, or lies in, the system's /usr; name a folder made for footage, such as /srv/media or the mount point of a disk"},
 		{"the root", "[space.a]\npath = /", "media-server.ini:2:1: path / is a folder of the system; name a folder made for footage, such as /srv/media or the mount point of a disk"},

@@ -22,6 +22,10 @@ type StreamFacts struct {
 	Limit    time.Duration
 	By       Why // rule behind Limit
 	Capacity int64
+
+	GroomAfter time.Duration // age at which a file keeps its key frames only; 0 = never
+	Stays      float64       // share of the bytes that is left of it then
+	Gain       int64         // bytes of what is old enough and not groomed yet that will go
 }
 
 // Outlook is how long footage of a stream will be kept when everything goes on
@@ -49,12 +53,13 @@ func Forecast(pools []PoolFacts, streams []StreamFacts) ([]Outlook, []PoolOutloo
 	for _, p := range pools {
 		var own []StreamFacts
 		o := PoolOutlook{Name: p.Name}
-		var taken int64
+		var taken, gain int64
 		for _, s := range streams {
 			if s.Pool == p.Name {
 				own = append(own, s)
 				o.PerDay += s.PerDay
 				taken += s.Bytes
+				gain += s.Gain
 			}
 		}
 		room := max(p.Usable-p.Locked, 0)
@@ -64,7 +69,7 @@ func Forecast(pools []PoolFacts, streams []StreamFacts) ([]Outlook, []PoolOutloo
 			o.Kept = age
 			kept[p.Name] = age
 		case o.PerDay > 0:
-			o.Full = max(days(max(p.Usable-taken, 0), o.PerDay), 1)
+			o.Full = max(fullIn(max(p.Usable-taken+gain, 0), own), 1)
 		}
 		outPools = append(outPools, o)
 	}
@@ -86,7 +91,7 @@ func Forecast(pools []PoolFacts, streams []StreamFacts) ([]Outlook, []PoolOutloo
 func (s *StreamFacts) own() (time.Duration, Why) {
 	limit, by := s.Limit, s.By
 	if s.Capacity > 0 && s.PerDay > 0 {
-		if d := days(s.Capacity, s.PerDay); limit <= 0 || d < limit {
+		if d := s.lasts(float64(s.Capacity)); limit <= 0 || d < limit {
 			limit, by = d, Capacity
 		}
 	}
@@ -98,37 +103,72 @@ const day = 24 * time.Hour
 // forever is more than anybody keeps anything, and not near an overflow.
 const forever = 200 * 365 * day
 
-// days is how long bytes last at perDay.
-func days(bytes, perDay int64) time.Duration {
-	return time.Duration(min(float64(bytes)/float64(perDay)*float64(day), float64(forever)))
+// grooms tells whether footage of the stream gets smaller as it ages.
+func (s *StreamFacts) grooms() bool { return s.GroomAfter > 0 && s.Stays > 0 && s.Stays < 1 }
+
+// need is how many bytes the footage of the last d takes.
+func (s *StreamFacts) need(d time.Duration) float64 {
+	groomed := time.Duration(0)
+	if s.grooms() && d > s.GroomAfter {
+		groomed = d - s.GroomAfter
+	}
+	return float64(s.PerDay) * (float64(d-groomed) + s.Stays*float64(groomed)) / float64(day)
+}
+
+// lasts is how long footage may be kept that takes so many bytes.
+func (s *StreamFacts) lasts(bytes float64) time.Duration {
+	d := bytes / float64(s.PerDay) * float64(day)
+	if s.grooms() && d > float64(s.GroomAfter) {
+		d = float64(s.GroomAfter) + (d-float64(s.GroomAfter))/s.Stays
+	}
+	return time.Duration(min(d, float64(forever)))
 }
 
 // cutAge is the age at which a pool of room bytes has to cut its streams, −1
-// when their own rules need less.
+// when their own rules need less. Streams with a shorter limit keep that; the
+// rest shares what is left.
 func cutAge(room int64, streams []StreamFacts) time.Duration {
-	slices.SortStableFunc(streams, func(a, b StreamFacts) int { return int(min(max(limitOf(&a)-limitOf(&b), -1), 1)) })
-	var need float64
-	var perDay int64
+	limits := make([]time.Duration, len(streams))
 	for i := range streams {
-		perDay += streams[i].PerDay
-		need += float64(streams[i].PerDay) * float64(limitOf(&streams[i])) / float64(day)
+		limits[i] = limitOf(&streams[i])
 	}
-	if perDay == 0 || need <= float64(room) {
-		return -1
+	return ageOf(room, streams, limits)
+}
+
+// fullIn is how long it takes until what comes from now on has filled room
+// bytes, nothing being deleted.
+func fullIn(room int64, streams []StreamFacts) time.Duration {
+	limits := make([]time.Duration, len(streams))
+	for i := range limits {
+		limits[i] = forever
 	}
-	// Streams with the shortest limits keep them; the rest shares what is left.
-	left, rest := float64(room), perDay
+	return ageOf(room, streams, limits)
+}
+
+// ageOf is the age up to which footage of all streams takes room bytes, that of
+// each up to its limit; −1 when it never takes so much. What is needed grows
+// with the age in straight pieces, between the ages at which a stream reaches
+// its limit or is groomed.
+func ageOf(room int64, streams []StreamFacts, limits []time.Duration) time.Duration {
+	corners := []time.Duration{forever}
 	for i := range streams {
-		age := time.Duration(left / float64(rest) * float64(day))
-		l := limitOf(&streams[i])
-		if l >= age {
-			return max(age, 0)
+		corners = append(corners, limits[i])
+		if streams[i].grooms() {
+			corners = append(corners, min(streams[i].GroomAfter, forever))
 		}
-		left -= float64(streams[i].PerDay) * float64(l) / float64(day)
-		rest -= streams[i].PerDay
-		if rest <= 0 {
-			break
+	}
+	slices.Sort(corners)
+	var from time.Duration
+	var had float64
+	for _, to := range slices.Compact(corners) {
+		need := 0.0
+		for i := range streams {
+			need += streams[i].need(min(to, limits[i]))
 		}
+		if need > float64(room) {
+			return max(from+time.Duration((float64(room)-had)/(need-had)*float64(to-from)), 0)
+		}
+		from, had = to, need
 	}
 	return -1
 }

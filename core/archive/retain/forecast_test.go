@@ -27,6 +27,11 @@ func TestForecast(t *testing.T) {
 		{"locks take all", with(func(p *PoolFacts) { p.Locked = 200 * gb }), []StreamFacts{a}, []time.Duration{0}, []Why{SpaceFree}, 0, 0},
 		{"capacity", pool, []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, Capacity: 15 * gb}}, []time.Duration{36 * time.Hour}, []Why{Capacity}, 0, 0},
 		{"nothing comes", pool, []StreamFacts{{UID: "c", Pool: "p"}}, []time.Duration{0}, []Why{""}, 0, 0},
+		{"groomed footage takes less", pool, []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, GroomAfter: 5 * day, Stays: 0.1}}, []time.Duration{55 * day}, []Why{SpaceFree}, 55 * day, 0},
+		{"groomed, and its own limit is shorter", pool, []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, GroomAfter: 5 * day, Stays: 0.1, Limit: 30 * day, By: Age}}, []time.Duration{30 * day}, []Why{Age}, 0, 0},
+		{"one is groomed, the other not", pool, []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, GroomAfter: 2 * day, Stays: 0.5}, {UID: "d", Pool: "p", PerDay: 10 * gb}}, []time.Duration{6 * day, 6 * day}, []Why{SpaceFree, SpaceFree}, 6 * day, 0},
+		{"capacity of what is groomed", pool, []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, Capacity: 20 * gb, GroomAfter: day, Stays: 0.1}}, []time.Duration{11 * day}, []Why{Capacity}, 0, 0},
+		{"may not overwrite, but grooms", with(func(p *PoolFacts) { p.Overwrite = false }), []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, Bytes: 90 * gb, Gain: 10 * gb, GroomAfter: day, Stays: 0.1}}, []time.Duration{0}, []Why{""}, 0, 11 * day},
 		{"may not overwrite", with(func(p *PoolFacts) { p.Overwrite = false }), []StreamFacts{{UID: "c", Pool: "p", PerDay: 10 * gb, Bytes: 70 * gb}}, []time.Duration{0}, []Why{""}, 0, 3 * day},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -53,6 +58,9 @@ func TestForecastFits(t *testing.T) {
 			if (seed+i)%3 == 0 {
 				s.Capacity = int64((seed*13 + i*37) % 5000)
 			}
+			if (seed+i)%4 == 0 {
+				s.GroomAfter, s.Stays = time.Duration((seed*7+i*11)%20)*day, float64((seed+i*3)%10)/10
+			}
 			ss = append(ss, s)
 		}
 		usable := int64(seed * 100)
@@ -62,7 +70,7 @@ func TestForecastFits(t *testing.T) {
 			if o.By == "" && ss[i].PerDay > 0 {
 				sum += 1e18
 			}
-			sum += float64(ss[i].PerDay) * float64(o.Kept) / float64(day)
+			sum += ss[i].need(o.Kept)
 		}
 		if sum > float64(usable)*1.001+float64(len(ss)) {
 			t.Fatalf("seed %d: %.0f bytes are kept in %d: %+v %+v", seed, sum, usable, ss, out)

@@ -170,6 +170,7 @@ type Backend interface {
 	Spaces
 	Inspector
 	Moves
+	Groomings
 	Backups
 	KeyKeeper
 }
@@ -197,7 +198,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},

@@ -92,6 +92,7 @@ func (f *fake) RetentionPreview(c RetentionChanges) (*RetentionPlan, error) {
 }
 func (f *fake) RetentionOutlook() (*RetentionPlan, error) { return &RetentionPlan{}, f.fail }
 func (f *fake) RetentionHeld() []HeldBack                 { return nil }
+func (f *fake) Groomings() []Grooming                     { return nil }
 func (f *fake) Moves() []Move                             { return nil }
 func (f *fake) ConfirmRetention(uid string) bool          { return uid == "a" }
 
@@ -298,6 +299,8 @@ func TestAnswers(t *testing.T) {
 		{"a lock, backwards", "operator", "POST", "streams/a/locks", `{"from":2000,"to":1000,"reason":"x"}`, 409, "lock"},
 		{"unlock", "operator", "DELETE", "streams/a/locks/1", "", 204, ""},
 		{"unlock none", "operator", "DELETE", "streams/a/locks/7", "", 404, "no_such_lock"},
+		{"groomings", "viewer", "GET", "groomings", "", 200, ""},
+		{"moves", "viewer", "GET", "moves", "", 200, ""},
 		{"an event", "operator", "POST", "streams/a/event", `{"kind":"motion","data":{"zone":3}}`, 201, ""},
 		{"an event of a minute ago", "operator", "POST", "streams/a/event", `{"kind":"motion","at":"-1m"}`, 201, ""},
 		{"an event of tomorrow", "operator", "POST", "streams/a/event", `{"kind":"motion","at":"2100-01-01T00:00:00Z"}`, 400, "bad_time"},

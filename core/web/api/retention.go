@@ -12,7 +12,7 @@ import (
 // none = as they are.
 type RetentionChanges struct {
 	Streams map[string]map[string]string `json:"streams"` // uid → dvr-duration, dvr-keep, dvr-capacity, dvr-pool
-	Pools   map[string]map[string]string `json:"pools"`   // name → days
+	Pools   map[string]map[string]string `json:"pools"`   // name → days, groom-after
 }
 
 // RetentionStream is what becomes of one stream's footage.
@@ -35,6 +35,10 @@ type RetentionStream struct {
 	Broken    bool     `json:"keep_broken,omitempty"`  // dvr-keep would not be held
 	KeepDays  float64  `json:"keep_days,omitempty"`    // dvr-keep
 	Short     bool     `json:"keep_at_risk,omitempty"` // days is less than dvr-keep
+
+	Grooms     int   `json:"grooms_files,omitempty"`      // that are old enough to keep their key frames only
+	GroomBytes int64 `json:"grooms_bytes,omitempty"`      // what they take now
+	GroomGain  int64 `json:"grooms_gain_bytes,omitempty"` // what of that will be free, estimated
 }
 
 // RetentionPool is what becomes of a pool.
@@ -52,9 +56,13 @@ type RetentionPool struct {
 
 // RetentionPlan is the answer of retention/preview.
 type RetentionPlan struct {
-	Now     int64             `json:"now_ms"`
-	Deletes int               `json:"deletes_files"`
-	Goes    int64             `json:"deletes_bytes"`
+	Now     int64 `json:"now_ms"`
+	Deletes int   `json:"deletes_files"`
+	Goes    int64 `json:"deletes_bytes"`
+
+	Grooms    int   `json:"grooms_files"`
+	GroomGain int64 `json:"grooms_gain_bytes"`
+
 	Streams []RetentionStream `json:"streams"`
 	Pools   []RetentionPool   `json:"pools"`
 }

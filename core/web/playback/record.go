@@ -170,6 +170,7 @@ type rangeItem struct {
 	To       int64  `json:"to"`
 	Duration int64  `json:"duration"`
 	Kind     string `json:"kind"`
+	Groomed  bool   `json:"groomed,omitempty"` // old: a picture every second or so, and no sound, are left of it
 }
 type lockItem struct {
 	ID    string `json:"id"`
@@ -197,7 +198,7 @@ func Ranges(rs []archive.Range, gs []archive.Gap, ls []archive.Lock) any {
 	}
 	for _, x := range rs {
 		f, t := x.Span.From.Milli(), x.Span.To.Milli()
-		a.Ranges = append(a.Ranges, rangeItem{f, t, t - f, x.Kind})
+		a.Ranges = append(a.Ranges, rangeItem{f, t, t - f, x.Kind, x.Groomed})
 		a.Length += t - f
 	}
 	if n := len(a.Ranges); n > 0 {

@@ -1,0 +1,75 @@
+package hls
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+	"media-server/core/mux"
+)
+
+// Old footage that was groomed has lost its sound. A playlist that reaches from
+// there into footage with sound carries pictures only, all along: ffmpeg takes
+// no second EXT-X-MAP and stops at the first sound, and Media Source Extensions
+// play nothing of a track set of which one has no samples. The sound is in
+// record.mp4, and in a playlist of the rest.
+
+// picturesOnly marks the names of what is served so.
+const picturesOnly = "-v"
+
+// silent tells whether the inits of a range are those of groomed footage and of
+// footage with sound beside it: one of them is what grooming leaves of another.
+func (s *Server) silent(uid string, inits map[archive.InitID]bool) (bool, error) {
+	if len(inits) < 2 {
+		return false, nil
+	}
+	for id := range inits {
+		tracks, err := s.src.Tracks(uid, id)
+		if err != nil {
+			return false, err
+		}
+		in, _ := Carried(tracks)
+		pictures := ofVideo(tracks)
+		if len(ofVideo(in)) == 0 || len(ofVideo(in)) == len(in) {
+			continue // without pictures, or without sound
+		}
+		b, err := mux.Init(pictures)
+		if err != nil {
+			return false, fmt.Errorf("init of the pictures of %s: %w", id, err)
+		}
+		sum := sha256.Sum256(b)
+		if inits[archive.InitID(binary.BigEndian.Uint64(sum[:]))] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func ofVideo(tracks []media.Track) (out []media.Track) {
+	for _, t := range tracks {
+		if t.Kind() == media.Video {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// cutPictures takes the mark of picturesOnly out of a name.
+func cutPictures(name, ext string) (string, bool) {
+	base, ok := strings.CutSuffix(name, picturesOnly+ext)
+	if !ok {
+		return name, false
+	}
+	return base + ext, true
+}
+
+func initsOf(segs []archive.Segment) map[archive.InitID]bool {
+	m := map[archive.InitID]bool{}
+	for i := range segs {
+		m[segs[i].Init] = true
+	}
+	return m
+}
