@@ -7,6 +7,7 @@
 //
 //	Segments, Ranges ─▶ open files in memory + catalogue.db (by stream and time)
 //	Layout ─▶ memory, or the index box at the end of the file (one read)
+//	Rebuild ─▶ scan.go: tails of 32 files at a time ─▶ rows, 1,000 a change (put.go)
 //	Pin    ─▶ bytes still in memory, else descriptor, else ReadAt
 //
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
