@@ -12,6 +12,7 @@
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	event.go, lock.go: marks on the timeline   identity.go: which disk is which space
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
+//	evidence.go: what the proof of an export is made of (core/export)
 //
 // What does not belong here: boxes of fragments and init segments (mux), what
 // a stream decides to record (stream), protocols (hls, mp4), processes

@@ -227,8 +227,11 @@ func storedLink(r io.ReaderAt, x *mux.FragmentInfo) (link [32]byte, err error) {
 		return link, fmt.Errorf("read fragment at %d: %w", x.HeaderAt, err)
 	}
 	at := x.PayloadAt - x.HeaderAt
-	u := units{track: x.Header.Track, first: x.Header.FirstSeq, seqs: x.Header.Seqs, base: x.BaseTime, samples: x.Samples}
-	return linkOf(x.Header.Chain, b[:at-mdatHeader], u, b[at:]), nil
+	return linkOf(x.Header.Chain, b[:at-mdatHeader], storedUnits(x), b[at:]), nil
+}
+
+func storedUnits(x *mux.FragmentInfo) units {
+	return units{track: x.Header.Track, first: x.Header.FirstSeq, seqs: x.Header.Seqs, base: x.BaseTime, samples: x.Samples}
 }
 
 // attestThere notes in the ledger of a space that a signed file came to it from

@@ -63,6 +63,8 @@ type Movie struct {
 	ETag  string
 	Start media.Wall // presentation time of the first frame, server clock
 	Span  media.Span // covered
+
+	plan *plan
 }
 
 // Record plans the MP4 of a span. The error wraps timeline.ErrNoFootage when
@@ -150,7 +152,7 @@ func (p *plan) build() (*Movie, error) {
 		body.Hold(file)
 		body.AddFile(file, f.from, f.to-f.from)
 	}
-	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}}, nil
+	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}, plan: p}, nil
 }
 
 // etag is a hash of everything the bytes depend on.
