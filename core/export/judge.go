@@ -59,12 +59,16 @@ type trackCheck struct {
 // hash reads the samples.
 func (c *trackCheck) hash(size int64) error {
 	var buf []byte
+	left := size
 	for i := range c.t.samples {
 		s := &c.t.samples[i]
 		if s.at < 0 || s.at > size-int64(s.size) {
 			c.gone++
 			c.have = append(c.have, [32]byte{})
 			continue
+		}
+		if left -= int64(s.size); left < 0 { // read for ever, they would be
+			return fmt.Errorf("%w: its samples overlap", errMovie)
 		}
 		b, err := read(c.r, s, &buf)
 		if err != nil {

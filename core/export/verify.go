@@ -98,7 +98,11 @@ func (v *Verifier) Verify(ctx context.Context, file, proof string) (*Report, err
 	case err != nil:
 		return r, fmt.Errorf("%s: %w", file, err)
 	}
-	return r, r.movie(ctx, e, m, f, size)
+	if err = r.movie(ctx, e, m, f, size); errors.Is(err, errMovie) {
+		r.find(Finding{What: err.Error()})
+		err = nil
+	}
+	return r, err
 }
 
 func open(path string) (*os.File, int64, error) {
