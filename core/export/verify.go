@@ -281,3 +281,22 @@ func (c *trackCheck) parameters() {
 		c.find(Finding{Span: c.out.Span, What: "the parameters of the decoder are not those that were recorded: the frames are, but may be shown otherwise"})
 	}
 }
+
+// Proves tells whether a proof is whole and is that of the export of this size
+// and hash. It judges no signature: who has just been given one by the server
+// wants to know that all of it has come.
+func Proves(proof string, size int64, sum [32]byte) error {
+	p, _, err := open(proof)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	e, err := readProof(p, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", proof, err)
+	}
+	if e.st.Size != size || e.end.export != sum {
+		return fmt.Errorf("%s is the proof of another export", proof)
+	}
+	return nil
+}

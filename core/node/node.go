@@ -60,6 +60,7 @@ type Node struct {
 	marks     *marks
 	backups   *backups
 	signer    archive.Signer // nil: no pool signs
+	proofs    *proofs
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -83,6 +84,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	var err error
 	n.backups = &backups{n: n}
+	n.proofs = newProofs(n)
 	if n.home, err = takeHome(set.Server.DataDir); err != nil {
 		return err
 	}

@@ -171,6 +171,7 @@ type Backend interface {
 	Inspector
 	Moves
 	Backups
+	Proofs
 }
 
 // API answers /api/v1/….
@@ -196,7 +197,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, proofRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},

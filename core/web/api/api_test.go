@@ -29,6 +29,7 @@ type fake struct {
 	locks   []Lock
 	gaps    []GapItem
 	changes RetentionChanges
+	proof   NewProof
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }
