@@ -111,7 +111,7 @@ func FuzzMovie(f *testing.F) {
 			return
 		}
 		r := &Report{}
-		if err := r.movie(t.Context(), e, m, bytes.NewReader(b), int64(len(b))); err == nil {
+		if err := r.movie(e, m, bytes.NewReader(b), int64(len(b))); err == nil {
 			r.Lines(time.UTC)
 		}
 	})

@@ -229,7 +229,10 @@ func (c *trackCheck) leaves() error {
 		}
 		u := &c.lane.units[p]
 		s := c.e.files[u.file]
-		if u.chained && s.over == overExported {
+		if s.over != overExported {
+			continue // its place in the chain is proven, its bytes are the server's word
+		}
+		if u.chained {
 			b, err := read(c.r, &c.t.samples[i], &buf)
 			if err != nil {
 				return err

@@ -2,7 +2,9 @@ package export
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
+	"strconv"
 
 	"media-server/core/archive"
 	"media-server/core/mp4"
@@ -130,17 +132,25 @@ func (k *maker) fragment(x *fragment, state, over string, shown func(n int) bool
 		leaves = archive.LeavesOf(&x.FragmentInfo, x.payload)
 	}
 	for i, u := range archive.UnitsOf(&x.FragmentInfo) {
-		kind, leaf := "x", "-"
+		line := k.out.AvailableBuffer()
 		if shown(i) {
-			kind = "u"
+			line = append(line, "u "...)
 			k.frames++
+		} else {
+			line = append(line, "x "...)
 		}
-		if leaves != nil {
-			leaf = b64(leaves[i][:])
-		}
+		line = append(strconv.AppendUint(line, u.Seq, 10), ' ')
+		line = append(strconv.AppendInt(line, u.PTS, 10), ' ')
+		line = append(strconv.AppendUint(line, uint64(u.Size), 10), ' ')
 		sum := sha256.Sum256(payload[:u.Size])
 		payload = payload[u.Size:]
-		fmt.Fprintf(&k.out, "%s %d %d %d %s %s\n", kind, u.Seq, u.PTS, u.Size, b64(sum[:]), leaf)
+		line = append(base64.RawStdEncoding.AppendEncode(line, sum[:]), ' ')
+		if leaves != nil {
+			line = base64.RawStdEncoding.AppendEncode(line, leaves[i][:])
+		} else {
+			line = append(line, '-')
+		}
+		k.out.Write(append(line, '\n'))
 	}
 	return nil
 }

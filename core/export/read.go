@@ -232,8 +232,8 @@ func (k *reading) close() error {
 		s.why = fmt.Sprintf("it is file %s of stream %s by its own head", s.header.ID, s.header.UID)
 		return nil
 	}
-	if s.header.Signed() != (s.state != stateUnsigned) {
-		s.why = "its own head says otherwise whether it was signed"
+	if s.header.Signed() != (s.state != stateUnsigned) || (s.header.Features != 0) != (s.over == overStored) {
+		s.why = "its own head says otherwise how it was signed and stored"
 		return nil
 	}
 	if s.state == stateSigned {

@@ -85,6 +85,9 @@ func (r *Report) recording() (out []string) {
 		out = append(out, fmt.Sprintf("its fragments belong to the signed chain of the recording: files %d, fragments %d, key %s", signed, fragments, strings.Join(ids, ", ")))
 	}
 	for _, s := range r.Sources {
+		if s.Stored {
+			out = append(out, fmt.Sprintf("file %s of the recording was stored encrypted: that its %d frames had these bytes is the server's statement, their places and times are in the chain", s.File, s.Frames))
+		}
 		switch s.State {
 		case stateUnsealed:
 			out = append(out, fmt.Sprintf("file %s of the recording was not closed and signed yet: for its %d frames only the server's statement stands", s.File, s.Frames))

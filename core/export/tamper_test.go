@@ -154,6 +154,9 @@ func TestTampering(t *testing.T) {
 			s = regexp.MustCompile(`(?m)^s .*\n`).ReplaceAllString(strings.ReplaceAll(s, " signed ", " unsigned "), "")
 			return sign(regexp.MustCompile(`(?m)^([ux] .*) \S+$`).ReplaceAllString(s, "$1 -"))
 		}},
+		{name: "called stored otherwise, by the server", found: "its own head says otherwise", proof: func(_ *testing.T, s string) string {
+			return sign(strings.ReplaceAll(s, " signed exported\n", " signed stored\n"))
+		}},
 		{name: "a file kept back, by the server", found: "recorded nowhere", proof: withoutFile},
 		{name: "the proof's tail cut", found: "without a signature", proof: func(_ *testing.T, s string) string { return s[:strings.Index(s, "signature ")] }},
 		{name: "the proof's end cut within a line", found: "cut short", proof: func(_ *testing.T, s string) string { return s[:len(s)-9] }},

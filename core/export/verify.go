@@ -43,8 +43,9 @@ type Report struct {
 // Source is a file of the recording that the export is made of.
 type Source struct {
 	File      string `json:"file"`
-	State     string `json:"state"`  // signed, unsealed, unsigned
-	Proven    bool   `json:"proven"` // its chain leads to its signature
+	State     string `json:"state"`                      // signed, unsealed, unsigned
+	Stored    bool   `json:"stored_otherwise,omitempty"` // the chain is over other bytes than the export holds
+	Proven    bool   `json:"proven"`                     // its chain leads to its signature
 	Key       string `json:"key,omitempty"`
 	Signed    int64  `json:"signed_ms,omitempty"`
 	Fragments int    `json:"fragments"` // of the whole file, where it is signed
@@ -90,7 +91,8 @@ func (v *Verifier) Verify(ctx context.Context, file, proof string) (*Report, err
 	if err := r.compare(ctx, e, f, size); err != nil {
 		return r, err
 	}
-	m, err := readMovie(f, size)
+	in := &stoppingAt{ctx, f}
+	m, err := readMovie(in, size)
 	switch {
 	case errors.Is(err, errMovie):
 		r.find(Finding{What: err.Error()})
@@ -98,7 +100,7 @@ func (v *Verifier) Verify(ctx context.Context, file, proof string) (*Report, err
 	case err != nil:
 		return r, fmt.Errorf("%s: %w", file, err)
 	}
-	if err = r.movie(ctx, e, m, f, size); errors.Is(err, errMovie) {
+	if err = r.movie(e, m, in, size); errors.Is(err, errMovie) {
 		r.find(Finding{What: err.Error()})
 		err = nil
 	}
@@ -143,7 +145,7 @@ func (r *Report) state(st *Statement) {
 // sources judges the recording's own files, and what lies between them.
 func (r *Report) sources(e *evidence) {
 	for i, s := range e.files {
-		x := Source{File: s.header.ID.String(), State: s.state, Proven: s.proven, Fragments: s.fragments, Frames: s.units}
+		x := Source{File: s.header.ID.String(), State: s.state, Stored: s.over == overStored, Proven: s.proven, Fragments: s.fragments, Frames: s.units}
 		if s.sig != nil {
 			x.Key, x.Signed = fmt.Sprintf("%x", s.sig.Key), s.sig.At.Milli()
 		}
@@ -207,19 +209,29 @@ func (s *stopping) Read(p []byte) (int, error) {
 	return s.r.Read(p)
 }
 
+// stoppingAt does so for reads here and there.
+type stoppingAt struct {
+	ctx context.Context
+	r   io.ReaderAt
+}
+
+func (s *stoppingAt) ReadAt(p []byte, off int64) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.ReadAt(p, off)
+}
+
 // apart is how far sound may run beside the picture before it is said.
 const apart = 200 * time.Millisecond
 
 // movie judges the file track by track, pictures first: they are told from each
 // other best.
-func (r *Report) movie(ctx context.Context, e *evidence, m *movie, f io.ReaderAt, size int64) error {
+func (r *Report) movie(e *evidence, m *movie, f io.ReaderAt, size int64) error {
 	used := map[*lane]bool{}
 	slices.SortStableFunc(m.tracks, func(a, b movieTrack) int { return cmp.Compare(a.kind, b.kind) })
 	var zero media.Wall
 	for i := range m.tracks {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		c := &trackCheck{e: e, r: f, t: &m.tracks[i], find: r.find, zero: zero}
 		if err := c.run(size); err != nil {
 			return err
