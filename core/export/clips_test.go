@@ -45,3 +45,25 @@ func TestClipsOfOtherMakes(t *testing.T) {
 		}
 	})
 }
+
+// TestEditList: a track that begins later, and in the middle of its first
+// sample, is placed by its edit list.
+func TestEditList(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		elst []byte
+		want int64
+	}{
+		{"none", nil, 900},
+		{"begins later", []byte{0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0x0b, 0xb8, 255, 255, 255, 255, 0, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 1, 0, 0}, 900 + 3*90000},
+		{"begins in the middle", []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 2, 0x58, 0, 1, 0, 0}, 300},
+		{"64 bit", []byte{1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 2, 0x58, 0, 1, 0, 0}, 300},
+		{"cut short", []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0}, 900},
+	} {
+		k := movieTrack{scale: 90000, samples: []sample{{pts: 900}}}
+		k.edit(c.elst, 1000)
+		if k.samples[0].pts != c.want {
+			t.Errorf("%s: shown at %d, want %d", c.name, k.samples[0].pts, c.want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,6 +158,28 @@ func TestTampering(t *testing.T) {
 		{name: "called stored otherwise, by the server", found: "its own head says otherwise", proof: func(_ *testing.T, s string) string {
 			return sign(strings.ReplaceAll(s, " signed exported\n", " signed stored\n"))
 		}},
+		{name: "a header in the proof, by the server", found: "the header of the fragment", proof: func(t *testing.T, s string) string {
+			return sign(strings.Replace(s, strings.Fields(lineOf(s, "f ", 3))[5], b64(make([]byte, 32)), 1))
+		}},
+		{name: "when the recording was signed, by somebody else", found: "the signature of its recording is wrong", proof: boxed(func(b []byte) { b[45] ^= 1 }, nil)},
+		{name: "the file before, by the server", found: "followed another one", proof: boxed(func(b []byte) { b[140] ^= 1 }, signerOf(1).Sign)},
+		{name: "signatures exchanged, by the server", found: "the signature is that of file", proof: func(t *testing.T, s string) string {
+			a, b := lineOf(s, "s ", 1), lineOf(s, "s ", 2)
+			return sign(strings.NewReplacer(a, b, b, a).Replace(s))
+		}},
+		{name: "another stream, by the server", found: "of stream gate by its own head", proof: func(_ *testing.T, s string) string {
+			return sign(strings.Replace(s, "stream = gate", "stream = yard", 1))
+		}},
+		{name: "another file's id, by the server", found: "of stream gate by its own head", proof: func(_ *testing.T, s string) string {
+			return sign(strings.Replace(s, "\nfile 0000000100000003", "\nfile 0000000100000099", 1))
+		}},
+		{name: "tables that name the same bytes again and again", found: "overlap", file: func(t *testing.T, b []byte) []byte {
+			i := bytes.Index(b, []byte("stsz")) + 16
+			for k := range len(video(t, b).samples) {
+				binary.BigEndian.PutUint32(b[i+4*k:], uint32(len(b)/10))
+			}
+			return b
+		}},
 		{name: "a file kept back, by the server", found: "recorded nowhere", proof: withoutFile},
 		{name: "the proof's tail cut", found: "without a signature", proof: func(_ *testing.T, s string) string { return s[:strings.Index(s, "signature ")] }},
 		{name: "the proof's end cut within a line", found: "cut short", proof: func(_ *testing.T, s string) string { return s[:len(s)-9] }},
@@ -200,6 +223,27 @@ func TestTampering(t *testing.T) {
 				c.also(t, r)
 			}
 		})
+	}
+}
+
+// boxed changes the signature box of the second file, its checksum and, with
+// key, its signature.
+func boxed(change func(b []byte), key func([]byte) []byte) func(*testing.T, string) string {
+	return func(t *testing.T, s string) string {
+		t.Helper()
+		old := lineOf(s, "s ", 1)
+		b, err := strict.DecodeString(strings.TrimSpace(old[2:]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(b)
+		if key != nil {
+			m := append([]byte("MSSIGN1\n"), b[:164]...)
+			clear(m[8+28 : 8+32])
+			copy(b[164:], key(m))
+		}
+		binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[32:], crc32.MakeTable(crc32.Castagnoli)))
+		return sign(strings.Replace(s, old, "s "+b64(b)+"\n", 1))
 	}
 }
 
