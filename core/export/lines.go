@@ -72,7 +72,7 @@ func (l *lines) next() (string, error) {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return "", l.fail("the line is too long")
-	case err == io.EOF && len(raw) > 0:
+	case errors.Is(err, io.EOF) && len(raw) > 0:
 		return "", l.fail("the line is cut short")
 	case err != nil:
 		return "", err
@@ -104,7 +104,7 @@ func parse(r io.Reader, fn func(line any) error) (msg, sig []byte, err error) {
 				break
 			}
 			msg = append([]byte(message), l.sum.Sum(nil)...)
-			if _, err = l.next(); err == io.EOF {
+			if _, err = l.next(); errors.Is(err, io.EOF) {
 				return msg, sig, nil
 			}
 			return nil, nil, l.fail("something stands behind the signature")
@@ -114,7 +114,7 @@ func parse(r io.Reader, fn func(line any) error) (msg, sig []byte, err error) {
 			err = fn(v)
 		}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: it ends at line %d without a signature", errDamaged, l.n-1)
 	}
 	return nil, nil, err
@@ -122,7 +122,7 @@ func parse(r io.Reader, fn func(line any) error) (msg, sig []byte, err error) {
 
 func (l *lines) statement() (*Statement, error) {
 	s, err := l.next()
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if s != firstLine {

@@ -150,7 +150,7 @@ func (k *maker) copyTo(to int64) error {
 	b := make([]byte, min(max(to-k.at, 0), 256<<10))
 	for k.at < to {
 		n := min(int64(len(b)), to-k.at)
-		if _, err := k.m.Body.ReadAt(b[:n], k.at); err != nil && err != io.EOF {
+		if _, err := k.m.Body.ReadAt(b[:n], k.at); err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read the export: %w", err)
 		}
 		k.export.Write(b[:n])

@@ -15,9 +15,8 @@ type evidence struct {
 	files []*source
 	lanes []*lane
 	end   *endLine
-	sound bool   // its own signature is good
-	why   string // it is not
-	notes []string
+	sound bool     // its own signature is good
+	why   string   // it is not
 	heads []headAt // of exported fragments
 }
 
@@ -74,7 +73,6 @@ type reading struct {
 	open   bool       // frag's units are coming
 	rest   int64      // bytes of frag that no unit has taken yet
 	leaves [][32]byte // of frag
-	had    int        // files that are over
 }
 
 // readProof reads a proof. The error says that it is not one, or is damaged.

@@ -131,8 +131,8 @@ func TestTampering(t *testing.T) {
 		{name: "asked range edited", found: "changed after it was made", proof: edit("asked = 2", "asked = 1")},
 		{name: "exporter edited", found: "changed after it was made", proof: edit(`"anna"`, `"otto"`)},
 		{name: "proof of another export", found: "none of", proof: func(*testing.T, string) string { return string(otherProof) },
-			file: func(t *testing.T, b []byte) []byte {
-				b, _ = os.ReadFile(r.export(8*time.Second, 10*time.Second).file)
+			file: func(*testing.T, []byte) []byte {
+				b, _ := os.ReadFile(r.export(8*time.Second, 10*time.Second).file)
 				return b
 			}},
 		{name: "wrong key", found: "key fa4d86c3b551aa6c, which was not given", key: signerOf(2).public()},

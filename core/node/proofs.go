@@ -65,7 +65,7 @@ func (b backend) Proof(uid string, ask api.NewProof) (out api.Proof, err error) 
 	p := &proofBody{m: m, slot: n.proofs.slot}
 	defer func() {
 		if err != nil {
-			p.Close()
+			_ = p.Close()
 		}
 	}()
 	if err != nil {

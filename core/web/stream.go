@@ -28,7 +28,7 @@ func (g *guarded) Read(p []byte) (n int, err error) {
 			n, err = 0, errors.New("the answer could not be made")
 		}
 	}()
-	if n, err = g.r.Read(p); err != nil && err != io.EOF {
+	if n, err = g.r.Read(p); err != nil && !errors.Is(err, io.EOF) {
 		slog.Warn("an answer was cut short", "err", err)
 	}
 	return n, err
