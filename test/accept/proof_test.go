@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,4 +198,73 @@ func TestExportProof(t *testing.T) {
 	t.Logf("\n%s%s%s", whole, clip, out)
 	harness.Row(t, "an export proves itself elsewhere", 0, "%d of %d pictures in signed chains across a gap and a kill; a clip cut by ffmpeg verifies; altered, cut and newly encoded ones are named",
 		j.Exports[0].Tracks[0].Signed, j.Exports[0].Tracks[0].Frames)
+}
+
+// TestExportProofUnsigned: where no pool signs, a key is made for the first
+// proof, which says whose word it is; over HTTP it takes the right to export.
+func TestExportProofUnsigned(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{})
+	s.Sim("gate", "", "dvr-chunk = 2s")
+	s.Start()
+	footage(s, "gate")
+	time.Sleep(3 * time.Second) // real cameras take real time
+	s.Close("gate")
+	f := s.Footage("gate")
+	from, to := f.Ranges[0].From, f.Ranges[0].To
+	away := &elsewhere{t, t.TempDir()}
+	if out, code := verb(t, "export", "gate", "-c", s.Conf, "--from", fmt.Sprint(from), "--to", fmt.Sprint(to), "-o", away.path("export.mp4"), "--proof"); code != 0 {
+		t.Fatalf("export: exit %d\n%s", code, out)
+	}
+	key, err := exec.Command(filepath.Join(harness.Bin, "media-server"), "keys", "public", "-c", s.Conf).Output()
+	if err == nil {
+		err = os.WriteFile(away.path("public.pem"), key, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, code := away.verify("export.mp4")
+	if code != 0 || !strings.Contains(out, "was never signed") || !strings.Contains(out, "server's statement alone") || strings.Contains(out, "belong to the signed chain") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	s.Until("the key to be wanted elsewhere", func() bool {
+		for _, p := range s.Problems() {
+			if strings.Contains(p.What, "signing key has not been saved") {
+				return true
+			}
+		}
+		return false
+	})
+	ask := func(role, match string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/api/v1/streams/gate/proof?from=%d&to=%d&by=somebody&reason=r", s.HTTP, from, to), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+s.Verb("token", "api", "--role", role, "--name", "tok-"+role))
+		if match != "" {
+			req.Header.Set("If-Match", match)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(b)
+	}
+	if status, _ := ask("viewer", ""); status != 403 {
+		t.Errorf("a viewer: %d", status)
+	}
+	if status, body := ask("operator", `"another"`); status != 412 || !strings.Contains(body, "changed") {
+		t.Errorf("another export: %d %s", status, body)
+	}
+	for range 4 { // none of them keeps a place
+		status, body := ask("operator", "")
+		if status != 200 || !strings.HasPrefix(body, "media-server proof 1\n") || !strings.Contains(body, `exporter = "token tok-operator"`) || !strings.Contains(body, "\nsignature ") {
+			t.Fatalf("an operator: %d %.300s", status, body)
+		}
+	}
 }
