@@ -47,6 +47,8 @@ type rig struct {
 	a    *archive.Archive
 	tl   *timeline.Timeline
 	stop func()
+
+	signer testSigner // of proofs
 }
 
 var born = time.Now().Add(-time.Hour).Truncate(time.Second)
@@ -65,7 +67,7 @@ func newRig(t testing.TB, sign bool) *rig {
 	}
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	r := &rig{t: t, dir: dir.Root, a: a, tl: timeline.New(a, func(string) timeline.Ring { return nil })}
+	r := &rig{t: t, signer: signerOf(1), dir: dir.Root, a: a, tl: timeline.New(a, func(string) timeline.Ring { return nil })}
 	r.stop = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -204,7 +206,7 @@ func (r *rig) export(from, to time.Duration) *exportedFile {
 	if _, err := m.Body.ReadAt(b, 0); err != nil && err != io.EOF {
 		r.t.Fatal(err)
 	}
-	p, err := Make(context.Background(), statement(span), m, r.tl, signerOf(1))
+	p, err := Make(context.Background(), statement(span), m, r.tl, r.signer)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -385,3 +385,23 @@ func TestNotSigned(t *testing.T) {
 		}
 	})
 }
+
+// TestOtherKey: a recording was signed with a key that is not in force any more
+// when it is exported.
+func TestOtherKey(t *testing.T) {
+	r := newRig(t, true)
+	r.record(1, 0, 4*time.Second, false, clip.H264)
+	r.signer = signerOf(2)
+	x := r.export(0, 3*time.Second)
+	if rep := verify(t, x.file, x.proof, signerOf(1).public(), signerOf(2).public()); len(rep.Findings) != 0 || !rep.Sound || rep.Tracks[0].Signed != rep.Tracks[0].Frames {
+		t.Errorf("both keys:\n%s", text(rep))
+	}
+	rep := verify(t, x.file, x.proof, signerOf(2).public())
+	if !rep.Sound || len(rep.Findings) == 0 || !strings.Contains(rep.Findings[0].What, "its recording was signed with key fa4d86c3b551aa6c, which was not given") || rep.Tracks[0].Signed != 0 {
+		t.Errorf("the new key:\n%s", text(rep))
+	}
+	rep = verify(t, x.file, x.proof, signerOf(1).public())
+	if rep.Sound || len(rep.Findings) != 1 || rep.Tracks[0].Signed != rep.Tracks[0].Frames {
+		t.Errorf("the old key:\n%s", text(rep))
+	}
+}
