@@ -13,7 +13,7 @@
 //
 // Invariants:
 //   - A proof is written in one pass over the footage; memory is that of one
-//     fragment. Who verifies needs 200 bytes a frame.
+//     fragment. Who verifies needs 450 bytes a frame.
 //   - What is said of a frame never rests on the server's word alone where its
 //     recording was signed; where it was not, the report says so.
 //   - A proof without its last line is no proof: an answer cut short shows.

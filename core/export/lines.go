@@ -154,10 +154,12 @@ func (l *lines) statement() (*Statement, error) {
 	return st, nil
 }
 
+// wordsOf is how many words follow each kind of line.
+var wordsOf = map[string]int{"file": 5, "n": 2, "f": 5, "u": 5, "x": 5, "end": 3}
+
 // line reads a line behind the statement.
 func (l *lines) line(kind string, w []string) (any, error) {
-	n := map[string]int{"file": 5, "n": 2, "f": 5, "u": 5, "x": 5, "end": 3}[kind]
-	if n == 0 || len(w) != n {
+	if n := wordsOf[kind]; n == 0 || len(w) != n {
 		return nil, l.fail("it is not understood")
 	}
 	p := words{l: l, w: w}
