@@ -143,6 +143,9 @@ func TestExportProof(t *testing.T) {
 		t.Errorf("untouched: exit %d\n%s", code, out)
 	}
 	whole := out
+	if out, code = verb(t, "verify", "-c", s.Conf, away.path("export.mp4")); code != 0 || !strings.Contains(out, "byte for byte") {
+		t.Errorf("with the settings' keys: exit %d\n%s", code, out)
+	}
 	var j struct {
 		Exports []struct {
 			Identical bool `json:"identical_to_export"`
