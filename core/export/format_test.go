@@ -49,6 +49,10 @@ func TestProofExample(t *testing.T) {
 			t.Errorf("unit %d at %v", i, w.Time())
 		}
 	}
+	var r Report
+	if r.state(e.st); len(r.Gaps) != 1 || r.Gaps[0] != (Missing{start.Milli() - 2000, start.Milli(), "camera_lost"}) {
+		t.Errorf("%+v", r.Gaps)
+	}
 	if again := e.st.text(); !bytes.HasPrefix(example(t), again) {
 		t.Errorf("written again it is\n%s", again)
 	}

@@ -31,6 +31,7 @@ type Report struct {
 	From      int64      `json:"covers_from_ms,omitempty"`
 	To        int64      `json:"covers_to_ms,omitempty"`
 	Made      int64      `json:"made_ms,omitempty"`
+	Gaps      []Missing  `json:"gaps"`
 	Sound     bool       `json:"proof_is_sound"`      // its own signature is good: what it states is what the server said
 	Identical bool       `json:"identical_to_export"` // byte for byte
 	SHA256    string     `json:"sha256"`
@@ -38,6 +39,13 @@ type Report struct {
 	Tracks    []Track    `json:"tracks"`
 	Notes     []string   `json:"notes"`
 	Findings  []Finding  `json:"findings"`
+}
+
+// Missing is a stretch of which the server stated that nothing was recorded.
+type Missing struct {
+	From int64  `json:"from_ms"`
+	To   int64  `json:"to_ms"`
+	Why  string `json:"why"`
 }
 
 // Source is a file of the recording that the export is made of.
@@ -71,7 +79,7 @@ func (v *Verifier) Verify(ctx context.Context, file, proof string) (*Report, err
 		return nil, err
 	}
 	defer p.Close()
-	r := &Report{File: file, Proof: proof, Sources: []Source{}, Tracks: []Track{}, Notes: []string{}, Findings: []Finding{}}
+	r := &Report{File: file, Proof: proof, Gaps: []Missing{}, Sources: []Source{}, Tracks: []Track{}, Notes: []string{}, Findings: []Finding{}}
 	pub := map[[8]byte]ed25519.PublicKey{}
 	for _, k := range v.Keys {
 		h := sha256.Sum256(k)
@@ -139,6 +147,9 @@ func (r *Report) state(st *Statement) {
 		return
 	}
 	r.Statement = st
+	for _, g := range st.Gaps {
+		r.Gaps = append(r.Gaps, Missing{g.Span.From.Milli(), g.Span.To.Milli(), string(g.Why)})
+	}
 	r.AskedFrom, r.AskedTo, r.From, r.To, r.Made = st.Asked.From.Milli(), st.Asked.To.Milli(), st.Covers.From.Milli(), st.Covers.To.Milli(), st.Made.Milli()
 }
 
