@@ -310,33 +310,3 @@ func (c *eventsCmd) Run(g *globals) error {
 	}
 	return sc.Err()
 }
-
-type exportCmd struct {
-	UID      string `arg:"" help:"Stream."`
-	From     string `required:"" help:"First moment."`
-	To       string `help:"Last moment; or --duration."`
-	Duration string `help:"Length."`
-	Output   string `short:"o" required:"" placeholder:"FILE" help:"MP4 file to write."`
-}
-
-func (c *exportCmd) Run(g *globals) error {
-	cl, _, err := g.server()
-	if err != nil {
-		return err
-	}
-	if (c.To == "") == (c.Duration == "") {
-		return usagef("give --to or --duration, one of the two")
-	}
-	q := url.Values{"from": {c.From}}
-	if c.To != "" {
-		q.Set("to", c.To)
-	} else {
-		q.Set("duration", c.Duration)
-	}
-	resp, err := cl.send(context.Background(), "GET", "/dvr/"+url.PathEscape(c.UID)+"/record.mp4?"+q.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	return save(resp.Body, resp.ContentLength, c.Output)
-}

@@ -60,6 +60,11 @@ func (c *client) do(method, path string, in, out any) error {
 }
 
 func (c *client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	return c.sendIf(ctx, method, path, in, nil)
+}
+
+// sendIf sends a request with headers that set puts in.
+func (c *client) sendIf(ctx context.Context, method, path string, in any, set func(http.Header)) (*http.Response, error) {
 	if !c.running() {
 		return nil, errNotRunning
 	}
@@ -74,6 +79,9 @@ func (c *client) send(ctx context.Context, method, path string, in any) (*http.R
 	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if set != nil {
+		set(req.Header)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

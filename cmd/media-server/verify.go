@@ -12,14 +12,18 @@ import (
 	"golang.org/x/term"
 
 	"media-server/core/archive"
+	"media-server/core/export"
 	"media-server/core/keys"
 	"media-server/core/media"
 )
 
 type verifyCmd struct {
-	What []string `arg:"" optional:"" help:"Streams; with --key folders of spaces, or single files. Nothing = all spaces of the settings."`
-	Key  string   `type:"existingfile" placeholder:"PUB" help:"Public keys (PEM). No server and no settings are needed then: footage verifies on any machine."`
-	JSON bool     `name:"json" help:"Print JSON."`
+	What  []string `arg:"" optional:"" help:"Streams, or exports with a proof beside them; with --key also folders of spaces, or single files. Nothing = all spaces of the settings."`
+	Key   string   `type:"existingfile" placeholder:"PUB" help:"Public keys (PEM). No server and no settings are needed then: footage verifies on any machine."`
+	Proof string   `type:"existingfile" placeholder:"FILE.proof" help:"The proof of the export that the files were cut out of; else FILE.proof beside each."`
+	JSON  bool     `name:"json" help:"Print JSON."`
+
+	exports []exported
 }
 
 // job is what is verified at once.
@@ -29,12 +33,20 @@ type job struct {
 }
 
 func (c *verifyCmd) Run(g *globals) error {
+	var err error
+	if c.exports, c.What, err = split(c.What, c.Proof, c.Key != ""); err != nil {
+		return err
+	}
 	pubs, jobs, zone, units, err := c.plan(g)
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	reports, found, err := verifyExports(ctx, c.exports, pubs, zone, c.JSON)
+	if err != nil {
+		return err
+	}
 	var all archive.Verified
 	for _, j := range jobs {
 		v := &archive.Verifier{Keys: pubs, UnitKeys: units, Only: j.only, Found: func(f archive.Finding) {
@@ -56,10 +68,13 @@ func (c *verifyCmd) Run(g *globals) error {
 		all.Findings = append(all.Findings, out.Findings...)
 	}
 	if c.JSON {
-		if err := printJSON(all); err != nil {
+		if err := printJSON(struct {
+			archive.Verified
+			Exports []*export.Report `json:",omitempty"`
+		}{all, reports}); err != nil {
 			return err
 		}
-	} else {
+	} else if len(jobs) > 0 {
 		elsewhere := ""
 		if all.Elsewhere > 0 {
 			elsewhere = fmt.Sprintf("%d moved to a space that was not read, ", all.Elsewhere)
@@ -74,7 +89,7 @@ func (c *verifyCmd) Run(g *globals) error {
 			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
 		}
 	}
-	if len(all.Findings) > 0 {
+	if len(all.Findings)+found > 0 {
 		return exitError(exitFailed)
 	}
 	return nil
@@ -120,7 +135,7 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 		if pubs, err = keys.ParsePublic(b); err != nil {
 			return nil, nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
 		}
-		if len(c.What) == 0 {
+		if len(c.What)+len(c.exports) == 0 {
 			return nil, nil, nil, nil, usagef("verify --key needs folders of spaces, or files")
 		}
 		jobs, err = together(c.What)
@@ -138,6 +153,9 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 		pubs = append(pubs, k.Key)
 	}
 	streams := c.What
+	if len(streams) == 0 && len(c.exports) > 0 {
+		return pubs, nil, set.Server.Zone(), nil
+	}
 	if len(streams) == 0 {
 		streams = []string{""}
 	}

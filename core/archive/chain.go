@@ -69,22 +69,28 @@ func (u *units) seq(i int) uint64 {
 // linkOf is SHA-256 of "L", the link before, SHA-256 of part header and moof,
 // and the root of the tree over the units in payload.
 func linkOf(before [32]byte, headAndMoof []byte, u units, payload []byte) (link [32]byte) {
-	return joinLink(before, sha256.Sum256(headAndMoof), rootOf(u.leaves(payload)))
+	return NextLink(before, sha256.Sum256(headAndMoof), rootOf(u.leaves(payload)))
+}
+
+// leafHead is what a leaf's hash begins with.
+func leafHead(track int, seq uint64, pts int64) (b [19]byte) {
+	binary.BigEndian.PutUint16(b[1:], uint16(track))
+	binary.BigEndian.PutUint64(b[3:], seq)
+	binary.BigEndian.PutUint64(b[11:], uint64(pts))
+	return b
 }
 
 // leaves are the hashes of the units: SHA-256 of a zero byte, track u16,
 // sequence number u64, presentation time in ticks i64, and the unit's bytes.
 func (u *units) leaves(payload []byte) [][32]byte {
 	out := make([][32]byte, len(u.samples))
-	var fixed [19]byte
-	binary.BigEndian.PutUint16(fixed[1:], uint16(u.track))
 	h := sha256.New()
+	var fixed [19]byte // outside of the loop: it escapes
 	dts := u.base
 	for i := range u.samples {
 		s := &u.samples[i]
 		n := min(int(s.Size), len(payload))
-		binary.BigEndian.PutUint64(fixed[3:], u.seq(i))
-		binary.BigEndian.PutUint64(fixed[11:], uint64(dts+int64(s.CTO)))
+		fixed = leafHead(u.track, u.seq(i), dts+int64(s.CTO))
 		h.Reset()
 		h.Write(fixed[:])
 		h.Write(payload[:n])

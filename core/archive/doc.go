@@ -16,6 +16,7 @@
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
 //	groom.go: old files keep key frames (groom_source.go reads, groom_write.go writes)
 //	encrypt.go, cipher.go, keyed.go, plain.go: encrypted footage
+//	evidence.go: what the proof of an export is made of (core/export)
 //
 // What does not belong here: boxes of fragments and init segments (mux), what
 // a stream decides to record (stream), protocols (hls, mp4), processes

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -152,19 +151,7 @@ func (p *Proof) link(next func(track int) ([32]byte, bool)) (link [32]byte, ok b
 			leaves = append(leaves, f.Leaves[d])
 			d++
 		}
-		link = joinLink(link, f.Head, rootOf(leaves))
+		link = NextLink(link, f.Head, rootOf(leaves))
 	}
 	return link, true
-}
-
-// joinLink is the link of a fragment: SHA-256 of "L", the link before, the hash
-// of part header and moof, and the root over the units.
-func joinLink(before, head, root [32]byte) (link [32]byte) {
-	h := sha256.New()
-	h.Write([]byte{'L'})
-	h.Write(before[:])
-	h.Write(head[:])
-	h.Write(root[:])
-	h.Sum(link[:0])
-	return link
 }

@@ -142,7 +142,7 @@ func (o *original) chained(r io.ReaderAt, x *mux.FragmentInfo, payload []byte, k
 		f.Leaves = append(f.Leaves, leaves[i])
 	}
 	o.proof.Fragments = append(o.proof.Fragments, f)
-	c.link = joinLink(c.link, f.Head, rootOf(leaves))
+	c.link = NextLink(c.link, f.Head, rootOf(leaves))
 	return nil
 }
 

@@ -229,9 +229,13 @@ func storedLink(r io.ReaderAt, x *mux.FragmentInfo) (link [32]byte, leaves [][32
 		return link, nil, fmt.Errorf("read fragment at %d: %w", x.HeaderAt, err)
 	}
 	at := x.PayloadAt - x.HeaderAt
-	u := units{track: x.Header.Track, first: x.Header.FirstSeq, seqs: x.Header.Seqs, base: x.BaseTime, samples: x.Samples}
+	u := storedUnits(x)
 	leaves = u.leaves(b[at:])
-	return joinLink(x.Header.Chain, sha256.Sum256(b[:at-mdatHeader]), rootOf(slices.Clone(leaves))), leaves, nil
+	return NextLink(x.Header.Chain, sha256.Sum256(b[:at-mdatHeader]), rootOf(slices.Clone(leaves))), leaves, nil
+}
+
+func storedUnits(x *mux.FragmentInfo) units {
+	return units{track: x.Header.Track, first: x.Header.FirstSeq, seqs: x.Header.Seqs, base: x.BaseTime, samples: x.Samples}
 }
 
 // attestThere notes in the ledger of a space that a signed file came to it from

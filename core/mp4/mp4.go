@@ -66,6 +66,8 @@ type Movie struct {
 	ETag  string
 	Start media.Wall // presentation time of the first frame, server clock
 	Span  media.Span // covered
+
+	plan *plan
 }
 
 // Record plans the MP4 of a span. The error wraps timeline.ErrNoFootage when
@@ -170,7 +172,7 @@ func (p *plan) build() (*Movie, error) {
 	for _, f := range p.files {
 		body.AddFile(p.lazy.File(f.file), f.from, f.to-f.from)
 	}
-	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}}, nil
+	return &Movie{Body: body, ETag: p.etag(body.Size()), Start: p.start, Span: media.Span{From: p.start, To: p.end}, plan: p}, nil
 }
 
 // etag is a hash of everything the bytes depend on.

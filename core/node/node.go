@@ -71,6 +71,7 @@ type Node struct {
 	signer    archive.Signer // nil: no pool signs
 	vault     *keys.Vault    // of encrypted footage; nil: this process only rebuilds
 	strange   strange
+	proofs    *proofs
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -94,6 +95,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	var err error
 	n.backups = &backups{n: n}
+	n.proofs = newProofs(n)
 	if n.home, err = takeHome(set.Server.DataDir); err != nil {
 		return err
 	}

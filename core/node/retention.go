@@ -176,7 +176,7 @@ func (b backend) retentionProblems() (out []api.Problem) {
 			What: fmt.Sprintf("locks keep %d of %d MB; other footage will have to go after %s", l.Locked>>20, l.Usable>>20, l.Kept.Round(time.Hour)),
 			Hint: "remove locks that are no longer needed (media-server lock list), or add a space to the pool"})
 	}
-	if b.n.signer != nil && !keys.Exported(keysDir(b.n.boot)) {
+	if (b.n.signer != nil || b.n.proofs.signs()) && !keys.Exported(keysDir(b.n.boot)) {
 		out = append(out, api.Problem{Level: "warning", Where: "[keys]", What: "the signing key has not been saved elsewhere",
 			Hint: "run: media-server keys export -o FILE, and keep the file apart from this machine"})
 	}

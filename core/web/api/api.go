@@ -173,6 +173,7 @@ type Backend interface {
 	Groomings
 	Backups
 	KeyKeeper
+	Proofs
 }
 
 // API answers /api/v1/….
@@ -198,7 +199,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},

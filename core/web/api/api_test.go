@@ -32,6 +32,7 @@ type fake struct {
 	spaces  []SpaceStatus
 	pools   []Pool
 	set     []Setting
+	proof   NewProof
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }
