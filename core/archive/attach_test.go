@@ -115,7 +115,7 @@ func TestAttach(t *testing.T) {
 	if !states[archive.SpaceRestoring] {
 		t.Logf("restoring was over too soon to be seen: %v", states)
 	}
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(700 * time.Millisecond) // longer than the catalogue gathers rows
 	if _, ok := h.a.Bounds("gate"); ok {
 		t.Error("footage is listed before it is known what of it is locked")
 	}
@@ -133,8 +133,39 @@ func TestAttach(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(gaps, func(g archive.Gap) bool { return g.Why == archive.GapCameraSilent && g.Span.Duration() > 7*time.Second }) {
 		t.Errorf("gaps %+v %v", gaps, err)
 	}
+	// New files get numbers that none of those has.
+	yard.on(t, 40)
 	yard.end(t, h)
+	audit(t, h.a, cam, 0, 25*12)
+	audit(t, h.a, hall, 0, 25*3)
 	h.close()
+}
+
+// TestForeignNumbers: files of another installation of the same epoch are not
+// listed under numbers that this one still gives to its own.
+func TestForeignNumbers(t *testing.T) {
+	root := t.TempDir()
+	a, cam := recorded(t, t.TempDir(), storagetest.New(root), 9, 12)
+	a.close()
+	for _, dir := range []string{"open", "ledger"} {
+		if err := os.RemoveAll(filepath.Join(root, dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := open(t, options(t.TempDir(), 9, storagetest.New(t.TempDir())))
+	if err := h.a.AddSpace(archive.Space{Name: "old", Storage: storagetest.New(root), Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stranger to be seen", func() bool { return spaceState(h, "old").State == archive.SpaceLost })
+	if err := h.a.RestoreSpace("old"); err != nil {
+		t.Fatal(err)
+	}
+	takes(t, h, "old")
+	audit(t, h.a, cam, 0, 25*12)
+	yard := begin(t, h, "yard", 2, "default")
+	yard.on(t, 30)
+	yard.end(t, h)
+	audit(t, h.a, cam, 0, 25*12)
 }
 
 func (h *host) initialize(t *testing.T, name, confirm string, locked bool) error {

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"media-server/core/fault"
 	"media-server/core/media"
@@ -163,10 +162,6 @@ func (a *Archive) TuneSpace(name string, reserve int64) error {
 	return nil
 }
 
-// vacateWait is how long recordings have to go on in other spaces: a GOP, and
-// what storage needs to take the last part.
-const vacateWait = 30 * time.Second
-
 // RemoveSpace takes a space out of the archive that no pool names. Nothing is
 // deleted: it has to be empty, or lost; then what it held leaves the lists.
 func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
@@ -208,119 +203,6 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 	s.end()
 	a.notify(Notice{Type: "storage.removed", Level: "info", Message: "space " + name + " was removed", Data: map[string]any{"space": name}})
 	return nil
-}
-
-// mayGo tells whether a space is lost, or holds nothing.
-func (a *Archive) mayGo(ctx context.Context, s *space) error {
-	if s.isLost() {
-		return nil
-	}
-	c, err := a.contents(ctx, s)
-	if err != nil {
-		return fault.Wrap(err, "space "+s.cfg.Name, "it cannot be told what is in it", "see problems; a space that is gone for good is removed once it is lost")
-	}
-	if c.Files == 0 {
-		return nil
-	}
-	return &HoldsError{Space: s.cfg.Name, Contents: *c}
-}
-
-// HoldsError: a space cannot be removed, there is footage in it.
-type HoldsError struct {
-	Space    string
-	Contents SpaceContents
-}
-
-func (e *HoldsError) Error() string { return e.Problem().Error() }
-
-// Unwrap lets errors.As find the Problem.
-func (e *HoldsError) Unwrap() error { return e.Problem() }
-
-// Problem says what is in it and how it gets empty.
-func (e *HoldsError) Problem() *fault.Problem {
-	return &fault.Problem{Where: "space " + e.Space, What: "there is footage in it: " + e.Contents.String(),
-		Hint: "take it out of its pools and let the footage age by its rules, move it (archive-to of a pool over this space), or delete it: POST /api/v1/spaces/" + e.Space + "/initialize"}
-}
-
-// vacate waits until nothing is recorded in a space any more that was marked as
-// one that nothing new comes to.
-func (a *Archive) vacate(ctx context.Context, s *space) error {
-	ctx, cancel := context.WithTimeout(ctx, vacateWait)
-	defer cancel()
-	for {
-		busy := a.busyIn(s)
-		if len(busy) == 0 {
-			return nil
-		}
-		if a.closed.Load() {
-			return ErrClosed
-		}
-		if !sleep(ctx, 50*time.Millisecond) {
-			return fault.New("space "+s.cfg.Name, "it is still recorded into: "+strings.Join(busy, ", "), "their pool needs another space that works; see problems")
-		}
-	}
-}
-
-// busyIn lists the streams that have something in a space that is not sealed.
-// What waits for a run to go on is sealed: it goes on in a new file.
-func (a *Archive) busyIn(s *space) (uids []string) {
-	a.mu.Lock()
-	var mine []*file
-	for _, f := range a.files {
-		if f.sp == s {
-			mine = append(mine, f)
-		}
-	}
-	a.mu.Unlock()
-	lost := s.isLost()
-	for _, f := range mine {
-		st := f.st
-		st.mu.Lock()
-		if st.cur == f && !st.begun {
-			st.sealLocked(true)
-		}
-		current := st.cur == f
-		st.mu.Unlock()
-		if lost && !current && !s.queued(f) {
-			a.forget(f) // all of it is on the disk that is not there
-			continue
-		}
-		if !slices.Contains(uids, st.uid) {
-			uids = append(uids, st.uid)
-		}
-	}
-	slices.Sort(uids)
-	return uids
-}
-
-// queued tells whether anything of a file waits to be written.
-func (s *space) queued(f *file) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.q, func(c *chunk) bool { return c.f == f })
-}
-
-// take marks a space as one that nothing new comes to. One at a time may do so.
-func (s *space) take(flag *bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leaving || s.wiping {
-		return fault.New("space "+s.cfg.Name, "it is being emptied or removed already", "wait until that is over")
-	}
-	*flag = true
-	return nil
-}
-
-func (s *space) give(flag *bool) {
-	s.mu.Lock()
-	*flag = false
-	s.mu.Unlock()
-}
-
-func (s *space) isLost() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lost
 }
 
 // startSpace starts the goroutines of a space; a.change is held, or nobody else

@@ -234,6 +234,7 @@ func TestSpread(t *testing.T) {
 		{"one is emptier", []int64{100 * gb, 100 * gb}, []int64{20 * gb, 60 * gb}, 10, []int{2, 10}, []int{0, 8}},
 		{"one is nearly full", []int64{100 * gb, 100 * gb, 100 * gb}, []int64{1 * gb, 50 * gb, 50 * gb}, 6, []int{0, 3, 3}, []int{0, 3, 3}},
 		{"one is larger", []int64{100 * gb, 300 * gb}, []int64{10 * gb, 30 * gb}, 8, []int{3, 7}, []int{1, 5}},
+		{"one stream on equal disks", []int64{100 * gb, 100 * gb}, []int64{50 * gb, 50 * gb}, 1, []int{1, 1}, []int{0, 0}},
 		{"one stream", []int64{100 * gb, 100 * gb}, []int64{40 * gb, 60 * gb}, 1, []int{0, 1}, []int{0, 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

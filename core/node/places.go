@@ -159,6 +159,9 @@ func (p *places) shrink(ctx context.Context, set *Settings) {
 		if slices.ContainsFunc(set.Archive.Spaces, func(s archive.SpaceConfig) bool { return s.Name == name }) {
 			continue
 		}
+		if x, ok := p.get(name); ok && x.stays != nil && p.n.archive.Holds(name) {
+			continue // as was told
+		}
 		err := p.n.archive.RemoveSpace(ctx, name)
 		if err == nil || errors.Is(err, archive.ErrNoSuchSpace) {
 			p.forget(name)
@@ -272,7 +275,7 @@ func (p *places) problems() (out fault.Problems) {
 			q := fault.Problem{Level: fault.Warning, Where: "space " + name, What: "it is not in the settings any more and stays until it is empty: " + err.Error(),
 				Hint: "write its section again, or let go of what holds it"}
 			if f := new(fault.Problem); errors.As(err, &f) {
-				q.What, q.Hint = "it is not in the settings any more and stays for now: "+f.What, f.Hint
+				q.What, q.Hint = "it is not in the settings any more and stays for now: "+f.What, f.Hint+"; write its section again before a restart of the server: without it what is in it cannot be played then"
 			}
 			out.Add(q)
 		}
