@@ -93,7 +93,7 @@ func (c *passwdCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { _ = done() }()
 	return acc.SetPassword(c.User, pw)
 }
 
@@ -118,7 +118,7 @@ func (c *tokenAPICmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { _ = done() }()
 	secret, _, err := acc.CreateToken(c.Name, c.Role, ttl, "command line")
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (c *tokenListCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { _ = done() }()
 	ts := acc.Tokens()
 	if c.JSON {
 		return printJSON(ts)
@@ -162,6 +162,6 @@ func (c *tokenRevokeCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { _ = done() }()
 	return acc.RevokeToken(c.ID)
 }

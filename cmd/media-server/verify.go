@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/term"
@@ -21,8 +22,11 @@ type verifyCmd struct {
 	JSON bool     `name:"json" help:"Print JSON."`
 }
 
-// job is a folder, or a file, to verify.
-type job struct{ path, only string }
+// job is what is verified at once.
+type job struct {
+	paths []string // folders that belong together, or one file
+	only  string
+}
 
 func (c *verifyCmd) Run(g *globals) error {
 	pubs, jobs, zone, units, err := c.plan(g)
@@ -41,12 +45,13 @@ func (c *verifyCmd) Run(g *globals) error {
 		if term.IsTerminal(int(os.Stderr.Fd())) {
 			v.Progress = func(n int) { fmt.Fprintf(os.Stderr, "\r%d files", n) }
 		}
-		out, err := verifyPath(ctx, v, j.path)
+		out, err := verifyPaths(ctx, v, j.paths)
 		if err != nil {
-			return fmt.Errorf("%s: %w", j.path, err)
+			return err
 		}
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
 		all.Encrypted, all.Closed = all.Encrypted+out.Encrypted, all.Closed+out.Closed
+		all.Elsewhere += out.Elsewhere
 		all.Findings = append(all.Findings, out.Findings...)
 	}
 	if c.JSON {
@@ -54,8 +59,12 @@ func (c *verifyCmd) Run(g *globals) error {
 			return err
 		}
 	} else {
-		fmt.Printf("%d files, %s: %d signed and as they were recorded, %d never signed, %d gone by rule, %d findings\n",
-			all.Files, size(all.Bytes), all.Signed, all.Unsigned, all.Gone, len(all.Findings))
+		elsewhere := ""
+		if all.Elsewhere > 0 {
+			elsewhere = fmt.Sprintf("%d moved to a space that was not read, ", all.Elsewhere)
+		}
+		fmt.Printf("%d files, %s: %d signed and as they were recorded, %d never signed, %d gone by rule, %s%d findings\n",
+			all.Files, size(all.Bytes), all.Signed, all.Unsigned, all.Gone, elsewhere, len(all.Findings))
 		if all.Encrypted > 0 {
 			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
 		}
@@ -66,15 +75,34 @@ func (c *verifyCmd) Run(g *globals) error {
 	return nil
 }
 
-func verifyPath(ctx context.Context, v *archive.Verifier, path string) (*archive.Verified, error) {
-	fi, err := os.Stat(path)
-	if err != nil {
+// verifyPaths verifies folders of spaces as one archive, or a single file.
+func verifyPaths(ctx context.Context, v *archive.Verifier, paths []string) (*archive.Verified, error) {
+	if fi, err := os.Stat(paths[0]); err != nil {
 		return nil, err
+	} else if !fi.IsDir() {
+		return v.VerifyFile(paths[0]), nil
 	}
-	if fi.IsDir() {
-		return v.Verify(ctx, path)
+	return v.Verify(ctx, paths...)
+}
+
+// together makes one job of all folders, and one of each file.
+func together(paths []string) (jobs []job, err error) {
+	var dirs []string
+	for _, p := range paths {
+		fi, err := os.Stat(p)
+		switch {
+		case err != nil:
+			return nil, err
+		case fi.IsDir():
+			dirs = append(dirs, filepath.Clean(p))
+		default:
+			jobs = append(jobs, job{paths: []string{p}})
+		}
 	}
-	return v.VerifyFile(path), nil
+	if len(dirs) > 0 {
+		jobs = append(jobs, job{paths: dirs})
+	}
+	return jobs, nil
 }
 
 // plan says what to verify with which keys.
@@ -87,13 +115,11 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 		if pubs, err = keys.ParsePublic(b); err != nil {
 			return nil, nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
 		}
-		for _, w := range c.What {
-			jobs = append(jobs, job{path: w})
+		if len(c.What) == 0 {
+			return nil, nil, nil, nil, usagef("verify --key needs folders of spaces, or files")
 		}
-		if len(jobs) == 0 {
-			return nil, nil, nil, nil, usagef("verify --key needs the folder of a space, or files")
-		}
-		return pubs, jobs, time.Local, nil, nil
+		jobs, err = together(c.What)
+		return pubs, jobs, time.Local, nil, err
 	}
 	set, err := g.load()
 	if err != nil {
@@ -110,13 +136,16 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 	if len(streams) == 0 {
 		streams = []string{""}
 	}
+	var dirs []string
 	for _, sp := range set.Archive.Spaces {
 		if sp.Driver != "local" {
-			continue // its files are not on this machine
+			fmt.Fprintf(os.Stderr, "space %s: its files are not on this machine and are not verified; copy them into a folder (they keep their names) and verify that with --key\n", sp.Name)
+			continue
 		}
-		for _, uid := range streams {
-			jobs = append(jobs, job{sp.Path, uid})
-		}
+		dirs = append(dirs, sp.Path)
+	}
+	for _, uid := range streams {
+		jobs = append(jobs, job{dirs, uid})
 	}
 	return pubs, jobs, set.Server.Zone(), unitKeys(set), nil
 }
@@ -129,7 +158,7 @@ func findingLine(f archive.Finding, zone *time.Location) string {
 			at = " from " + clockOf(f.Span.From, zone) + " to " + clockOf(f.Span.To, zone)
 		}
 	}
-	return f.File + at + ": " + f.What
+	return filepath.Join(f.Dir, f.File) + at + ": " + f.What
 }
 
 func clockOf(w media.Wall, zone *time.Location) string {

@@ -119,7 +119,7 @@ func TestSessionsExpire(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, c)
 	a.AddUser(t.Context(), "eve", Viewer, "long enough", false)
-	secret, who, err := a.Login(t.Context(), "eve", "long enough", "::1")
+	secret, _, err := a.Login(t.Context(), "eve", "long enough", "::1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestSessionsExpire(t *testing.T) {
 	if _, ok := a.Identify(secret); ok {
 		t.Fatal("goes on for ever")
 	}
-	secret, who, _ = a.Login(t.Context(), "eve", "long enough", "::1")
+	secret, who, _ := a.Login(t.Context(), "eve", "long enough", "::1")
 	a.Logout(who.Session)
 	if _, ok := a.Identify(secret); ok {
 		t.Fatal("goes on after logout")

@@ -51,6 +51,7 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer ins.Close()
 	for s := range 50 {
 		if _, err := tx.Exec("INSERT INTO streams (id, uid, longest) VALUES (?,?,?)", s+1, fmt.Sprintf("cam%d", s), int64(time.Minute)); err != nil {
 			b.Fatal(err)

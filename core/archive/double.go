@@ -52,7 +52,7 @@ func (a *Archive) settleDouble(ctx context.Context, r *row) error {
 	same, err := sameBytes(ctx, other, listed.Name, mine, r.Name, r.Size)
 	if errors.Is(err, os.ErrNotExist) {
 		if _, e := mine.st.Stat(ctx, r.Name); e != nil {
-			return nil // the scan saw it before it was moved away
+			return nil //nolint:nilerr // the scan saw it before it was moved away
 		}
 		return a.preferCopy(ctx, listed, r, false)
 	}
@@ -87,7 +87,7 @@ func (a *Archive) dropCopy(ctx context.Context, copied, listed *row) error {
 	if err := a.state.beginMoves(ctx, []*moving{in}); err != nil {
 		return err
 	}
-	return a.leaveOriginal(ctx, in)
+	return a.leaveOriginal(ctx, in, listed)
 }
 
 // preferCopy lists the copy instead; drop tells whether the other one is there
@@ -106,5 +106,5 @@ func (a *Archive) preferCopy(ctx context.Context, listed, copied *row, drop bool
 	if !drop {
 		return nil
 	}
-	return a.leaveOriginal(ctx, in)
+	return a.leaveOriginal(ctx, in, listed)
 }

@@ -54,16 +54,22 @@ func (m *mover) carry(ctx context.Context, i int, r *row, in *moving) error {
 		s.DueFiles, s.DueBytes = max(0, s.DueFiles-1), max(0, s.DueBytes-r.Size)
 	})
 	m.works()
-	m.a.attestGone(src, []*row{r}, map[FileID]string{r.ID: causeMoved})
-	return m.a.leaveOriginal(ctx, in)
+	return m.a.leaveOriginal(ctx, in, r)
 }
 
 // causeMoved tells a verify of the space that a file was in where it went.
 const causeMoved = "moved"
 
-// leaveOriginal deletes the original of a file that is listed at its target.
-func (a *Archive) leaveOriginal(ctx context.Context, in *moving) error {
+// leaveOriginal deletes the original of a file that is listed at its target,
+// once the ledgers of both spaces say so.
+func (a *Archive) leaveOriginal(ctx context.Context, in *moving, r *row) error {
+	if dst := a.space(in.target); dst != nil {
+		if err := a.attestThere(ctx, dst, in.final, r); err != nil {
+			return fmt.Errorf("read the signature of %s in space %s: %w", in.final, in.target, err)
+		}
+	}
 	if src := a.space(in.source); src != nil {
+		a.attestGone(src, []*row{r}, map[FileID]string{r.ID: causeMoved})
 		dctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		if err := src.st.Delete(dctx, []string{in.name}); err != nil {
@@ -229,8 +235,7 @@ func (m *mover) finishListed(ctx context.Context, there *row, in *moving) error 
 		return err
 	}
 	m.a.moved(there.ID, dst, in.final)
-	m.a.attestGone(src, []*row{there}, map[FileID]string{there.ID: causeMoved})
-	return m.a.leaveOriginal(ctx, in)
+	return m.a.leaveOriginal(ctx, in, there)
 }
 
 // pacedReader reads a stored file in order, not faster than its pace.

@@ -128,7 +128,6 @@ func (f *feeder) flush() error { return f.put(f.w.Flush()) }
 type host struct {
 	t       testing.TB
 	a       *archive.Archive
-	dirs    []*storagetest.Dir
 	stop    context.CancelFunc
 	done    chan error
 	mu      sync.Mutex

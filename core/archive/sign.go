@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"database/sql"
@@ -228,6 +229,49 @@ func storedLink(r io.ReaderAt, x *mux.FragmentInfo) (link [32]byte, err error) {
 	at := x.PayloadAt - x.HeaderAt
 	u := units{track: x.Header.Track, first: x.Header.FirstSeq, seqs: x.Header.Seqs, base: x.BaseTime, samples: x.Samples}
 	return linkOf(x.Header.Chain, b[:at-mdatHeader], u, b[at:]), nil
+}
+
+// attestThere notes in the ledger of a space that a signed file came to it from
+// another one: whoever takes it away from there is found out there.
+func (a *Archive) attestThere(ctx context.Context, s *space, name string, r *row) error {
+	if a.o.Signer == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	f, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sig, err := signatureOf(f, r.Size)
+	if err != nil || sig == nil {
+		return err
+	}
+	rec := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: r.ID, Size: r.Size, Cause: causeSealed, Link: sig.Link}
+	signFact(rec, a.o.Signer)
+	s.note(rec)
+	return nil
+}
+
+// signatureOf reads the signature in front of a file's index; nil = it has none.
+func signatureOf(r io.ReaderAt, size int64) (*Signature, error) {
+	idx, err := readIndexBox(r, size)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, signSize)
+	at := size - int64(len(idx)) - signSize
+	if at < 0 {
+		return nil, nil
+	}
+	if n, err := r.ReadAt(b, at); n < len(b) {
+		return nil, fmt.Errorf("read signature: %w", err)
+	}
+	if string(b[4:8]) != "uuid" || [16]byte(b[8:24]) != boxSign {
+		return nil, nil
+	}
+	return parseSignature(b)
 }
 
 // attestAgain makes the ledger's record of a file that was found signed but not

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -19,7 +20,8 @@ import (
 
 // Finding is something that is not as it was recorded.
 type Finding struct {
-	File string     // path below the folder that is verified
+	Dir  string     // folder that is verified; "" = a single file
+	File string     // path below it
 	UID  string     // stream, where known
 	Span media.Span // time concerned; empty = not known
 	What string
@@ -34,6 +36,7 @@ type Verified struct {
 	Encrypted int // of them encrypted
 	Closed    int // of those whose units were not looked into, for want of the key
 	Gone      int // files that went by rule, as signed records say
+	Elsewhere int // files that were moved to a space that was not read
 	Findings  []Finding
 }
 
@@ -50,30 +53,57 @@ type Verifier struct {
 
 	out    Verified
 	keys   map[[8]byte]ed25519.PublicKey
-	sealed map[FileID]*fact      // newest record of each
-	gone   map[FileID]string     // why
-	seen   map[FileID]string     // path
+	dir    string                // being read
+	places map[string]*place     // by folder
+	sealed map[FileID]*fact      // newest record of each, of all folders
+	gone   map[FileID]string     // why; not what was moved
+	seen   map[FileID]found      // where it lies
 	newest map[FileID]media.Wall // when it was signed
 	refers []reference
 }
 
+// place is what the ledgers of one folder say of its files.
+type place struct {
+	sealed map[FileID]*fact
+	moved  map[FileID]bool // to another space
+}
+
+type found struct{ dir, rel string }
+
 // reference is what one signed file says of the one before it.
 type reference struct {
-	by   string
+	by   found
 	uid  string
 	file FileID
 	link [32]byte
 	at   media.Span
 }
 
-// Verify reads a space at dir, files below open/ and aside/ apart: those are
-// being written, or were never understood.
-func (v *Verifier) Verify(ctx context.Context, dir string) (*Verified, error) {
+// Verify reads spaces at dirs, which belong together: a file that was moved from
+// one to another is looked for there. Files below open/ and aside/ are left
+// apart: those are being written, or were never understood.
+func (v *Verifier) Verify(ctx context.Context, dirs ...string) (*Verified, error) {
 	v.begin()
-	if err := v.ledgers(dir); err != nil {
-		return nil, err
+	for _, dir := range dirs {
+		v.dir = dir
+		v.places[dir] = &place{sealed: map[FileID]*fact{}, moved: map[FileID]bool{}}
+		if err := v.ledgers(dir); err != nil {
+			return nil, err
+		}
 	}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	for _, dir := range dirs {
+		v.dir = dir
+		if err := v.files(ctx, dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	v.missing()
+	return &v.out, nil
+}
+
+// files verifies the media files of a space.
+func (v *Verifier) files(ctx context.Context, dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -93,11 +123,6 @@ func (v *Verifier) Verify(ctx context.Context, dir string) (*Verified, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	v.missing()
-	return &v.out, nil
 }
 
 // VerifyFile reads one media file by itself: what is missing beside it nobody
@@ -115,11 +140,12 @@ func (v *Verifier) begin() {
 		h := sha256.Sum256(k)
 		v.keys[[8]byte(h[:8])] = k
 	}
-	v.sealed, v.gone, v.seen, v.newest, v.refers = map[FileID]*fact{}, map[FileID]string{}, map[FileID]string{}, map[FileID]media.Wall{}, nil
+	v.dir, v.places = "", map[string]*place{}
+	v.sealed, v.gone, v.seen, v.newest, v.refers = map[FileID]*fact{}, map[FileID]string{}, map[FileID]found{}, map[FileID]media.Wall{}, nil
 }
 
 func (v *Verifier) find(file, uid string, span media.Span, format string, args ...any) {
-	f := Finding{File: file, UID: uid, Span: span, What: fmt.Sprintf(format, args...)}
+	f := Finding{Dir: v.dir, File: file, UID: uid, Span: span, What: fmt.Sprintf(format, args...)}
 	v.out.Findings = append(v.out.Findings, f)
 	if v.Found != nil {
 		v.Found(f)
@@ -167,11 +193,14 @@ func (v *Verifier) record(ledger string, f fact, rec []byte) {
 		v.find(ledger, f.UID, media.Span{From: f.At, To: f.Until}, "the signature of a record is wrong")
 		return
 	}
-	if f.Cause == causeSealed {
-		v.sealed[f.File] = &f
-		return
+	switch f.Cause {
+	case causeSealed:
+		v.sealed[f.File], v.places[v.dir].sealed[f.File] = &f, &f
+	case causeMoved:
+		v.places[v.dir].moved[f.File] = true
+	default:
+		v.gone[f.File] = string(f.Cause)
 	}
-	v.gone[f.File] = string(f.Cause)
 }
 
 // file verifies one media file.
@@ -232,10 +261,10 @@ func (c *fileCheck) run() {
 		c.find(c.span, "it is file %s under another's name", h.ID)
 	}
 	c.uid = h.UID
-	if other, twice := c.v.seen[h.ID]; twice {
-		c.find(c.span, "it is a copy of %s", other)
+	if other, twice := c.v.seen[h.ID]; twice && other.dir == c.v.dir { // in two spaces while it is moved
+		c.find(c.span, "it is a copy of %s", other.rel)
 	}
-	c.v.seen[h.ID] = c.rel
+	c.v.seen[h.ID] = found{c.v.dir, c.rel}
 	c.secretFile()
 	if h.Optional&featureSigned == 0 {
 		c.v.out.Unsigned++
@@ -377,7 +406,7 @@ func (c *fileCheck) signature(end int64) {
 	if n, _ := c.r.ReadAt(idx, end+signSize); n < len(idx) || sha256.Sum256(idx) != sig.Index {
 		c.find(last, "its index was changed or cut")
 	}
-	c.v.refers = append(c.v.refers, reference{by: c.rel, uid: c.uid, file: sig.Previous, link: sig.PreviousLink, at: c.span})
+	c.v.refers = append(c.v.refers, reference{by: found{c.v.dir, c.rel}, uid: c.uid, file: sig.Previous, link: sig.PreviousLink, at: c.span})
 	c.v.newest[c.header.ID] = sig.At
 	if rec := c.v.sealed[c.header.ID]; rec != nil && rec.Link != sig.Link && !c.bad {
 		c.find(c.span, "the ledger knows it with another content")
@@ -389,17 +418,25 @@ func (c *fileCheck) signature(end int64) {
 
 // missing compares what was signed with what is there.
 func (v *Verifier) missing() {
+	moved := map[FileID]bool{}
+	for dir, p := range v.places {
+		v.dir = dir
+		for id := range p.moved {
+			moved[id] = true
+		}
+		v.taken(p)
+	}
+	v.dir = ""
 	for id, rec := range v.sealed {
 		if v.Only != "" && rec.UID != v.Only {
 			continue
 		}
 		_, there := v.seen[id]
-		_, gone := v.gone[id]
-		if gone {
+		switch _, gone := v.gone[id]; {
+		case gone:
 			v.out.Gone++
-		}
-		if !there && !gone {
-			v.find(finalName(rec.UID, id, rec.At), rec.UID, media.Span{From: rec.At, To: rec.Until}, "the file is missing, and no rule took it")
+		case !there && moved[id] && v.settled(id):
+			v.out.Elsewhere++
 		}
 	}
 	// A file whose record was taken away with it is still named by the next.
@@ -410,8 +447,9 @@ func (v *Verifier) missing() {
 		_, there := v.seen[r.file]
 		_, gone := v.gone[r.file]
 		_, told := v.sealed[r.file]
-		if !there && !gone && !told {
-			v.find(r.by, r.uid, media.Span{From: r.at.From, To: r.at.From}, "the file before it (%s) is missing, and nothing says why", r.file)
+		if !there && !gone && !told && !moved[r.file] {
+			v.dir = r.by.dir
+			v.find(r.by.rel, r.uid, media.Span{From: r.at.From, To: r.at.From}, "the file before it (%s) is missing, and nothing says why", r.file)
 		}
 	}
 	// Files are attested as they are sealed: one that is not, beside others that
@@ -422,10 +460,36 @@ func (v *Verifier) missing() {
 	}
 	for id, at := range v.newest {
 		if v.sealed[id] == nil && v.gone[id] == "" && len(v.sealed) > 0 && time.Since(at.Time()) > grace {
-			v.find(v.seen[id], "", media.Span{}, "no ledger knows it: the ledger was cut or is missing")
+			v.dir = v.seen[id].dir
+			v.find(v.seen[id].rel, "", media.Span{}, "no ledger knows it: the ledger was cut or is missing")
 		}
 	}
 	slices.SortStableFunc(v.out.Findings, func(a, b Finding) int {
-		return strings.Compare(a.File, b.File)
+		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.Dir, b.Dir))
 	})
+}
+
+// taken names the files that the ledgers of one folder have, and nobody else.
+func (v *Verifier) taken(p *place) {
+	for id, rec := range p.sealed {
+		if v.Only != "" && rec.UID != v.Only {
+			continue
+		}
+		_, there := v.seen[id]
+		_, gone := v.gone[id]
+		if !there && !gone && !p.moved[id] {
+			v.find(finalName(rec.UID, id, rec.At), rec.UID, media.Span{From: rec.At, To: rec.Until}, "the file is missing, and no rule took it")
+		}
+	}
+}
+
+// settled tells whether a file went to a space that was not read: no folder
+// that was says that it has it.
+func (v *Verifier) settled(id FileID) bool {
+	for _, p := range v.places {
+		if p.sealed[id] != nil && !p.moved[id] {
+			return false
+		}
+	}
+	return true
 }

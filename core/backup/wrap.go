@@ -82,7 +82,7 @@ func unwrapped(r io.Reader, passphrase string) (io.Reader, error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	head, err := b.Peek(len(wrapMagic))
 	if err != nil || string(head) != wrapMagic {
-		return b, nil // a tar, or nothing at all: the tar reader says so
+		return b, nil //nolint:nilerr // a tar, or nothing at all: the tar reader says so
 	}
 	if passphrase == "" {
 		return nil, ErrWrapped

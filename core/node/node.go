@@ -104,7 +104,8 @@ func Run(ctx context.Context, opt Options) error {
 }
 
 func (n *Node) setLog(set *Settings) {
-	n.level.UnmarshalText([]byte(set.Log.Level))
+	_ = n.level.UnmarshalText( // one of the names that the schema allows
+		[]byte(set.Log.Level))
 	o := &slog.HandlerOptions{Level: n.level}
 	var h slog.Handler = slog.NewTextHandler(os.Stderr, o)
 	if set.Log.Format == "json" {

@@ -18,7 +18,7 @@ func (n *Node) followSettings(ctx context.Context) error {
 	done := make(chan error, 1)
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { done <- n.watcher.Run(inner, func() { n.reload(ctx) }) }()
+	go func() { done <- n.watcher.Run(inner, func() { _ = n.reload(ctx) }) }()
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,7 +45,8 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	if ch.Empty() {
 		return ps
 	}
-	n.level.UnmarshalText([]byte(next.Log.Level))
+	_ = n.level.UnmarshalText( // one of the names that the schema allows
+		[]byte(next.Log.Level))
 	for _, uid := range ch.Removed {
 		n.streams.remove(uid)
 		n.emit(event("stream.removed", uid, "info", "the stream was removed; its footage stays and ages by its rules", nil))

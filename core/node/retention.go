@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func (b backend) RemoveLock(uid, id, who string) error {
 		return api.ErrNoLock
 	}
 	err := b.n.archive.RemoveLock(b.n.web.ctx, uid, n, who)
-	if err == archive.ErrNoLock {
+	if errors.Is(err, archive.ErrNoLock) {
 		return api.ErrNoLock
 	}
 	return err

@@ -109,7 +109,7 @@ func (d *descriptors) open(ctx context.Context, s *spaceStorage, name string) (*
 		if err != nil {
 			return nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 		f, err := askDescriptor(c, s.space, name)
 		if !stop() || err != nil && !isAnswer(err) {
 			c.Close()

@@ -191,8 +191,11 @@ func (h *Host) StopAll(ctx context.Context) error {
 func StopRecorded(runDir string) error {
 	dir := filepath.Join(runDir, "plugins")
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return fault.Wrap(err, dir, "find the plugins that are running", "is the run folder readable?")
 	}
 	var errs []error
 	for _, e := range entries {

@@ -139,7 +139,7 @@ func (l *launcher) Start(context.Context) error {
 	defer l.cmd.Process.Release()
 	if err != nil {
 		l.cmd.Process.Kill()
-		l.cmd.Process.Wait()
+		_, _ = l.cmd.Process.Wait()
 		return fmt.Errorf("process ended at once: %w", err)
 	}
 	// Where memory runs out, a plugin that leaks goes before the core does: it
@@ -162,7 +162,7 @@ func (l *launcher) forward() {
 	select {
 	case line := <-l.tail.handshake:
 		fmt.Fprintln(w, line)
-		w.Flush()
+		_ = w.Flush() // a plugin that has ended says so by other means
 	case <-l.proc.exited:
 	case <-l.letGo:
 	}

@@ -106,11 +106,11 @@ func (p *process) ended() string {
 func (p *process) signal(sig unix.Signal) error {
 	rc, err := p.fd.SyscallConn()
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // released
 	}
 	var serr error
 	if err := rc.Control(func(fd uintptr) { serr = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
-		return nil // released
+		return nil //nolint:nilerr // released
 	}
 	if errors.Is(serr, unix.ESRCH) {
 		return nil

@@ -61,7 +61,7 @@ func (s *bodyStream) Read(p []byte) (k int, err error) {
 	}
 	k, err = s.body.ReadAt(p, s.off)
 	s.off, s.n, s.sent = s.off+int64(k), s.n-int64(k), s.sent+int64(k)
-	if s.err = err; err == io.EOF && k > 0 {
+	if s.err = err; errors.Is(err, io.EOF) && k > 0 {
 		err = nil
 	}
 	return k, err
@@ -213,7 +213,7 @@ func copyPiece(w io.Writer, p timeline.Piece) (int64, error) {
 		k := int(min(p.Len-sent, int64(len(*buf))))
 		n, err := p.File.ReadAt((*buf)[:k], p.Off+sent)
 		if n < k {
-			if err == nil || err == io.EOF {
+			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return sent, err

@@ -55,8 +55,8 @@ func play(t *testing.T, address, transport string) (*listener, error) {
 	if transport == "udp" {
 		tr = gortsplib.TransportUDP
 	}
-	l.client = gortsplib.Client{Transport: &tr}
-	if err := l.client.Start(u.Scheme, u.Host); err != nil {
+	l.client = gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Transport: &tr}
+	if err := l.client.Start2(); err != nil {
 		return nil, err
 	}
 	desc, _, err := l.client.Describe(u)

@@ -100,7 +100,7 @@ func TestSameSeedSameImage(t *testing.T) {
 		}
 		return s
 	}
-	if draw() != draw() {
+	if first, again := draw(), draw(); first != again {
 		t.Fatal("the seed does not decide")
 	}
 }

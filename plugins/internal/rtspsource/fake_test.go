@@ -18,11 +18,9 @@ import (
 // fake is a camera that misbehaves on cue: it answers the handshake and then
 // gives the connection to play.
 type fake struct {
-	sdp     string
-	answer  func(method string, headers string) (status string, extra string) // nil or "" = 200
-	udp     bool
-	play    func(c *fakeConn)
-	address string
+	sdp    string
+	answer func(method string, headers string) (status string, extra string) // nil or "" = 200
+	play   func(c *fakeConn)
 }
 
 type fakeConn struct {

@@ -71,7 +71,7 @@ func (r *receiver) take(p *packet, at stamp) {
 		}
 	case d > 0 && d < dropout:
 		r.skipAll()
-		r.lost += uint64(uint16(p.seq - r.next))
+		r.lost += uint64(p.seq - r.next)
 		r.pass(p, true, at)
 	case d < 0 && d > -dropout:
 		if r.old++; r.old <= oldStreak {

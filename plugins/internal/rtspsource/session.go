@@ -366,7 +366,7 @@ func (s *session) close() {
 			s.sender.AddAuthorization(req)
 		}
 		if b, err := req.Marshal(); err == nil {
-			s.wire.nc.Write(b)
+			_, _ = s.wire.nc.Write(b) // the camera notices the connection's end as well
 		}
 	}
 	s.wire.nc.Close()

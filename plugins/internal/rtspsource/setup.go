@@ -2,6 +2,7 @@ package rtspsource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,8 +32,8 @@ func (s *session) setup(ctx context.Context) error {
 	}
 	for _, o := range s.offers {
 		if err := s.setupTrack(ctx, o); err != nil {
-			f, ok := err.(*sdk.Failure)
-			if !ok || o.track.Kind() == media.Video || f.Cause == pb.Cause_LOST || f.Cause == pb.Cause_SILENT {
+			var f *sdk.Failure
+			if !errors.As(err, &f) || o.track.Kind() == media.Video || f.Cause == pb.Cause_LOST || f.Cause == pb.Cause_SILENT {
 				return err
 			}
 			s.left = append(s.left, sdk.LeftOut{Name: o.track.Kind().String(), Reason: f.What})

@@ -80,21 +80,6 @@ func (m *memory) of(codec media.Codec) (track media.Track, units []media.AccessU
 	return track, units
 }
 
-// count makes an enough function: so many units of each codec.
-func count(want map[media.Codec]int) func(*memory) bool {
-	return func(m *memory) bool {
-		if len(m.units)%8 != 0 {
-			return false
-		}
-		for c, n := range want {
-			if _, u := m.of(c); len(u) < n {
-				return false
-			}
-		}
-		return true
-	}
-}
-
 // capture runs Capture until enough has come or limit is over.
 func capture(t *testing.T, cfg Config, enough func(*memory) bool, limit time.Duration) (*memory, error) {
 	t.Helper()

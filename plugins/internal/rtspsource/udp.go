@@ -117,10 +117,10 @@ func (s *session) readUDP(t *track, c *net.UDPConn, rtcp bool) {
 		switch {
 		case rtcp:
 		case waiting:
-			c.SetReadDeadline(time.Now().Add(patience / 2))
+			_ = c.SetReadDeadline(time.Now().Add(patience / 2))
 			timed = true
 		case timed:
-			c.SetReadDeadline(time.Time{})
+			_ = c.SetReadDeadline(time.Time{})
 			timed = false
 		}
 	}

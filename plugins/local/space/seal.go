@@ -175,7 +175,7 @@ func (s *Space) Write(epoch uint64, name string, payload []byte) error {
 	tmp := tmpDir + "/w" + strconv.FormatUint(s.tmp, 10)
 	err := replace(s.disk, s.root, tmp, name, payload)
 	if errors.Is(err, fs.ErrNotExist) { // somebody removed .space/tmp
-		s.root.MkdirAll(tmpDir, 0o700)
+		_ = s.root.MkdirAll(tmpDir, 0o700) // the next line tells
 		err = replace(s.disk, s.root, tmp, name, payload)
 	}
 	if err != nil {

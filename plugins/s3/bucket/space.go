@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -57,6 +58,7 @@ type Request struct {
 func Open(ctx context.Context, r Request) (s *Space, created bool, problem *pb.Problem, err error) {
 	c, err := newClient(r.Settings)
 	if err != nil {
+		//nolint:nilerr // told as a problem
 		return nil, false, &pb.Problem{Key: "endpoint", What: "the endpoint cannot be used: " + err.Error(), Hint: "host or host:port"}, nil
 	}
 	s = &Space{c: c, node: r.Node}
@@ -305,7 +307,7 @@ func (s *Space) Stat(ctx context.Context, name string) (e Entry, there bool, err
 func (s *Space) List(ctx context.Context, prefix, after string, fn func(Entry) error) error {
 	return s.list(ctx, prefix, after, 1000, func(name string, o minio.ObjectInfo) error {
 		if name == private || strings.HasPrefix(name, private+"/") || CheckName(name) != nil {
-			return nil
+			return nil //nolint:nilerr // not a file of ours: it is left alone
 		}
 		return fn(Entry{name, o.Size, o.LastModified})
 	})
@@ -395,7 +397,7 @@ func (s *Space) Read(ctx context.Context, name string, off, n int64, buf []byte,
 		}
 		switch {
 		case err == nil:
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
 		default:
 			return toStatus("read "+name, err)

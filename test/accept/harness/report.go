@@ -1,53 +1,42 @@
 package harness
 
 import (
+	"cmp"
+	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
+	"io/fs"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 var (
 	reportFile = flag.String("accept.report", "", "write the figures as a page to this `file`")
-	seedFlag   = flag.Uint64("accept.seed", 0, "seed of all draws; 0 = another each time")
+	reportAdd  = flag.Bool("accept.add", false, "keep the rows of tests that do not run now")
 )
 
-// Full tells whether scenarios run as long as they are worded.
-func Full() bool { return os.Getenv("MEDIA_SERVER_ACCEPT") == "full" }
+const (
+	holds = "holds"
+	fails = "**fails**"
+)
 
-// Pick is the full or the shortened figure.
-func Pick[T any](full, short T) T {
-	if Full() {
-		return full
-	}
-	return short
-}
-
-// Seed draws and prints the seed of a scenario.
-func Seed(t testing.TB) (uint64, *rand.Rand) {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()>>40 + 1
-	}
-	t.Logf("seed %d (again with -accept.seed=%d)", seed, seed)
-	return seed, rand.New(rand.NewPCG(seed, seed))
-}
-
+// row is a line of the page.
 type row struct {
-	row, test, figure, verdict string
-	seed                       uint64
+	test string // the line's key, found again in its command
+	name string
+	fail bool
+	line string // as it stands on the page
 }
 
 var (
 	rowsMu sync.Mutex
-	rows   []row
+	rows   []*row
+	judged = map[string]bool{} // tests whose end is watched
 )
 
 // Row keeps a line for the report; seed 0 = nothing was drawn.
@@ -55,13 +44,74 @@ func Row(t testing.TB, name string, seed uint64, format string, args ...any) {
 	t.Helper()
 	figure := fmt.Sprintf(format, args...)
 	t.Logf("%s: %s", name, figure)
-	verdict := "holds"
-	if t.Failed() {
-		verdict = "**fails**"
+	watch(t)
+	add(t, name, seed, figure, t.Failed())
+}
+
+func add(t testing.TB, name string, seed uint64, figure string, failed bool) {
+	verdict := holds
+	if failed {
+		verdict = fails
 	}
+	test, _, _ := strings.Cut(t.Name(), "/")
+	command := fmt.Sprintf("go test ./test/accept -run '^%s$' -count 1", test)
+	drawn := "–"
+	if seed != 0 {
+		drawn = fmt.Sprint(seed)
+		command += fmt.Sprintf(" -accept.seed=%d", seed)
+	}
+	if Full() {
+		command = "MEDIA_SERVER_ACCEPT=full " + command
+	}
+	line := fmt.Sprintf("| %s | %s | %s | %s | %s | `%s` |", name, verdict, strings.ReplaceAll(figure, "|", "\\|"), drawn, Commit(), command)
 	rowsMu.Lock()
 	defer rowsMu.Unlock()
-	rows = append(rows, row{name, t.Name(), figure, verdict, seed})
+	rows = append(rows, &row{test: test, name: name, fail: failed, line: line})
+}
+
+// watch makes a test that fails without a failing row of its own one that the
+// page names: a scenario that broke off has no figure.
+func watch(t testing.TB) {
+	rowsMu.Lock()
+	known := judged[t.Name()]
+	judged[t.Name()] = true
+	rowsMu.Unlock()
+	if known {
+		return
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		rowsMu.Lock()
+		test, _, _ := strings.Cut(t.Name(), "/")
+		told := slices.ContainsFunc(rows, func(r *row) bool { return r.test == test && r.fail })
+		rowsMu.Unlock()
+		if !told {
+			add(t, t.Name(), 0, "no verdict: the scenario broke off", true)
+		}
+	})
+}
+
+var testOf = regexp.MustCompile(`-run '\^(\w+)[^']*\$'`)
+
+// earlier reads the rows of a page, but for tests that ran now.
+func earlier(file string) (kept []*row, err error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		m := testOf.FindStringSubmatch(line)
+		if m == nil || judged[m[1]] {
+			continue
+		}
+		kept = append(kept, &row{test: m[1], line: strings.TrimRight(line, "\n")})
+	}
+	return kept, nil
 }
 
 // Report writes the page, if one is asked for.
@@ -71,25 +121,23 @@ func Report() error {
 	}
 	rowsMu.Lock()
 	defer rowsMu.Unlock()
-	slices.SortStableFunc(rows, func(a, b row) int { return strings.Compare(a.test, b.test) })
+	all := rows
+	if *reportAdd {
+		kept, err := earlier(*reportFile)
+		if err != nil {
+			return err
+		}
+		all = append(kept, all...)
+	}
+	slices.SortStableFunc(all, func(a, b *row) int { return cmp.Compare(a.test, b.test) })
 	var b strings.Builder
-	length := Pick("full length", "shortened")
-	fmt.Fprintf(&b, "# Acceptance\n\nWritten by `make accept`. Commit %s, %s, %s, %d cores, %s.\n\n", Commit(), length,
-		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH)
+	fmt.Fprintf(&b, "# Acceptance\n\nWritten by `make accept`, %s, on %d cores, %s. Each row names the commit it was had on.\n\n",
+		Pick("full length", "shortened"), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH)
 	b.WriteString("Each row can be had again with its command and seed. Frames are counted by the frame ledger (test/ledger): " +
 		"cameras stamp each one, and what they sent is compared with what comes back through HTTP.\n\n")
-	b.WriteString("| row | holds | figure | seed | command |\n|---|---|---|---|---|\n")
-	for _, r := range rows {
-		command := fmt.Sprintf("`go test ./test/accept -run '^%s$' -count 1", r.test)
-		seed := "–"
-		if r.seed != 0 {
-			seed = fmt.Sprint(r.seed)
-			command += fmt.Sprintf(" -accept.seed=%d", r.seed)
-		}
-		if Full() {
-			command = "`MEDIA_SERVER_ACCEPT=full " + strings.TrimPrefix(command, "`")
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s` |\n", r.row, r.verdict, strings.ReplaceAll(r.figure, "|", "\\|"), seed, command)
+	b.WriteString("| row | holds | figure | seed | commit | command |\n|---|---|---|---|---|---|\n")
+	for _, r := range all {
+		b.WriteString(r.line + "\n")
 	}
 	return os.WriteFile(*reportFile, []byte(b.String()), 0o644)
 }

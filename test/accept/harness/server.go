@@ -75,6 +75,7 @@ func New(t testing.TB, o Options) *Server {
 	if err := errors.Join(os.MkdirAll(s.Streams, 0o755), os.WriteFile(s.Conf, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
+	watch(t) // before cleanup: what that finds counts
 	t.Cleanup(s.cleanup)
 	return s
 }

@@ -48,7 +48,7 @@ func Open(mode, url, dir string) error {
 			return err
 		}
 	}
-	var to io.Writer = io.Discard
+	to := io.Discard
 	if mode != "discard" {
 		f, err := os.Create(filepath.Join(dir, filepath.Base(url)))
 		if err != nil {

@@ -1,0 +1,127 @@
+package archive_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"media-server/core/archive"
+)
+
+func verifyAll(t *testing.T, dirs ...string) *archive.Verified {
+	t.Helper()
+	v := archive.Verifier{Keys: []ed25519.PublicKey{signerOf(1).public()}, Grace: -1}
+	out, err := v.Verify(context.Background(), dirs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func hasFinding(v *archive.Verified, dir, file string) bool {
+	return slices.ContainsFunc(v.Findings, func(f archive.Finding) bool { return f.Dir == dir && f.File == file })
+}
+
+// TestVerifyMoved: signed footage that was moved verifies where it is now, each
+// space by itself and both together; a file taken away from there, changed
+// there or cut off there is named, though the first space knows it as moved.
+func TestVerifyMoved(t *testing.T) {
+	t.Parallel()
+	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	o := tiered(t.TempDir(), 1, live, cold)
+	o.Signer = signerOf(1)
+	for i := range o.Pools {
+		o.Pools[i].Sign = true
+	}
+	h := open(t, o)
+	record(t, h, cam, "live", 25*20)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
+	files := mediaFiles(t, cold.Root)
+	eventually(t, "the target's ledger has them all", func() bool {
+		v := verifyAll(t, cold.Root)
+		return len(v.Findings) == 0 && v.Signed == len(files)
+	})
+	h.close()
+
+	both := verifyAll(t, live.Root, cold.Root)
+	if len(both.Findings) != 0 || both.Signed != len(files) || both.Elsewhere != 0 {
+		t.Fatalf("together: %+v", both)
+	}
+	first := verifyAll(t, live.Root)
+	if len(first.Findings) != 0 || first.Elsewhere != len(files) {
+		t.Fatalf("the first space alone: %+v", first)
+	}
+	for name, spoil := range map[string]func(path string) error{
+		"taken away": os.Remove,
+		"a byte changed": func(path string) error {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			b[len(b)/2] ^= 1
+			return os.WriteFile(path, b, 0o644)
+		},
+		"cut off": func(path string) error { return os.Truncate(path, 2000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, file := range []string{files[0], files[len(files)/2], files[len(files)-1]} {
+				dir := t.TempDir()
+				if err := os.CopyFS(dir, os.DirFS(cold.Root)); err != nil {
+					t.Fatal(err)
+				}
+				if err := spoil(filepath.Join(dir, file)); err != nil {
+					t.Fatal(err)
+				}
+				if v := verifyAll(t, dir); !hasFinding(v, dir, file) {
+					t.Errorf("%s, alone: %+v", file, v.Findings)
+				}
+				if v := verifyAll(t, live.Root, dir); !hasFinding(v, dir, file) {
+					t.Errorf("%s, together: %+v", file, v.Findings)
+				}
+			}
+		})
+	}
+	// Put back into the first space by hand: footage is footage.
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(live.Root, files[0])), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(cold.Root, files[0]), filepath.Join(live.Root, files[0])); err != nil {
+		t.Fatal(err)
+	}
+	if v := verifyAll(t, live.Root, cold.Root); len(v.Findings) != 0 {
+		t.Errorf("together it is all there: %+v", v.Findings)
+	}
+}
+
+// TestVerifyDeletedAfterMove: what retention deletes in the space that footage
+// was moved to is gone by rule, not missing.
+func TestVerifyDeletedAfterMove(t *testing.T) {
+	t.Parallel()
+	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	data := t.TempDir()
+	signed := func(epoch uint64) archive.Options {
+		o := tiered(data, epoch, live, cold)
+		o.Signer = signerOf(1)
+		for i := range o.Pools {
+			o.Pools[i].Sign = true
+		}
+		return o
+	}
+	h := open(t, signed(1))
+	record(t, h, cam, "live", 25*20)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
+	files := mediaFiles(t, cold.Root)
+	h.close()
+	o := signed(2)
+	o.Pools[1].Days = 1 // nanosecond
+	h = open(t, o)
+	eventually(t, "all deleted by rule", func() bool { return len(mediaFiles(t, cold.Root)) == 0 })
+	h.close()
+	v := verifyAll(t, live.Root, cold.Root)
+	if len(v.Findings) != 0 || v.Gone != len(files) {
+		t.Errorf("%+v", v)
+	}
+}
