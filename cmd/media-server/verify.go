@@ -154,7 +154,7 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 	}
 	streams := c.What
 	if len(streams) == 0 && len(c.exports) > 0 {
-		return pubs, nil, set.Server.Zone(), nil
+		return pubs, nil, set.Server.Zone(), nil, nil
 	}
 	if len(streams) == 0 {
 		streams = []string{""}

@@ -228,6 +228,25 @@ func told(t *testing.T, s *harness.Server, words string) {
 	}
 }
 
+// tampered changes a byte in the middle of a file of a stream.
+func tampered(t *testing.T, space, uid string) (mend func()) {
+	t.Helper()
+	files := slices.DeleteFunc(harness.Files(space), func(f string) bool { return !strings.HasPrefix(f, uid+"/") })
+	path := filepath.Join(space, files[len(files)/2])
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func() {
+		b[len(b)/2] ^= 0x20
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip()
+	return flip
+}
+
 // restored: a server that lost its data folder plays encrypted footage again
 // when a backup brought the keys back, and nothing of it before.
 func restored(t *testing.T, s *harness.Server, cams []harness.Camera, want int) {
@@ -257,7 +276,20 @@ func restored(t *testing.T, s *harness.Server, cams []harness.Camera, want int) 
 	s.Stop()
 	ended()
 	s.Verb("restore", "--yes", file)
+	mend := tampered(t, filepath.Join(s.Dir, "secret"), uid)
 	s.Start()
+	s.Until("the footage to be listed", func() bool { return len(s.Footage(uid).Ranges) > 0 })
+	resp, err := http.Get(fmt.Sprintf("%s/dvr/%s/record.mp4?from=%d&to=%d", s.HTTP, uid, f.Ranges[0].From, f.Ranges[0].To))
+	if err == nil {
+		var n int64
+		n, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err == nil && resp.StatusCode == 200 {
+			t.Errorf("a changed part was given out, with %d bytes", n)
+		}
+	}
+	s.Until("the damage to be told", func() bool { return len(s.Events("archive.damaged")) > 0 })
+	mend()
 	if again := judge(t, s, "encrypted footage, keys restored", 0, cams, "mp4"); again.Present != want {
 		t.Errorf("%d frames before, %d now", want, again.Present)
 	}
