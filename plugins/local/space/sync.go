@@ -117,11 +117,16 @@ func (s *Space) round() (time.Duration, error) {
 	}
 	s.mu.Unlock()
 	snaps := make([]snap, 0, len(files))
+	var taken []Failure // by another program
 	for _, f := range files {
 		f.mu.Lock()
 		f.dirty = false
 		if !f.gone {
-			snaps = append(snaps, snap{f: f, size: f.size})
+			if e := s.check(f); e != nil {
+				taken = append(taken, Failure{Name: f.name, Reason: e.Reason, Message: e.Error(), Size: e.Size})
+			} else {
+				snaps = append(snaps, snap{f: f, size: f.size})
+			}
 		}
 		f.mu.Unlock()
 	}
@@ -136,7 +141,7 @@ func (s *Space) round() (time.Duration, error) {
 		s.log.Error("sync failed", "space", s.name, "err", first, "files", len(failures))
 	}
 	if session != nil {
-		session.durable(seq, took, s.calls.Load(), failures)
+		session.durable(seq, took, s.calls.Load(), append(taken, failures...))
 	}
 	return took, first
 }
