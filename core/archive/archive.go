@@ -38,6 +38,9 @@ type Archive struct {
 	lockAlarms map[string]LockAlarm // by pool
 	movers     []*mover             // one a pool that footage is moved to
 
+	struck map[FileID]bool // found missing; their rows are being removed
+	look   chan string     // spaces to be compared with their lists
+
 	ensured chan struct{} // asks retention to look at once
 	mend    chan string   // spaces to rebuild in the background; "" = all
 	dbs     context.CancelFunc
@@ -182,7 +185,8 @@ func newArchive(o Options) (*Archive, error) {
 	}
 	a := &Archive{o: o, log: o.Log, spaceLimit: o.WriteBufferMax / int64(len(o.Spaces)), layouts: newLayoutCache(o.LayoutCache),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
-		ensured: make(chan struct{}, 1), mend: make(chan string, 8)}
+		ensured: make(chan struct{}, 1), mend: make(chan string, 8),
+		struck: map[FileID]bool{}, look: make(chan string, 8)}
 	for _, cfg := range o.Spaces {
 		a.spaces = append(a.spaces, newSpace(a, cfg))
 	}
@@ -266,6 +270,7 @@ func (a *Archive) Run(ctx context.Context) error {
 		wg.Go(func() { m.run(ctx) })
 	}
 	wg.Go(func() { a.mender(ctx) })
+	wg.Go(func() { a.looker(ctx) })
 	<-ctx.Done()
 	a.closed.Store(true)
 	a.drain(5 * time.Second)

@@ -11,6 +11,7 @@
 //
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	event.go, lock.go: marks on the timeline   identity.go: which disk is which space
+//	taken.go, look.go: what other programs did to our files
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
 //
 // What does not belong here: boxes of fragments and init segments (mux), what
@@ -30,6 +31,6 @@
 //
 // Goroutines, all owned by Archive.Run, which waits for them: per space a
 // sender, a receiver and the sealers; one catalogue writer; one state writer;
-// retention; a rebuild when there is one; one mover per pool that footage is
+// retention; the looker; a rebuild when there is one; one mover per pool that footage is
 // moved to.
 package archive

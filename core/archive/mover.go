@@ -238,7 +238,7 @@ func (m *mover) settle(ctx context.Context, i int, r *row, err error) error {
 		return nil
 	case errors.As(err, &src) && !errors.Is(err, context.DeadlineExceeded):
 		if errors.Is(err, os.ErrNotExist) {
-			err = m.a.readFailed(r, err)
+			err = m.a.gone(r, err)
 		}
 		m.skip[r.ID] = time.Now().Add(moveAgain)
 		m.set(i, func(s *MoveStatus) { s.Failures++ })

@@ -87,6 +87,9 @@ func (s *space) seal(ctx context.Context, f *file) error {
 				s.a.lost(f, err)
 				return nil
 			}
+			if s.cutShort(sctx, f) {
+				return nil
+			}
 			return err
 		}
 	}
@@ -137,7 +140,6 @@ func (f *file) row() *row {
 
 // lost drops a file that somebody removed while it grew.
 func (a *Archive) lost(f *file, err error) {
-	a.log.Error("a file vanished before it was complete", "file", f.openName, "err", err)
 	f.mu.Lock()
 	span := f.spanLocked()
 	f.mu.Unlock()
@@ -145,6 +147,9 @@ func (a *Archive) lost(f *file, err error) {
 	a.record(f.st, &fact{Type: factGap, UID: f.header.UID, At: span.From, Until: span.To, Cause: GapDeleted})
 	f.st.mu.Unlock()
 	a.forget(f)
+	a.notify(Notice{Type: "archive.damaged", UID: f.header.UID, Level: "error", Message: f.openName + " was deleted or renamed by somebody else before it was complete: " + err.Error(),
+		Data: map[string]any{"space": f.sp.cfg.Name, "file": f.openName, "from_ms": span.From.Milli(), "to_ms": span.To.Milli()}})
+	a.lookSoon(f.sp.cfg.Name)
 }
 
 // reopened writes the row of a file in memory into a catalogue that may lack
