@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 )
@@ -48,10 +49,31 @@ func (s *space) sealLoop(ctx context.Context) {
 			poke(s.sealWake)
 		}
 		if err := s.seal(ctx, f); err != nil && ctx.Err() == nil {
-			s.a.log.Warn("sealing a file failed, it is tried again", "space", s.cfg.Name, "file", f.openName, "err", err)
-			time.AfterFunc(time.Second, func() { s.sealSoon(f) })
+			time.AfterFunc(s.sealFailed(f, err), func() { s.sealSoon(f) })
 		}
 	}
+}
+
+// sealTold is how often sealing a file must fail before somebody is told: a
+// backend that was killed is back by then.
+const sealTold = 5
+
+// sealFailed says how long to wait before the next try.
+func (s *space) sealFailed(f *file, err error) time.Duration {
+	f.mu.Lock()
+	f.tries++
+	n := f.tries
+	f.mu.Unlock()
+	s.a.log.Warn("sealing a file failed, it is tried again", "space", s.cfg.Name, "file", f.openName, "err", err)
+	switch {
+	case n < sealTold:
+		return time.Second
+	case n == sealTold:
+		s.a.notify(Notice{Type: "storage.failed", UID: f.header.UID, Level: "warning",
+			Message: fmt.Sprintf("%s is complete and can be played, but cannot be given its final name %s, which is tried again: %v", f.openName, f.final, err),
+			Data:    map[string]any{"space": s.cfg.Name, "file": f.openName, "error": err.Error()}})
+	}
+	return 10 * time.Second
 }
 
 // seal gives a file its final name. The row written when it was opened comes

@@ -148,6 +148,20 @@ func (s *space) cutShort(ctx context.Context, f *file) bool {
 	return true
 }
 
+// settledDown waits a while for a space that can be read: what was found missing
+// may have ended its session.
+func (s *space) settledDown(ctx context.Context) bool {
+	for range 30 {
+		if s.readable() {
+			return true
+		}
+		if !sleep(ctx, time.Second) {
+			return false
+		}
+	}
+	return false
+}
+
 const (
 	lookFirst = time.Hour // after a start, which has better to do
 	lookEvery = 24 * time.Hour
@@ -192,7 +206,7 @@ func (a *Archive) looker(ctx context.Context) {
 			}
 		}
 		for _, s := range due {
-			if s == nil || ctx.Err() != nil {
+			if s == nil || !s.settledDown(ctx) {
 				continue
 			}
 			if err := a.lookOver(ctx, s); err != nil && ctx.Err() == nil {
