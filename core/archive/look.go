@@ -19,9 +19,6 @@ const afterAll = "\x7f"
 // a stream. Both come sorted by name, so that nothing has to be held in memory.
 // Half of the time it rests: the disk has better to do.
 func (a *Archive) lookOver(ctx context.Context, s *space) error {
-	if a.cat.incomplete.Load() {
-		return nil
-	}
 	var odd []FileID
 	listed, after := 0, ""
 	compare := func(es []Entry, to string) error {

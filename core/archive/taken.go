@@ -148,11 +148,11 @@ func (s *space) cutShort(ctx context.Context, f *file) bool {
 	return true
 }
 
-// settledDown waits a while for a space that can be read: what was found missing
-// may have ended its session.
+// settledDown waits a while for a space that can be read and is listed whole:
+// what was found missing may have ended its session.
 func (s *space) settledDown(ctx context.Context) bool {
 	for range 30 {
-		if s.readable() {
+		if s.readable() && !s.a.cat.incomplete.Load() {
 			return true
 		}
 		if !sleep(ctx, time.Second) {
