@@ -123,9 +123,9 @@ func (s *space) tookRest(f *file, sp media.Span, why GapCause, all bool) {
 func (s *space) cutShort(ctx context.Context, f *file) bool {
 	e, err := s.st.Stat(ctx, f.openName)
 	f.mu.Lock()
-	size, whole := f.size, f.spanLocked()
+	durable, whole := f.synced, f.spanLocked()
 	f.mu.Unlock()
-	if err != nil || e.Size >= size {
+	if err != nil || e.Size >= durable { // shorter because a sync failed: what is missing is sent again
 		return false
 	}
 	s.settled(f)
