@@ -32,6 +32,7 @@ type mover struct {
 	a     *Archive
 	to    *Pool
 	tiers []tier
+	paces []*pace // one a tier
 
 	mu   sync.Mutex
 	st   []MoveStatus // one a tier
@@ -59,6 +60,7 @@ type MoveStatus struct {
 func newMover(a *Archive, tiers []tier) *mover {
 	m := &mover{a: a, to: tiers[0].to, tiers: tiers, skip: map[FileID]time.Time{}}
 	for _, t := range tiers {
+		m.paces = append(m.paces, newPace(t.rate))
 		m.st = append(m.st, MoveStatus{From: t.pool, To: t.to.Name, Stage: t.stage, State: "idle"})
 	}
 	return m
