@@ -84,15 +84,11 @@ func elsewhere(t *testing.T, what, bad string, fail func() func()) {
 	s.Until("the disk's trouble to be told", func() (is bool) { said, is = told(s, "bad"); return is })
 	s.Until("the other space to take over", func() bool { return len(harness.Files(good)) > 1 })
 	s.Past(broken.UnixMilli()+harness.Pick[int64](60000, 4000), uids...)
-	if e := s.Events("storage.failed"); len(e) == 0 {
-		t.Error("there is no event")
-	}
+	s.Until("it to be an event", func() bool { return len(s.Events("storage.failed")) > 0 })
 	if mend != nil && harness.Full() { // a space is tried again after a minute
 		mend()
 		s.Until("the disk's trouble to be over", func() bool { _, is := told(s, "bad"); return !is })
-		if e := s.Events("storage.ok"); len(e) == 0 {
-			t.Error("that it is over is no event")
-		}
+		s.Until("that it is over to be an event", func() bool { return len(s.Events("storage.ok")) > 0 })
 	}
 	to := s.Close(uids...)
 	if mend != nil {
@@ -123,9 +119,7 @@ func alone(t *testing.T, what, bad string, fail func(*harness.Server) func()) {
 		f := s.Footage("cam")
 		return len(f.Ranges) > 0 && f.Ranges[len(f.Ranges)-1].To > mended.UnixMilli()+1500
 	})
-	if failed, ok := s.Events("storage.failed"), s.Events("storage.ok"); len(failed) == 0 || len(ok) == 0 {
-		t.Errorf("events: failed %v, over %v", failed, ok)
-	}
+	s.Until("both to be events", func() bool { return len(s.Events("storage.failed")) > 0 && len(s.Events("storage.ok")) > 0 })
 	c.Rules.To, c.Rules.Tail, c.Rules.GapSlack = s.Close("cam"), -1, 250*time.Millisecond
 	f := s.Footage("cam")
 	if len(f.Gaps) == 0 {
