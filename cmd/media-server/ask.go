@@ -63,10 +63,14 @@ func (c *statusCmd) Run(g *globals) error {
 	if err := cl.do("GET", "/api/v1/inspection?day=today", nil, &in); err == nil {
 		printToday(&in)
 	}
+	zone := set.Server.Zone()
+	var backups struct{ Items []api.Backup }
+	if err := cl.do("GET", "/api/v1/backups", nil, &backups); err == nil { // a folder that cannot be read is told by problems
+		fmt.Println(lastBackup(backups.Items, set.BackupDir(), zone))
+	}
 	for _, p := range srv.Pending {
 		fmt.Println("waits for a restart:", p)
 	}
-	zone := set.Server.Zone()
 	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "STREAM\tSTATE\tRECORDING\tBIT RATE\tLAST FRAME\tFOOTAGE\tREASON")
 	for _, s := range l.Items {

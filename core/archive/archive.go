@@ -48,6 +48,9 @@ type Archive struct {
 	work   context.Context // of spaces while Run runs, else nil; with change
 	front  context.Context // of movers, likewise
 
+	struck map[FileID]bool // found missing; their rows are being removed
+	look   chan string     // spaces to be compared with their lists
+
 	ensured chan struct{} // asks retention to look at once
 	mend    chan struct{} // something is in toMend
 	jobs    chan func(context.Context)
@@ -205,7 +208,8 @@ func newArchive(o Options) (*Archive, error) {
 	}
 	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
-		ensured: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context))}
+		ensured: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
+		struck: map[FileID]bool{}, look: make(chan string, 8)}
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {
 		p.spaces = append(p.spaces, newSpace(a, cfg))
@@ -278,6 +282,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	wg.Go(func() { a.retention(ctx) })
 	wg.Go(func() { a.mender(ctx) })
 	wg.Go(func() { a.worker(ctx) })
+	wg.Go(func() { a.looker(ctx) })
 	<-ctx.Done()
 	a.closed.Store(true)
 	a.drain(5 * time.Second)

@@ -14,9 +14,15 @@ import (
 // month fills a catalogue with days of files of 60 s of 50 streams.
 func month(b *testing.B, days int) (*Archive, media.Span) {
 	b.Helper()
+	return filled(b, Options{Spaces: []Space{{Name: "main"}}}, 50, media.WallOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), days, time.Minute)
+}
+
+// filled has a catalogue of files of a length, of streams recorded from t0 for
+// days.
+func filled(b *testing.B, o Options, streams int, t0 media.Wall, days int, length time.Duration) (*Archive, media.Span) {
+	b.Helper()
 	ctx := context.Background()
-	dir := b.TempDir()
-	o := Options{DataDir: dir, Epoch: 1, Log: slog.New(slog.DiscardHandler), Spaces: []Space{{Name: "main"}}}
+	o.DataDir, o.Epoch, o.Log = b.TempDir(), 1, slog.New(slog.DiscardHandler)
 	a, err := newArchive(o)
 	if err != nil {
 		b.Fatal(err)
@@ -32,14 +38,13 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	t0 := media.WallOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	segs := make([]segRow, 30)
+	segs := make([]segRow, length/(2*time.Second))
 	for i := range segs {
 		from := t0.Add(time.Duration(2*i) * time.Second)
 		segs[i] = segRow{uint64(1000 + i), 0, media.Span{From: from, To: from.Add(2 * time.Second)}, true, true, 500_000}
 	}
 	table := appendSegTable(nil, t0, segs)
-	n := days * 1440
+	n := days * int(24*time.Hour/length)
 	if _, err := tx.Exec("INSERT INTO spaces VALUES (1,'main',0)"); err != nil {
 		b.Fatal(err)
 	}
@@ -52,16 +57,16 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 		b.Fatal(err)
 	}
 	defer ins.Close()
-	for s := range 50 {
-		if _, err := tx.Exec("INSERT INTO streams (id, uid, longest) VALUES (?,?,?)", s+1, fmt.Sprintf("cam%d", s), int64(time.Minute)); err != nil {
+	for s := range streams {
+		if _, err := tx.Exec("INSERT INTO streams (id, uid, longest) VALUES (?,?,?)", s+1, fmt.Sprintf("cam%d", s), int64(length)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for i := range n {
-		from := t0.Add(time.Duration(i) * time.Minute)
-		for s := range 50 {
-			id := int64(i*50 + s + 1)
-			if _, err := ins.Exec(id, s+1, int64(from), int64(from.Add(time.Minute)), make([]byte, 16), finalName("cam0", FileID(id), from), table, shape); err != nil {
+		from := t0.Add(time.Duration(i) * length)
+		for s := range streams {
+			id := int64(i*streams + s + 1)
+			if _, err := ins.Exec(id, s+1, int64(from), int64(from.Add(length)), make([]byte, 16), finalName("cam0", FileID(id), from), table, shape); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -81,7 +86,7 @@ func month(b *testing.B, days int) (*Archive, media.Span) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return a, media.Span{From: t0, To: t0.Add(time.Duration(n) * time.Minute)}
+	return a, media.Span{From: t0, To: t0.Add(time.Duration(n) * length)}
 }
 
 // BenchmarkCatalogue asks a catalogue of 30 days of 50 streams in files of

@@ -13,6 +13,7 @@
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
 //	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied
+//	taken.go, look.go: what other programs did to our files
 //	chain.go, sign.go, verify.go: signed footage   mover.go: pools to pools
 //	groom.go: old files keep key frames (groom_source.go reads, groom_write.go writes)
 //	encrypt.go, cipher.go, keyed.go, plain.go: encrypted footage
@@ -44,7 +45,7 @@
 //
 // Goroutines, all owned by Archive.Run, which waits for them: per space a
 // sender, a receiver and the sealers (RemoveSpace waits for those of its own);
-// one catalogue writer; one state writer; retention; a rebuild when there is
+// one catalogue writer; one state writer; retention; the looker; a rebuild when there is
 // one; one mover per pool that footage is moved to and one groomer per pool with
 // groom-after (SetPools ends those that it replaces); one for each space that is being emptied.
 package archive

@@ -17,3 +17,8 @@ func Look(a *Archive) {
 	}
 	a.checkFree(testLevels[a])
 }
+
+// LookOver compares a space with its list now.
+func LookOver(ctx context.Context, a *Archive, space string) error {
+	return a.lookOver(ctx, a.space(space))
+}

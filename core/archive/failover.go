@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"media-server/core/media"
@@ -32,7 +33,10 @@ func (s *space) failOver(ctx context.Context) {
 // abandon gives up one file of a space that works: what waits for it goes into
 // a new file, in the same space. It returns false when the file is not gone but
 // being sealed: its old name was found no more by a message sent again.
-func (s *space) abandon(name string) bool {
+//
+// Of the file keep bytes are left by another program: what it took of the
+// durable part is a gap.
+func (s *space) abandon(name string, keep int64) bool {
 	s.mu.Lock()
 	var f *file
 	for _, c := range s.q {
@@ -51,7 +55,7 @@ func (s *space) abandon(name string) bool {
 			s.sealSoon(f) // it looks under both names
 			return false
 		}
-		s.moveFile(f, s)
+		s.moveRest(f, s, keep)
 		return true
 	}
 	if !strings.HasSuffix(name, ledgerSuffix) {
@@ -95,7 +99,10 @@ func (st *stream) rulesNow() Rules {
 // without a key frame is better than frames lost. The old file is good up to
 // its durable end; that it is cut there is noted in the ledger, so that
 // nothing shows twice when its space comes back.
-func (s *space) moveFile(f *file, to *space) {
+func (s *space) moveFile(f *file, to *space) { s.moveRest(f, to, math.MaxInt64) }
+
+// moveRest is moveFile for a file of which another program left keep bytes.
+func (s *space) moveRest(f *file, to *space, keep int64) {
 	st := f.st
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -104,7 +111,10 @@ func (s *space) moveFile(f *file, to *space) {
 		f.mu.Unlock()
 		return // sealing decides; what fails then comes here again
 	}
+	whole, lost := f.spanLocked(), keep < f.synced
+	f.synced = min(f.synced, keep)
 	cut := f.cutLocked()
+	left := f.spanLocked()
 	wasCurrent := st.cur == f
 	f.state = abandoned
 	f.mu.Unlock()
@@ -114,6 +124,17 @@ func (s *space) moveFile(f *file, to *space) {
 	st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
 		Message: fmt.Sprintf("recording of %s goes on in space %s, %d bytes into %s", st.uid, to.cfg.Name, cut, f.openName),
 		Data:    map[string]any{"from": s.cfg.Name, "space": to.cfg.Name}})
+	if lost {
+		missing := media.Span{From: max(whole.From, left.To), To: whole.To}
+		if len(ents) > 0 {
+			missing.To = ents[0].part.Start
+		}
+		why := GapDamaged
+		if keep == 0 {
+			why = GapDeleted
+		}
+		s.tookRest(f, missing, why, cut <= f.first)
+	}
 	if wasCurrent {
 		st.cur = nil
 	}

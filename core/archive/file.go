@@ -58,6 +58,7 @@ type file struct {
 	attest   *fact // the ledger's record of the signature, when there is one
 	rowOpen  chan struct{}
 	tail     tailInfo
+	tries    int       // how often sealing has failed
 	busy     bool      // being sealed at this moment
 	cut      bool      // what followed was written elsewhere: it does not go on
 	since    time.Time // when it was recovered, for the grace time; zero once its run goes on

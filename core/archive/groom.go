@@ -323,7 +323,7 @@ func (g *groomer) openError(r *row, err error) error {
 	if !errors.Is(err, os.ErrNotExist) {
 		return &storageError{err}
 	}
-	if err = g.a.readFailed(r, err); errors.Is(err, ErrGone) {
+	if err = g.a.gone(r, err); errors.Is(err, ErrGone) {
 		return errNotSwapped
 	}
 	return &storageError{err}

@@ -51,7 +51,7 @@ func readIndexBox(r io.ReaderAt, size int64) ([]byte, error) {
 // a larger one.
 func readIndexInto(buf []byte, r io.ReaderAt, size int64) ([]byte, error) {
 	if n, err := r.ReadAt(buf, size-int64(len(buf))); n < len(buf) {
-		return nil, fmt.Errorf("read index: %w", err)
+		return nil, fmt.Errorf("read index: %w", readError{err})
 	}
 	n, err := TrailerLength(buf)
 	if err != nil {
@@ -63,7 +63,7 @@ func readIndexInto(buf []byte, r io.ReaderAt, size int64) ([]byte, error) {
 	if n > int64(len(buf)) {
 		buf = make([]byte, n)
 		if k, err := r.ReadAt(buf, size-n); k < len(buf) {
-			return nil, fmt.Errorf("read index: %w", err)
+			return nil, fmt.Errorf("read index: %w", readError{err})
 		}
 	}
 	return buf[int64(len(buf))-n:], nil
@@ -114,7 +114,7 @@ func (a *Archive) indexOfRow(r *row) (*Index, error) {
 		if cur := a.movedTo(r); cur != nil {
 			return a.indexOfRow(cur)
 		}
-		return nil, a.readFailed(r, err)
+		return nil, a.gone(r, err)
 	}
 	defer f.Close()
 	x, err := parseTail(f, r.Size)
@@ -122,7 +122,7 @@ func (a *Archive) indexOfRow(r *row) (*Index, error) {
 		if cur := a.movedTo(r); cur != nil {
 			return a.indexOfRow(cur)
 		}
-		return nil, fmt.Errorf("file %s: %w", r.Name, err)
+		return nil, a.unreadable(r, err)
 	}
 	x.Layout.File, x.Layout.UID, x.Layout.Run, x.Layout.Init = r.ID, r.UID, r.Run, r.Init
 	return x, nil

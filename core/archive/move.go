@@ -99,7 +99,7 @@ func (m *mover) undo(ctx context.Context, in *moving) error {
 // copy stores the file in the target space, unless it is there already, and
 // compares every byte of what is there with the original.
 func (m *mover) copy(ctx context.Context, i int, in *moving, src, dst *space) error {
-	from := &pacedReader{ctx: ctx, s: src, name: in.name, size: in.size, pace: newPace(m.tiers[i].rate), sum: sha256.New(),
+	from := &pacedReader{ctx: ctx, s: src, name: in.name, size: in.size, pace: m.paces[i], sum: sha256.New(),
 		tell: func(n int64) { m.set(i, func(s *MoveStatus) { s.Done = n }) }}
 	e, err := dst.st.Stat(ctx, in.final)
 	switch {
@@ -118,7 +118,7 @@ func (m *mover) copy(ctx context.Context, i int, in *moving, src, dst *space) er
 			return fmt.Errorf("store %s in space %s: %w", in.final, dst.cfg.Name, err)
 		}
 	}
-	back := &pacedReader{ctx: ctx, s: dst, name: in.final, size: in.size, pace: newPace(m.tiers[i].rate), sum: sha256.New()}
+	back := &pacedReader{ctx: ctx, s: dst, name: in.final, size: in.size, pace: m.paces[i], sum: sha256.New()}
 	if _, err := io.Copy(io.Discard, back); err != nil {
 		var own *sourceError
 		if errors.As(err, &own) {
@@ -284,7 +284,8 @@ func (p *pacedReader) Read(b []byte) (int, error) {
 	return n, &sourceError{fmt.Errorf("read %s in space %s: %w", p.name, p.s.cfg.Name, err)}
 }
 
-// pace spreads bytes over time.
+// pace spreads bytes over time. It goes on from file to file: with one a file
+// the first block of each was free, and a file of one block all of it.
 type pace struct {
 	rate int64 // bytes a second; 0 = no limit
 	next time.Time

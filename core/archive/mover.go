@@ -32,6 +32,7 @@ type mover struct {
 	a     *Archive
 	to    *Pool
 	tiers []tier
+	paces []*pace // one a tier
 
 	mu   sync.Mutex
 	st   []MoveStatus // one a tier
@@ -62,6 +63,7 @@ type MoveStatus struct {
 func newMover(a *Archive, tiers []tier) *mover {
 	m := &mover{a: a, to: tiers[0].to, tiers: tiers, skip: map[FileID]time.Time{}}
 	for _, t := range tiers {
+		m.paces = append(m.paces, newPace(t.rate))
 		m.st = append(m.st, MoveStatus{From: t.pool, To: t.to.Name, Stage: t.stage, State: "idle"})
 	}
 	return m
@@ -241,7 +243,7 @@ func (m *mover) settle(ctx context.Context, i int, r *row, err error) error {
 		return nil
 	case errors.As(err, &src) && !errors.Is(err, context.DeadlineExceeded):
 		if errors.Is(err, os.ErrNotExist) {
-			err = m.a.readFailed(r, err)
+			err = m.a.gone(r, err)
 		}
 		m.skip[r.ID] = time.Now().Add(moveAgain)
 		m.set(i, func(s *MoveStatus) { s.Failures++ })

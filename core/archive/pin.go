@@ -225,10 +225,24 @@ func (p *Pin) descriptor(ctx context.Context) (*os.File, error) {
 		return nil, nil
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+		return nil, p.gone(err)
 	}
 	p.fd = fd
 	return fd, err
+}
+
+// gone reports a file that a reader found missing, and tells the reader so. p.mu
+// is held.
+func (p *Pin) gone(err error) error {
+	if p.f == nil {
+		if r, e := p.a.cat.get(p.id); e == nil && r.Name == p.name && r.Space == p.sp.cfg.Name {
+			err = p.a.gone(r, err)
+		}
+	}
+	if errors.Is(err, ErrGone) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrGone, err)
 }
 
 // File gives a descriptor for sendfile with explicit offsets, good for the

@@ -196,6 +196,11 @@ func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
 		return ranges
 	}
 	bounds, ok := a.Bounds(uid)
+	if ok && (s.From < bounds.From || s.To > bounds.To) {
+		if bounds, err = a.before(uid, s, bounds); err != nil {
+			return recorded(spans), nil, err
+		}
+	}
 	window := s.Intersect(bounds)
 	if !ok || window.Empty() {
 		return recorded(spans), nil, nil
@@ -240,6 +245,28 @@ func markGroomed(rs []Range, groomed []media.Span) []Range {
 	return out
 }
 
+// before widens the span from the first footage to the last by what was there
+// before and behind it until somebody took it. What a rule has let go since ends
+// the row.
+func (a *Archive) before(uid string, s, bounds media.Span) (media.Span, error) {
+	facts, err := a.state.facts(uid, s)
+	if err != nil {
+		return bounds, err
+	}
+	facts = slices.DeleteFunc(facts, func(f fact) bool { return f.Type != factGap || f.Cause != GapDeleted && f.Cause != GapDamaged })
+	for i := range facts { // oldest first
+		if f := &facts[i]; f.At <= bounds.To+near {
+			bounds.To = max(bounds.To, f.Until)
+		}
+	}
+	for _, f := range slices.Backward(facts) {
+		if f.Until >= bounds.From-near {
+			bounds.From = min(bounds.From, f.At)
+		}
+	}
+	return bounds, nil
+}
+
 // without cuts gaps out of the spans they lie in: what was lost inside a run is
 // bridged by the sample before it, but it is not recorded. Gaps shorter than a
 // frame or two leave the range whole.
@@ -281,6 +308,9 @@ func gaps(window media.Span, spans []media.Span, facts []fact) []Gap {
 	for i := range facts {
 		f := &facts[i]
 		g := media.Span{From: f.At, To: f.Until}.Intersect(window)
+		if f.Cause == GapDeleted || f.Cause == GapDamaged {
+			continue // whole files, and this one is there again
+		}
 		if f.Type == factGap && !g.Empty() && covered(spans, g) {
 			out = append(out, Gap{Span: g, State: "open", Why: f.Cause})
 		}

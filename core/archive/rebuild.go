@@ -204,25 +204,3 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 	}
 	return newest, nil
 }
-
-// readFailed says what a file that cannot be opened means: gone for good, and
-// then the hole is reported, or a space that does not answer now.
-func (a *Archive) readFailed(r *row, err error) error {
-	if !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("open %s: %w", r.Name, err)
-	}
-	if cur, e := a.cat.get(r.ID); e != nil || cur.Flags&rowGoing != 0 {
-		return ErrGone
-	} else if cur.Space != r.Space || cur.Name != r.Name {
-		return fmt.Errorf("open %s: %w", r.Name, err) // it was moved meanwhile
-	}
-	a.state.add(&fact{Type: factGap, UID: r.UID, At: r.Span.From, Until: r.Span.To, Cause: GapDeleted})
-	id := r.ID
-	a.cat.later(func(tx *sql.Tx) error {
-		_, err := tx.Exec("DELETE FROM files WHERE id = ?", int64(id))
-		return err
-	}, nil)
-	a.notify(Notice{Type: "archive.damaged", UID: r.UID, Level: "error", Message: r.Name + " was deleted by somebody else",
-		Data: map[string]any{"space": r.Space, "file": r.Name, "from_ms": r.Span.From.Milli(), "to_ms": r.Span.To.Milli()}})
-	return ErrGone
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 )
@@ -48,10 +49,31 @@ func (s *space) sealLoop(ctx context.Context) {
 			poke(s.sealWake)
 		}
 		if err := s.seal(ctx, f); err != nil && ctx.Err() == nil {
-			s.a.log.Warn("sealing a file failed, it is tried again", "space", s.cfg.Name, "file", f.openName, "err", err)
-			time.AfterFunc(time.Second, func() { s.sealSoon(f) })
+			time.AfterFunc(s.sealFailed(f, err), func() { s.sealSoon(f) })
 		}
 	}
+}
+
+// sealTold is how often sealing a file must fail before somebody is told: a
+// backend that was killed is back by then.
+const sealTold = 5
+
+// sealFailed says how long to wait before the next try.
+func (s *space) sealFailed(f *file, err error) time.Duration {
+	f.mu.Lock()
+	f.tries++
+	n := f.tries
+	f.mu.Unlock()
+	s.a.log.Warn("sealing a file failed, it is tried again", "space", s.cfg.Name, "file", f.openName, "err", err)
+	switch {
+	case n < sealTold:
+		return time.Second
+	case n == sealTold:
+		s.a.notify(Notice{Type: "storage.failed", UID: f.header.UID, Level: "warning",
+			Message: fmt.Sprintf("%s is complete and can be played, but cannot be given its final name %s, which is tried again: %v", f.openName, f.final, err),
+			Data:    map[string]any{"space": s.cfg.Name, "file": f.openName, "error": err.Error()}})
+	}
+	return 10 * time.Second
 }
 
 // seal gives a file its final name. The row written when it was opened comes
@@ -85,6 +107,9 @@ func (s *space) seal(ctx context.Context, f *file) error {
 		if statErr != nil || e.Size != size {
 			if errors.Is(err, os.ErrNotExist) {
 				s.a.lost(f, err)
+				return nil
+			}
+			if s.cutShort(sctx, f) {
 				return nil
 			}
 			return err
@@ -137,7 +162,6 @@ func (f *file) row() *row {
 
 // lost drops a file that somebody removed while it grew.
 func (a *Archive) lost(f *file, err error) {
-	a.log.Error("a file vanished before it was complete", "file", f.openName, "err", err)
 	f.mu.Lock()
 	span := f.spanLocked()
 	f.mu.Unlock()
@@ -145,6 +169,9 @@ func (a *Archive) lost(f *file, err error) {
 	a.record(f.st, &fact{Type: factGap, UID: f.header.UID, At: span.From, Until: span.To, Cause: GapDeleted})
 	f.st.mu.Unlock()
 	a.forget(f)
+	a.notify(Notice{Type: "archive.damaged", UID: f.header.UID, Level: "error", Message: f.openName + " was deleted or renamed by somebody else before it was complete: " + err.Error(),
+		Data: map[string]any{"space": f.sp.cfg.Name, "file": f.openName, "from_ms": span.From.Milli(), "to_ms": span.To.Milli()}})
+	a.lookSoon(f.sp.cfg.Name)
 }
 
 // reopened writes the row of a file in memory into a catalogue that may lack

@@ -541,7 +541,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		}
 		return min(wait, time.Second)
 	case ae.Reason == FailNotFound || ae.Reason == FailBadOffset:
-		if s.abandon(ae.Name) {
+		if s.abandon(ae.Name, s.leftOf(ctx, ae.Name)) {
 			s.setFailing("error", "a growing file was removed or cut by somebody else", err)
 		}
 		return 0

@@ -40,6 +40,8 @@ type Settings struct {
 	Streams map[string]*StreamSettings // in force, by uid
 	Refused map[string]fault.Problems  // uids whose file is refused and why; one may still run on its last good settings
 
+	wholeOnly map[string]bool // spaces whose files do not grow, as their drivers say
+
 	problems fault.Problems
 	usable   bool
 	layers   map[string]*config.File // last good defaults and templates, by file name
@@ -158,5 +160,7 @@ func (s *Settings) loadServer(env *config.Env) {
 	for _, check := range []func() fault.Problems{s.Server.Validate, s.Web.Validate, s.Archive.Validate, s.Plugins.Validate} {
 		s.problems = append(s.problems, keys.Locate(check())...)
 	}
+	s.readDrivers()
+	s.problems = append(s.problems, keys.Locate(s.checkAppend())...)
 	s.usable = !s.problems.HasErrors()
 }

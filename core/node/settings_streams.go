@@ -227,6 +227,8 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 	// While media-server.ini is refused its pools may be incomplete.
 	if _, ok := l.s.Archive.Pool(out.Config.DVR.Pool); !ok && out.Config.DVR.Enable && l.s.usable {
 		check.Add(l.noPool(uid, out.Config.DVR.Pool))
+	} else if ok && out.Config.DVR.Enable && l.s.usable {
+		check = append(check, l.s.noAppend(uid, out.Config.DVR.Pool)...)
 	}
 	for i := range check {
 		check[i].File = "" // Locate fills it in where the key was set

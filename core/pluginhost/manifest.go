@@ -15,6 +15,7 @@ type manifest struct {
 	exec                      []string
 	schemes                   []string
 	sha256                    string
+	wholeOnly                 bool // storage whose files do not grow
 }
 
 var (
@@ -120,13 +121,18 @@ func (m *manifest) set(key, value string) (what, hint string) {
 			}
 			m.schemes = append(m.schemes, s)
 		}
+	case "append":
+		if value != "yes" && value != "no" {
+			return fmt.Sprintf("append = %q", value), "yes, or no for a storage that takes whole files only"
+		}
+		m.wholeOnly = value == "no"
 	case "sha256":
 		if value != "" && !sumPattern.MatchString(value) {
 			return "sha256 is not 64 hex digits", ""
 		}
 		m.sha256 = strings.ToLower(value)
 	default:
-		return fmt.Sprintf("unknown key %q in [plugin]", key), "known: name, version, kind, protocol, exec, schemes, sha256, pack"
+		return fmt.Sprintf("unknown key %q in [plugin]", key), "known: name, version, kind, protocol, exec, schemes, append, sha256, pack"
 	}
 	return "", ""
 }

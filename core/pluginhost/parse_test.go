@@ -37,6 +37,7 @@ pack = regular
 		"[plugin]\nexec":                   "is not key = value",
 		"[plugin]\nexec = a\nexec = b":     "twice",
 		"[plugin]\nschemes = RTSP://":      "not a URL scheme",
+		"[plugin]\nappend = maybe":         "append = \"maybe\"",
 		"[plugin]\nsha256 = 12":            "64 hex digits",
 		"[plugin]\nname = Über\nexec = a":  "cannot name a plugin",
 		"[plugin]\nname = ../up\nexec = a": "cannot name a plugin",

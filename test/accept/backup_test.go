@@ -31,7 +31,13 @@ func TestBackup(t *testing.T) {
 	time.Sleep(5 * time.Second)
 	s.Verb("lock", "add", "gate", "--from=-4s", "--to=now", "--reason", "case 12")
 	public, _ := verb(t, "keys", "public", "-c", s.Conf)
+	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "last backup: none yet; media-server backup\n") {
+		t.Errorf("status before any backup: %s", out)
+	}
 	file := s.Verb("backup")
+	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "last backup: "+time.Now().Format("2006-01-02")) || !strings.Contains(out, filepath.Base(file)+" in "+filepath.Dir(file)) {
+		t.Errorf("status after the backup %s: %s", file, out)
+	}
 	since := time.Now().UnixMilli()
 	s.Past(since+2000, "gate")
 	s.Stop()

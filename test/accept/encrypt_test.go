@@ -117,7 +117,7 @@ func TestEncryptedFootage(t *testing.T) {
 	look()
 	verifies(t, s, space)
 	ranged(t, s, uids[0])
-	told(t, s, words)
+	hidden(t, s, words)
 	s.Stop()
 	locked(t, s, pass, words, uids)
 	again := judge(t, s, "encrypted footage, the passphrase is back", 0, cams, "mp4")
@@ -191,7 +191,7 @@ func ranged(t *testing.T, s *harness.Server, uid string) {
 }
 
 // told: no secret is in a log, a page, the settings that are shown, the folders.
-func told(t *testing.T, s *harness.Server, words string) {
+func hidden(t *testing.T, s *harness.Server, words string) {
 	t.Helper()
 	if out, code := verb(t, "config", "show", "--effective", "-c", s.Conf); code != 0 || strings.Contains(out, words) {
 		t.Errorf("config show tells the passphrase, or nothing: exit %d", code)

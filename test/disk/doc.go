@@ -2,6 +2,7 @@
 //
 //	Mount   a FUSE file system that forgets at a power cut what was not synced,
 //	        fails, stalls, fills up and turns read-only on demand
+//	BrokenExt4  an ext4 on a block device that fails on demand
 //	Ext4    a loop-mounted ext4 of a given size, a mount of its own
 //	Tmpfs   a tmpfs of a given size
 //	Extents in how many pieces a file lies (FIEMAP)

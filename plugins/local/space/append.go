@@ -77,6 +77,11 @@ func (s *Space) append(d Data) error {
 			}
 		}()
 	}
+	if !made {
+		if e := s.checkOpen(f); e != nil {
+			return e
+		}
+	}
 	if d.Offset > uint64(f.size) {
 		if f.failed {
 			return errSkipped

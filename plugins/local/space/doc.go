@@ -38,6 +38,11 @@
 // purposes of offsets and sealing, to the size that was last known durable,
 // and is trusted again only for what is sent again.
 //
+// Other programs. Each round and each Seal looks whether the growing files are
+// still there under their names, and not shorter than what was written: what
+// another program has deleted, renamed or cut fails like a message that could
+// not be written, and is not appended to any more.
+//
 // fsync = off says that the operator takes the page cache for durable: Synced
 // then follows Written at once and only Write and Sync call fsync.
 //

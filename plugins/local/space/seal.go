@@ -32,6 +32,9 @@ func (s *Space) Seal(epoch uint64, name, final string, size int64) error {
 		return err
 	}
 	defer f.mu.Unlock()
+	if e := s.check(f); e != nil {
+		return e
+	}
 	if f.size != size {
 		return &Error{Reason: BadOffset, Name: name, Size: f.size, What: "the file has " + strconv.FormatInt(f.size, 10) +
 			" good bytes, not " + strconv.FormatInt(size, 10)}

@@ -117,11 +117,16 @@ func (s *Space) round() (time.Duration, error) {
 	}
 	s.mu.Unlock()
 	snaps := make([]snap, 0, len(files))
+	var taken []Failure // by another program
 	for _, f := range files {
 		f.mu.Lock()
 		f.dirty = false
 		if !f.gone {
-			snaps = append(snaps, snap{f: f, size: f.size})
+			if e := s.check(f); e != nil {
+				taken = append(taken, Failure{Name: f.name, Reason: e.Reason, Message: e.Error(), Size: e.Size})
+			} else {
+				snaps = append(snaps, snap{f: f, size: f.size})
+			}
 		}
 		f.mu.Unlock()
 	}
@@ -136,7 +141,7 @@ func (s *Space) round() (time.Duration, error) {
 		s.log.Error("sync failed", "space", s.name, "err", first, "files", len(failures))
 	}
 	if session != nil {
-		session.durable(seq, took, s.calls.Load(), failures)
+		session.durable(seq, took, s.calls.Load(), append(taken, failures...))
 	}
 	return took, first
 }
@@ -162,12 +167,24 @@ func (s *Space) flush(snaps []snap, dirs map[string]struct{}) error {
 	}
 	for d := range dirs {
 		s.calls.Add(1)
-		if err := syncDir(s.disk, s.root, d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := syncDir(s.disk, s.root, d); err != nil && s.isFolder(d) {
 			// Names are in doubt, so all files are.
 			return s.failAll(snaps, dirs, err)
 		}
 	}
 	return first
+}
+
+// isFolder tells whether a folder that could not be synced is one. What another
+// program has removed or put a link in the place of has no names of ours any
+// more; to distrust every file of the space for it would stop all recording.
+func (s *Space) isFolder(dir string) bool {
+	fi, err := s.root.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !fi.IsDir() {
+		s.log.Warn("a folder was removed or replaced by another program", "space", s.name, "folder", dir)
+		return false
+	}
+	return true
 }
 
 func (s *Space) failAll(snaps []snap, dirs map[string]struct{}, err error) error {
