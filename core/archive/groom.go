@@ -210,7 +210,7 @@ func (g *groomer) some(ctx context.Context, due []retain.Grooming) error {
 			continue // it went meanwhile
 		}
 		if moving, err := g.a.state.isMoving(r.Space, r.Name); err != nil || moving {
-			g.skipUntil(r.ID, time.Now().Add(groomAgain))
+			g.skipUntil(r.ID, time.Now().Add(g.every))
 			continue
 		}
 		id := g.a.nextFile()

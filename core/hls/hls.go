@@ -228,31 +228,6 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// allAlong leaves out of the tracks at the end of a range those that its playlist
-// does not carry (silent).
-func (s *Server) allAlong(req Request, in []media.Track, end archive.InitID) ([]media.Track, error) {
-	if req.Live {
-		return in, nil
-	}
-	span := req.Span
-	if span.To == 0 {
-		span.To = 1<<63 - 1
-	}
-	exts, err := s.src.Extents(req.UID, span)
-	if err != nil {
-		return nil, err
-	}
-	inits := map[archive.InitID]bool{end: true}
-	for i := range exts {
-		inits[exts[i].Init] = true
-	}
-	silent, err := s.silent(req.UID, inits)
-	if err != nil || !silent {
-		return in, err
-	}
-	return ofVideo(in), nil
-}
-
 // dateByCarried moves the beginning of segments whose video HLS does not carry
 // to their first carried sample: a program date time is that of the first
 // media sample (RFC 8216 4.3.2.6), and a picture that nobody sees may come

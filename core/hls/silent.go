@@ -48,6 +48,31 @@ func (s *Server) silent(uid string, inits map[archive.InitID]bool) (bool, error)
 	return false, nil
 }
 
+// allAlong leaves out of the tracks at the end of a range those that its playlist
+// does not carry (silent).
+func (s *Server) allAlong(req Request, in []media.Track, end archive.InitID) ([]media.Track, error) {
+	if req.Live {
+		return in, nil
+	}
+	span := req.Span
+	if span.To == 0 {
+		span.To = 1<<63 - 1
+	}
+	exts, err := s.src.Extents(req.UID, span)
+	if err != nil {
+		return nil, err
+	}
+	inits := map[archive.InitID]bool{end: true}
+	for i := range exts {
+		inits[exts[i].Init] = true
+	}
+	silent, err := s.silent(req.UID, inits)
+	if err != nil || !silent {
+		return in, err
+	}
+	return ofVideo(in), nil
+}
+
 func ofVideo(tracks []media.Track) (out []media.Track) {
 	for _, t := range tracks {
 		if t.Kind() == media.Video {
