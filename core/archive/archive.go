@@ -43,6 +43,7 @@ type Archive struct {
 	front  context.Context // of movers, likewise
 
 	ensured chan struct{} // asks retention to look at once
+	look    chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
 	mend    chan struct{} // something is in toMend
 	jobs    chan func(context.Context)
 	dbCtx   context.Context
@@ -198,7 +199,7 @@ func newArchive(o Options) (*Archive, error) {
 	}
 	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
-		ensured: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context))}
+		ensured: make(chan struct{}, 1), look: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context))}
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {
 		p.spaces = append(p.spaces, newSpace(a, cfg))
