@@ -52,6 +52,7 @@ type Archive struct {
 	look   chan string     // spaces to be compared with their lists
 
 	ensured chan struct{} // asks retention to look at once
+	measure chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
 	mend    chan struct{} // something is in toMend
 	jobs    chan func(context.Context)
 	dbCtx   context.Context
@@ -208,7 +209,7 @@ func newArchive(o Options) (*Archive, error) {
 	}
 	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
-		ensured: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
+		ensured: make(chan struct{}, 1), measure: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
 		struck: map[FileID]bool{}, look: make(chan string, 8)}
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {

@@ -39,11 +39,17 @@ func (a *Archive) retention(ctx context.Context) {
 			looked = time.Now()
 		}
 		a.endGrace()
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		case <-a.ensured:
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-a.measure:
+				a.checkFree(low)
+			case <-t.C:
+				due = true
+			case <-a.ensured:
+				due = true
+			}
 		}
 	}
 }

@@ -530,7 +530,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		s.full, s.fullAt = true, time.Now()
 		s.mu.Unlock()
 		if first {
-			poke(s.a.ensured) // the reserve is reached: that is told there
+			poke(s.a.measure) // the reserve is reached: that is told there
 			s.a.notify(Notice{Type: "storage.full", Level: "error", Message: fmt.Sprintf("space %s is full", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
 		}
 		if s.a.makeRoom(ctx, s) {
