@@ -30,28 +30,45 @@ func (a *Archive) nextToMend() (space string, ok bool) {
 
 // mender rebuilds what was found missing or damaged, in the background.
 func (a *Archive) mender(ctx context.Context) {
-	for {
+	failed := map[string]time.Time{} // spaces whose rebuild did not finish: when it is tried again
+	for ctx.Err() == nil {
 		name, ok := a.nextToMend()
 		if !ok {
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.mend:
-			}
+			a.awaitMend(ctx, failed)
 			continue
 		}
+		delete(failed, name)
 		if name != "" && a.space(name) == nil {
 			continue // removed meanwhile
 		}
 		if err := a.Rebuild(ctx, name, nil); err != nil && ctx.Err() == nil {
 			a.log.Warn("rebuild did not finish, it is tried again", "space", name, "err", err)
-			if !sleep(ctx, 30*time.Second) {
-				return
-			}
-			a.wantRebuild(name)
+			failed[name] = time.Now().Add(mendAgain)
 		}
-		if ctx.Err() != nil {
-			return
+	}
+}
+
+const mendAgain = 30 * time.Second
+
+// awaitMend waits until there is something to rebuild: asked for now, or to be
+// tried again. One space that is lost keeps no other waiting.
+func (a *Archive) awaitMend(ctx context.Context, failed map[string]time.Time) {
+	next := time.Now().Add(time.Hour)
+	for _, at := range failed {
+		if at.Before(next) {
+			next = at
+		}
+	}
+	t := time.NewTimer(time.Until(next))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-a.mend:
+	case <-t.C:
+		for name, at := range failed {
+			if !time.Now().Before(at) {
+				a.wantRebuild(name)
+			}
 		}
 	}
 }

@@ -85,18 +85,6 @@ func (c *catalogue) nextGen(ctx context.Context, space string) (int64, error) {
 	return gen, nil
 }
 
-// sweep removes rows of sealed files that the scan did not see. Rows written
-// meanwhile carry its number.
-func (c *catalogue) sweep(ctx context.Context, space string, gen int64) error {
-	return c.atOnce(ctx, func(tx *sql.Tx) error {
-		id, _, err := c.spaceID(tx, space)
-		if err == nil {
-			_, err = tx.Exec("DELETE FROM files WHERE space = ? AND gen < ? AND flags & 1 = 0", id, gen)
-		}
-		return err
-	})
-}
-
 // openRows finds the rows of a space's growing files, by files_open.
 const openRows = "SELECT " + rowColumns + rowTables + "WHERE f.flags & 1 AND p.name = ?"
 

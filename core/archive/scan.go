@@ -29,7 +29,9 @@ type scan struct {
 
 	stop   context.CancelCauseFunc
 	mu     sync.Mutex
-	failed []Entry // could not be read
+	failed []Entry         // could not be read
+	odd    map[string]bool // not understood
+	found  atomic.Int64    // media files that were understood
 }
 
 // scan reads the tail of each sealed file of a space. twins are those that are
@@ -41,7 +43,7 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	c := &scan{a: a, s: s, tell: progress, stop: stop}
+	c := &scan{a: a, s: s, tell: progress, stop: stop, odd: map[string]bool{}}
 	s.mu.Lock()
 	s.scanning, s.scanDone, s.scanTotal = true, 0, 0
 	s.mu.Unlock()
@@ -88,7 +90,7 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 		}
 	}
 	c.progress()
-	return n, reads, twins, a.cat.sweep(ctx, s.cfg.Name, gen)
+	return n, reads, twins, c.sweep(ctx, gen)
 }
 
 func (c *scan) progress() {
@@ -174,6 +176,7 @@ func (c *scan) read(ctx context.Context, r *tailReader, es []Entry) []*row {
 			rows = append(rows, x)
 		}
 	}
+	c.found.Add(int64(len(rows)))
 	return rows
 }
 

@@ -48,6 +48,9 @@ func (c *scan) unread(e Entry, err error) {
 
 // aside reports a file that is not understood.
 func (c *scan) aside(e Entry, err error) {
+	c.mu.Lock()
+	c.odd[e.Name] = true
+	c.mu.Unlock()
 	c.a.counters.setAside.Add(1)
 	c.a.notify(Notice{Type: "archive.set_aside", Level: "warning", Message: fmt.Sprintf("%s is not listed: %v", e.Name, err),
 		Data: map[string]any{"space": c.s.cfg.Name, "file": e.Name}})
@@ -77,6 +80,7 @@ func (c *scan) again(ctx context.Context, gen int64) (twins []*row, err error) {
 			c.aside(e, err)
 		}
 	}
+	c.found.Add(int64(len(rows) + len(left)))
 	some := make(chan []*row, 1)
 	some <- rows
 	close(some)
