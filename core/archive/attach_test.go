@@ -146,6 +146,7 @@ func TestAttach(t *testing.T) {
 func TestForeignNumbers(t *testing.T) {
 	root := t.TempDir()
 	a, cam := recorded(t, t.TempDir(), storagetest.New(root), 9, 12)
+	eventually(t, "all sealed", func() bool { return openMedia(root) == 0 })
 	a.close()
 	for _, dir := range []string{"open", "ledger"} {
 		if err := os.RemoveAll(filepath.Join(root, dir)); err != nil {

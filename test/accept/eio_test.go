@@ -46,7 +46,7 @@ func TestDiskError(t *testing.T) {
 	}
 	t.Run("elsewhere/device", func(t *testing.T) {
 		t.Parallel()
-		bad := disk.BrokenExt4(t, 128<<20)
+		bad := disk.BrokenExt4(t, 512<<20)
 		takenOver(t, "the device under an ext4 fails", filepath.Join(bad.Dir, "space"), func() func() {
 			bad.Break()
 			return nil
@@ -66,8 +66,8 @@ func TestDiskError(t *testing.T) {
 // takenOver: the pool's other space takes over, and nothing is lost. fail gives
 // the function that mends, nil where nothing can.
 func takenOver(t *testing.T, what, bad string, fail func() func()) {
-	good := filepath.Join(t.TempDir(), "good")
-	s := harness.New(t, harness.Options{Ini: "[space.bad]\npath = " + bad + "\n[space.good]\npath = " + good + "\n[pool.default]\nspaces = bad, good\n[space.apart]\npath = " +
+	good := filepath.Join(t.TempDir(), "good") // the smaller one: footage goes to the bad one as long as that works
+	s := harness.New(t, harness.Options{Ini: "[space.bad]\npath = " + bad + "\n[space.good]\npath = " + good + "\nsize-limit = 150M\n[pool.default]\nspaces = bad, good\n[space.apart]\npath = " +
 		filepath.Join(t.TempDir(), "apart") + "\n[pool.apart]\nspaces = apart\n"})
 	cams := []harness.Camera{{UID: "one", Sent: s.Sim("one", "audio=pcma", "dvr-chunk = 2s")}, {UID: "two", Sent: s.Sim("two", "codec=none", "dvr-chunk = 1m")},
 		{UID: "apart", Sent: s.Sim("apart", "", "dvr-chunk = 2s", "dvr-pool = apart")}}
