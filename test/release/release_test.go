@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +45,26 @@ func run(m *testing.M) int {
 type answers struct {
 	Token   string // API token, role viewer, without end
 	Streams []streamAnswer
+	Locks   []lock `json:",omitempty"` // of gate, from release 2 on; footage is signed since then, too
+}
+
+type lock struct {
+	ID, Reason string
+	From, To   int64
+}
+
+// settings are sections of media-server.ini that a release was made with; DATA
+// stands for its data-dir.
+const settings = "server.ini"
+
+// sections reads those of a release, for a data-dir.
+func sections(t *testing.T, dir, data string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, settings))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(b), "DATA", data)
 }
 
 type streamAnswer struct {
@@ -99,7 +122,7 @@ func open(t *testing.T, dir string, rebuilt bool) {
 			os.Remove(filepath.Join(data, f))
 		}
 	}
-	s := harness.New(t, harness.Options{Data: data})
+	s := harness.New(t, harness.Options{Data: data, Ini: sections(t, dir, data)})
 	for _, st := range want.Streams {
 		text, err := os.ReadFile(filepath.Join(dir, "streams.d", st.UID+".ini"))
 		if err != nil {
@@ -124,9 +147,32 @@ func open(t *testing.T, dir string, rebuilt bool) {
 		}
 	}
 	tokenWorks(t, s, want.Token)
+	if len(want.Locks) > 0 {
+		signedAndLocked(t, s, want.Locks)
+	}
 	for _, p := range s.Problems() {
 		t.Errorf("problem: %s", p)
 	}
+}
+
+// signedAndLocked: locks are those of that release, and all footage verifies.
+func signedAndLocked(t *testing.T, s *harness.Server, want []lock) {
+	t.Helper()
+	if got := locks(t, s); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("locks %v, want %v", got, want)
+	}
+	if said := s.Verb("verify"); !strings.Contains(said, "of 0 of them the units were not looked into") {
+		t.Errorf("verify does not look into encrypted footage: %s", said)
+	}
+}
+
+func locks(t *testing.T, s *harness.Server) []lock {
+	t.Helper()
+	var out struct{ Items []lock }
+	if status, err := s.Call("GET", "streams/gate/locks", &out); err != nil || status != 200 {
+		t.Fatalf("locks: %d %v", status, err)
+	}
+	return out.Items
 }
 
 // tokenWorks: an API token of that release still opens the API.
@@ -170,48 +216,72 @@ func record(t *testing.T, s *harness.Server, uid string, ranges []harness.Span, 
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// makeIt records a few seconds of two streams, with a gap, and keeps
-// everything the server wrote.
+// made is what a release is made with: all footage signed, that of one stream
+// encrypted as well, in a space of its own.
+const made = `[space.main]
+path = DATA/media
+[space.vault]
+path = DATA/vault
+[pool.default]
+spaces = main
+sign = true
+[pool.vault]
+spaces = vault
+sign = true
+encrypt = true
+[keys]
+passphrase = of a release
+`
+
+// makeIt records a few seconds of three streams, with a gap and a lock, makes a
+// backup, and keeps everything the server wrote.
 func makeIt(t *testing.T, dir string) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Fatalf("%s is there; a release is made once", dir)
 	}
-	s := harness.New(t, harness.Options{Linger: "1s"})
+	data := filepath.Join(t.TempDir(), "data")
+	s := harness.New(t, harness.Options{Linger: "1s", Data: data, Ini: strings.ReplaceAll(made, "DATA", data)})
 	s.Start()
+	uids := []string{"gate", "yard", "safe"}
 	streams := map[string][]string{
 		"gate": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0"},
 		"yard": {"stream-url = sim://?codec=h265&audio=pcma&metadata=on&bitrate=300k", "stream-access = public", "dvr-duration = 0"},
+		"safe": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0", "dvr-pool = vault"},
 	}
-	for uid, lines := range streams {
-		s.Put(uid, lines...)
-	}
-	s.Active("gate", "yard")
-	length := func(uid string, n int, ms int64) bool {
-		r := s.Footage(uid).Ranges
-		return len(r) == n && r[n-1].To-r[n-1].From > ms
-	}
-	s.Until("four seconds", func() bool { return length("gate", 1, 4000) && length("yard", 1, 4000) })
-	s.Close("gate", "yard")
-	for uid, lines := range streams {
-		s.Put(uid, lines...)
-	}
-	s.Until("another run", func() bool { return length("gate", 2, 4000) && length("yard", 2, 4000) })
-	for uid, lines := range streams {
-		s.Put(uid, append(lines, "stream-enable = false")...)
-	}
-	s.Until("the end", func() bool { return s.Stream("gate").State == "off" && s.Stream("yard").State == "off" })
-	s.Until("sealed files", func() bool {
-		files := harness.Files(filepath.Join(s.Data, "media"))
-		for _, f := range files {
-			if strings.Contains(f, "/open/") {
-				return false
-			}
+	put := func(more ...string) {
+		for _, uid := range uids {
+			s.Put(uid, append(slices.Clone(streams[uid]), more...)...)
 		}
-		return len(files) == 4
+	}
+	recorded := func(n int) bool {
+		return !slices.ContainsFunc(uids, func(uid string) bool {
+			r := s.Footage(uid).Ranges
+			return len(r) != n || r[n-1].To-r[n-1].From <= 4000
+		})
+	}
+	put()
+	s.Active(uids...)
+	s.Until("four seconds", func() bool { return recorded(1) })
+	s.Close(uids...)
+	put()
+	s.Until("another run", func() bool { return recorded(2) })
+	put("stream-enable = false")
+	s.Until("the end", func() bool {
+		return !slices.ContainsFunc(uids, func(uid string) bool { return s.Stream(uid).State != "off" })
 	})
-	var a answers
-	a.Token = token(t, s)
-	for _, uid := range []string{"gate", "yard"} {
+	s.Until("sealed files", func() bool {
+		files := append(harness.Files(filepath.Join(s.Data, "media")), harness.Files(filepath.Join(s.Data, "vault"))...)
+		return len(files) == 6 && !slices.ContainsFunc(files, func(f string) bool { return strings.Contains(f, "open/") })
+	})
+	s.Verb("lock", "add", "gate", "--from=-10s", "--to=now", "--reason", "kept")
+	s.Verb("backup")
+	export := exec.Command(filepath.Join(harness.Bin, "media-server"), "keys", "export", "-c", s.Conf, "-o", filepath.Join(s.Dir, "keys"))
+	export.Stdin = strings.NewReader("apart from the machine\n")
+	if out, err := export.CombinedOutput(); err != nil {
+		t.Fatalf("keys export: %v %s", err, out)
+	}
+	a := answers{Token: token(t, s), Locks: locks(t, s)}
+	for _, uid := range uids {
 		f := s.Footage(uid)
 		a.Streams = append(a.Streams, streamAnswer{UID: uid, Ranges: f.Ranges, Gaps: f.Gaps, Record: record(t, s, uid, f.Ranges, a.Token)})
 	}
@@ -222,7 +292,8 @@ func makeIt(t *testing.T, dir string) {
 	}
 	keep(t, s.Data, filepath.Join(dir, "data"))
 	keep(t, s.Streams, filepath.Join(dir, "streams.d"))
-	if err := os.WriteFile(filepath.Join(dir, "answers.json"), append(b, '\n'), 0o644); err != nil {
+	err = errors.Join(os.WriteFile(filepath.Join(dir, "answers.json"), append(b, '\n'), 0o644), os.WriteFile(filepath.Join(dir, settings), []byte(made), 0o644))
+	if err != nil {
 		t.Fatal(err)
 	}
 }
