@@ -45,6 +45,9 @@ func ParseHead(b []byte) (*FileHeader, error) {
 // end; nil = there is none.
 func ReadSignature(r io.ReaderAt, end int64) ([]byte, error) {
 	b := make([]byte, signSize)
+	if n, _ := r.ReadAt(b[:24], end); n == 24 && string(b[4:8]) == "uuid" && [16]byte(b[8:24]) == boxGroom {
+		end += int64(binary.BigEndian.Uint32(b)) // a groomed file's own signature lies behind what proves its key frames
+	}
 	if n, err := r.ReadAt(b, end); n < len(b) {
 		if err == io.EOF || err == nil {
 			return nil, nil

@@ -144,6 +144,10 @@ func (p *Pin) ReadAt(b []byte, off int64) (int, error) {
 	return p.readRaw(b, off)
 }
 
+// StoredAt reads the bytes as they lie in storage: what the chain of a signed
+// file is over, also of an encrypted one.
+func (p *Pin) StoredAt(b []byte, off int64) (int, error) { return p.readRaw(b, off) }
+
 // readRaw reads the bytes as they are stored.
 func (p *Pin) readRaw(b []byte, off int64) (int, error) {
 	done := 0

@@ -92,6 +92,7 @@ type maker struct {
 	out    bytes.Buffer
 	frames int
 	buf    []byte // a fragment
+	raw    []byte // its payload as it is stored, where that is something else
 	put    func([]byte, error) bool
 }
 
@@ -165,11 +166,19 @@ func (k *maker) copyTo(to int64) error {
 // fragment is a stored fragment in memory.
 type fragment struct {
 	mux.FragmentInfo
-	head, payload []byte // part header and moof; payload as stored
+	head, payload []byte // part header and moof; payload as the export holds it
 	mdat          []byte // the eight bytes between them
+	stored        []byte // payload as it lies in storage, which leaves are over
 }
 
-// read reads the stored fragment fr.
+// storing is a file that can be read as it lies in storage, too.
+type storing interface {
+	StoredAt(p []byte, off int64) (int, error)
+}
+
+// read reads the stored fragment fr. This is the one place that knows how
+// footage lies in storage: where that is not how it is exported (encryption),
+// its units keep their sizes, and what leaves are over is read as well.
 func (k *maker) read(f io.ReaderAt, fr *archive.Fragment) (*fragment, error) {
 	n := fr.End() - fr.Offset
 	if int64(cap(k.buf)) < n {
@@ -184,7 +193,22 @@ func (k *maker) read(f io.ReaderAt, fr *archive.Fragment) (*fragment, error) {
 		return nil, fmt.Errorf("fragment at %d: %w", fr.Offset, err)
 	}
 	head := info.HeaderLen + info.MoofLen
-	return &fragment{info, b[:head], b[head+8:], b[head : head+8]}, nil
+	x := &fragment{info, b[:head], b[head+8:], b[head : head+8], b[head+8:]}
+	if !info.Header.Encrypted {
+		return x, nil
+	}
+	s, ok := f.(storing)
+	if !ok {
+		return nil, fmt.Errorf("fragment at %d: it is encrypted, and cannot be read as it is stored", fr.Offset)
+	}
+	if cap(k.raw) < len(x.payload) {
+		k.raw = make([]byte, len(x.payload))
+	}
+	x.stored = k.raw[:len(x.payload)]
+	if got, err := s.StoredAt(x.stored, info.PayloadAt); got < len(x.stored) {
+		return nil, fmt.Errorf("read fragment at %d: %w", fr.Offset, err)
+	}
+	return x, nil
 }
 
 // shifted reads bytes of a file that begin at an offset of it.
@@ -200,14 +224,3 @@ const (
 	overExported = "exported" // the bytes of the export are those that were stored
 	overStored   = "stored"   // the export holds them in another form
 )
-
-// exported gives a fragment's payload as the export holds it, and says what the
-// leaves of the chain are over. This is the one place that knows how footage
-// lies in storage: where that is not how it is exported (encryption), the units
-// are opened here, keep their sizes, and over becomes overStored.
-func exported(f *fragment) (payload []byte, over string, err error) {
-	if f.Header.Encrypted {
-		return nil, "", errors.New("its payload is encrypted, which this version cannot prove")
-	}
-	return f.payload, overExported, nil
-}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"strconv"
 
 	"media-server/core/archive"
@@ -64,16 +65,12 @@ func (k *maker) file(t *mp4.Taken) error {
 	if sig != nil {
 		fmt.Fprintf(&k.out, "s %s\n", b64(sig))
 	}
-	return k.fragments(t, l, f.ReadAt, state, over)
+	return k.fragments(t, l, f, state, over)
 }
-
-type readAt func(p []byte, off int64) (int, error)
-
-func (r readAt) ReadAt(p []byte, off int64) (int, error) { return r(p, off) }
 
 // fragments writes the exported fragments of a file, and of a chain the links
 // that lead from its head to them and from them to its signature.
-func (k *maker) fragments(t *mp4.Taken, l *archive.Layout, f readAt, state, over string) error {
+func (k *maker) fragments(t *mp4.Taken, l *archive.Layout, f io.ReaderAt, state, over string) error {
 	seen := map[int]int{} // samples of each track so far
 	for i := range l.Fragments {
 		fr := &l.Fragments[i]
@@ -99,7 +96,7 @@ func (k *maker) fragments(t *mp4.Taken, l *archive.Layout, f readAt, state, over
 			}
 		} else {
 			head := sha256.Sum256(x.head)
-			root := archive.RootOf(archive.LeavesOf(&x.FragmentInfo, x.payload))
+			root := archive.RootOf(archive.LeavesOf(&x.FragmentInfo, x.stored))
 			fmt.Fprintf(&k.out, "n %s %s\n", b64(head[:]), b64(root[:]))
 		}
 		if k.out.Len() >= flushAt && !k.flush() {
@@ -114,11 +111,8 @@ func (k *maker) fragments(t *mp4.Taken, l *archive.Layout, f readAt, state, over
 
 // fragment writes an exported fragment and its units.
 func (k *maker) fragment(x *fragment, state, over string, shown func(n int) bool) error {
-	payload, is, err := exported(x)
-	if err != nil {
-		return err
-	}
-	if is != over {
+	payload := x.payload
+	if x.Header.Encrypted != (over == overStored) {
 		return fmt.Errorf("its fragments lie in storage in several forms")
 	}
 	head := sha256.Sum256(x.head)
@@ -129,7 +123,7 @@ func (k *maker) fragment(x *fragment, state, over string, shown func(n int) bool
 	}
 	var leaves [][32]byte
 	if state != stateUnsigned {
-		leaves = archive.LeavesOf(&x.FragmentInfo, x.payload)
+		leaves = archive.LeavesOf(&x.FragmentInfo, x.stored)
 	}
 	for i, u := range archive.UnitsOf(&x.FragmentInfo) {
 		line := k.out.AvailableBuffer()
