@@ -121,10 +121,15 @@ func TestSpacesWhileRecording(t *testing.T) {
 	limit := spaceOf(s, full).Used // with what is reserved for the file that grows
 	must(t, s, 200, "PATCH", "spaces/"+full, fmt.Sprintf(`{"size-limit":%d}`, limit))
 	s.Until("it to be full and cam-0 to go on elsewhere", func() bool { return len(harness.Files(dir(next))) > 1 })
-	if x := spaceOf(s, full); x.State != "full" {
+	// A file that ended just then leaves a rest, too small for another: the space
+	// is low then, not full, and passed over because the other has more room.
+	x, event := spaceOf(s, full), "storage.reserve"
+	if x.State == "normal" && x.Free < 256<<10 {
+		event = "storage.low"
+	} else if x.State != "full" {
 		t.Errorf("space %s: %+v", full, x)
 	}
-	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "space "+full+": full") {
+	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "space "+full+": "+x.State) {
 		t.Errorf("status says\n%s", out)
 	}
 	var told []string
@@ -133,7 +138,7 @@ func TestSpacesWhileRecording(t *testing.T) {
 			told = append(told, e.Type)
 		}
 	}
-	if !slices.Contains(told, "storage.reserve") {
+	if !slices.Contains(told, event) {
 		t.Errorf("events of %s: %v", full, told)
 	}
 	if used := bytesIn(t, dir(full)); used > limit {

@@ -271,7 +271,7 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 		s.Start()
 		time.Sleep(time.Duration(500+rng.IntN(4000)) * time.Millisecond)
 	}
-	if n := descriptors(t, s.Holder()); n != first {
+	if n := descriptors(t, s.Holder()); n > first { // it may have been answering somebody when they were first counted
 		t.Errorf("the holder had %d descriptors at first, and has %d", first, n)
 	}
 	last := time.Now()
