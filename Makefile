@@ -40,7 +40,7 @@ test: setup build
 
 # The acceptance scenarios as long as they are worded, one after the other (two
 # of fifty cameras at once would measure the machine); writes ACCEPTANCE.md.
-# With RUN='^TestPowerLoss$$' only those; the rows of the others stay.
+# With RUN=TestPowerLoss only those; the rows of the others stay.
 accept: setup build
 	MEDIA_SERVER_ACCEPT=full $(GO) test -count 1 -parallel 1 -timeout 4h -v $(if $(RUN),-run '$(RUN)') ./test/accept/... -accept.report=$(CURDIR)/ACCEPTANCE.md $(if $(RUN),-accept.add)
 
