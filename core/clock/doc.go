@@ -30,7 +30,8 @@
 // minute arrive within 30 ms of that least delay, and (2) the camera's rate is
 // within 300 ppm. Where (1) fails at the start, the error is what the first
 // units were late by and shrinks by 0.5 ms a second: a step would be worse. A
-// caller that may wait therefore asks Settled before it asks for the first Wall.
+// caller that may wait therefore asks Settled before it asks for the first Wall,
+// and tells Forget as long as it has not used what it was answered.
 // Congestion that holds back every unit for longer than a minute moves the
 // times by at most 0.5 ms a second while it lasts.
 //

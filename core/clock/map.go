@@ -163,6 +163,18 @@ func (m *Map) begin(t *track, x int64) {
 	t.push(knot{at: x, wall: w})
 }
 
+// Forget lets a track begin anew with its next Wall, where it belongs by what
+// has been seen since. It is for a caller that has used none of the track's
+// answers so far: pictures that wait for a key frame. A camera may send one
+// only every half minute, and what its first pictures were late by (an encoder
+// that starts) would shrink by no more than 0.5 ms a second from there on.
+// A run whose start is held behind NotBefore stays as it is.
+func (m *Map) Forget(id int) {
+	if t := m.track(id); t != nil && m.hold == 0 {
+		t.n, t.top, t.knots = 0, 0, [8]knot{}
+	}
+}
+
 // CameraOffset is the camera's NTP clock minus the server's, as far as its
 // sender reports tell; it contains the least network delay.
 func (m *Map) CameraOffset() (time.Duration, bool) {

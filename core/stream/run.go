@@ -238,6 +238,9 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 		}
 		if ev.Changed == nil || attempt > 0 {
 			s.count(ev.Dropped)
+			if t := r.track(u.Track); ev.Dropped == mux.DropWaiting && !r.resumed && t.last == 0 {
+				r.clock.Forget(u.Track) // of the track nothing is stored yet
+			}
 			if !ev.Kept {
 				r.track(u.Track).refused(ev.Dropped, u.Received)
 			}
