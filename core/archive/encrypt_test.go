@@ -747,7 +747,7 @@ func markers(root string) (n int) {
 // TestEncryptedMove: a file moves to a space of whole files byte by byte, and
 // plays from there.
 func TestEncryptedMove(t *testing.T) {
-	keys, live, cold, cam := newKeys(), newDir(t), newDir(t), newCamera("gate", 1)
+	keys, live, cold, cam := newKeys(), newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	o := tiered(t.TempDir(), 1, live, cold)
 	o.Keys, o.Pools[0].Encrypt = keys, true
 	h := open(t, o)

@@ -142,14 +142,20 @@ func (g *groomer) pass(ctx context.Context) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
+		begun := 0
 		for some := range slices.Chunk(due, groomBatch) {
-			if err := g.some(ctx, some); err != nil {
+			n, err := g.some(ctx, some)
+			if err != nil {
 				return err
 			}
+			begun += n
 			if err := g.release(ctx); err != nil {
 				return err
 			}
 			g.tell(false)
+		}
+		if begun == 0 { // what is due is busy: the next pass looks again
+			return nil
 		}
 	}
 	return ctx.Err()
@@ -199,9 +205,10 @@ func (g *groomer) due(now media.Wall) (out []retain.Grooming, err error) {
 	return out, nil
 }
 
-// some grooms a few files. An error means that nothing else of the pool is
+// some grooms a few files and tells how many of them it began with: the others
+// went, or are busy. An error means that nothing else of the pool is
 // worth trying now; what was begun is finished, or undone, by the next pass.
-func (g *groomer) some(ctx context.Context, due []retain.Grooming) error {
+func (g *groomer) some(ctx context.Context, due []retain.Grooming) (begun int, err error) {
 	var ins []*grooming
 	began := media.WallOf(time.Now())
 	for i := range due {
@@ -209,7 +216,7 @@ func (g *groomer) some(ctx context.Context, due []retain.Grooming) error {
 		if err != nil || r.Flags&(rowOpen|rowGoing|rowGroomed) != 0 {
 			continue // it went meanwhile
 		}
-		if moving, err := g.a.state.isMoving(r.Space, r.Name); err != nil || moving {
+		if busy, err := g.isBusy(r); err != nil || busy {
 			g.skipUntil(r.ID, time.Now().Add(g.every))
 			continue
 		}
@@ -217,24 +224,34 @@ func (g *groomer) some(ctx context.Context, due []retain.Grooming) error {
 		ins = append(ins, &grooming{space: r.Space, name: r.Name, old: r.ID, final: finalName(r.UID, id, r.Span.From), file: id, began: began})
 	}
 	if len(ins) == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := g.a.state.beginGrooms(ctx, ins); err != nil {
-		return fmt.Errorf("write down what is groomed: %w", err)
+		return 0, fmt.Errorf("write down what is groomed: %w", err)
 	}
 	rows, sizes := map[FileID]*row{}, map[FileID]int64{}
 	var made []*grooming
 	for _, in := range ins {
 		r, size, err := g.make(ctx, in)
 		if err = g.settle(ctx, in, err); err != nil {
-			return err
+			return 0, err
 		}
 		if r != nil {
 			rows[in.file], sizes[in.file] = r, size
 			made = append(made, in)
 		}
 	}
-	return g.swapAll(ctx, made, rows, sizes)
+	return len(ins), g.swapAll(ctx, made, rows, sizes)
+}
+
+// isBusy tells whether a file is being moved, or whether an earlier pass left
+// something of it that finish could not end: its space answers only now.
+func (g *groomer) isBusy(r *row) (bool, error) {
+	moving, err := g.a.state.isMoving(r.Space, r.Name)
+	if moving || err != nil {
+		return moving, err
+	}
+	return g.a.state.isGrooming(r.Space, r.Name)
 }
 
 // swapAll lists what was made, and lets the originals go.

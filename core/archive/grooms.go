@@ -34,11 +34,13 @@ type grooming struct {
 	began media.Wall
 }
 
-// beginGrooms writes down what will be done, durably.
+// beginGrooms writes down what will be done, durably. None of the originals is
+// being groomed: an intent that another one replaced would leave its file to
+// nobody.
 func (s *stateStore) beginGrooms(ctx context.Context, gs []*grooming) error {
 	return s.now(ctx, func(tx *sql.Tx) error {
 		for _, g := range gs {
-			_, err := tx.Exec("INSERT OR REPLACE INTO grooms VALUES (?,?,?,?,?,?)", g.space, g.name, int64(g.old), g.final, int64(g.file), int64(g.began))
+			_, err := tx.Exec("INSERT INTO grooms VALUES (?,?,?,?,?,?)", g.space, g.name, int64(g.old), g.final, int64(g.file), int64(g.began))
 			if err != nil {
 				return err
 			}

@@ -22,6 +22,23 @@ CREATE TABLE moves (
   PRIMARY KEY (source, name)
 ) WITHOUT ROWID`
 
+// stateMoveTargets lets a file be on its way to two spaces: while the one that
+// an earlier try copied it to cannot be asked, it is moved to another, and what
+// the first holds of it is remembered until that answers.
+const stateMoveTargets = `
+CREATE TABLE moves_by_target (
+  source TEXT NOT NULL,
+  name   TEXT NOT NULL,
+  target TEXT NOT NULL,
+  final  TEXT NOT NULL,
+  size   INTEGER NOT NULL,
+  began  INTEGER NOT NULL,
+  PRIMARY KEY (source, name, target, final)
+) WITHOUT ROWID;
+INSERT INTO moves_by_target SELECT * FROM moves;
+DROP TABLE moves;
+ALTER TABLE moves_by_target RENAME TO moves`
+
 // moving is a file on its way.
 type moving struct {
 	source, name  string

@@ -86,10 +86,10 @@ func whole(t testing.TB, a *archive.Archive, uid string) []byte {
 // byte, and readers that held a file before go on.
 func TestMoveToArchive(t *testing.T) {
 	t.Parallel()
-	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	data := t.TempDir()
 	o := tiered(data, 1, live, cold)
-	o.Pools[0].ArchiveAfter = time.Hour
+	o.Pools[0].ArchiveAfter = 24 * time.Hour
 	h := open(t, o)
 	record(t, h, cam, "live", 25*20)
 	before := whole(t, h.a, "gate")
@@ -176,7 +176,7 @@ func (b *broken) Put(ctx context.Context, name string, size int64, r io.Reader) 
 // are made again; nothing is listed that was not compared.
 func TestMoveToBadServer(t *testing.T) {
 	t.Parallel()
-	live, dir, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	live, dir, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	cold := &broken{Dir: dir}
 	cold.fails.Store(2)
 	cold.lies.Store(2)
@@ -196,7 +196,7 @@ func TestMoveToBadServer(t *testing.T) {
 // TestMoveAndRules: hours, days by pool, locks.
 func TestMoveAndRules(t *testing.T) {
 	t.Parallel()
-	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	data := t.TempDir()
 	o := tiered(data, 1, live, cold)
 	now := time.Now().UTC()
@@ -251,11 +251,44 @@ func TestMoveAndRules(t *testing.T) {
 	}
 }
 
+// fleeting dies behind its first Put.
+type fleeting struct{ *storagetest.Dir }
+
+func (f fleeting) Put(ctx context.Context, name string, size int64, r io.Reader) error {
+	defer f.Kill()
+	return f.Dir.Put(ctx, name, size, r)
+}
+
+// TestMoveTargetDies: what lies in a space that died behind a copy is moved to
+// another one, and the copy goes when the space is there again.
+func TestMoveTargetDies(t *testing.T) {
+	t.Parallel()
+	live, one, two, cam := newDir(t), newDir(t), newDir(t), aged("gate", 1, time.Minute)
+	one.NoAppend, two.NoAppend, one.Descriptors, two.Descriptors = true, true, false, false
+	o := options(t.TempDir(), 1, live, one, two)
+	o.MoveEvery = 5 * time.Millisecond
+	o.Spaces[1].Storage = fleeting{one}
+	o.Pools = []archive.Pool{
+		{Name: "live", Spaces: []string{"s0"}, Overwrite: true, ArchiveTo: "cold", ArchiveAfter: time.Nanosecond},
+		{Name: "cold", Spaces: []string{"s1", "s2"}, Overwrite: true},
+	}
+	h := open(t, o)
+	record(t, h, cam, "live", 25*20)
+	eventually(t, "all moved to the other space", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
+	if n := len(mediaFiles(t, one.Root)); n != 1 {
+		t.Fatalf("%d files in the space that died", n)
+	}
+	audit(t, h.a, cam, 0, 25*20)
+	one.Revive()
+	eventually(t, "the copy to go", func() bool { return len(mediaFiles(t, one.Root)) == 0 })
+	audit(t, h.a, cam, 0, 25*20)
+}
+
 // TestStage: a pool of a space that takes whole files only is recorded in its
 // stage.
 func TestStage(t *testing.T) {
 	t.Parallel()
-	stage, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	stage, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	o := tiered(t.TempDir(), 1, stage, cold)
 	o.Pools = []archive.Pool{{Name: "cold", Spaces: []string{"s1"}, Stage: "s0", Overwrite: true}}
 	h := open(t, o)
@@ -360,7 +393,7 @@ func TestMoveKilled(t *testing.T) {
 
 func moveKilled(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 9))
-	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	data := t.TempDir()
 	o := tiered(data, 1, live, cold)
 	o.Pools[0].ArchiveTo = ""

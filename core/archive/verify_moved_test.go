@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"media-server/core/archive"
 )
@@ -30,7 +31,7 @@ func hasFinding(v *archive.Verified, dir, file string) bool {
 // there or cut off there is named, though the first space knows it as moved.
 func TestVerifyMoved(t *testing.T) {
 	t.Parallel()
-	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	o := tiered(t.TempDir(), 1, live, cold)
 	o.Signer = signerOf(1)
 	for i := range o.Pools {
@@ -100,7 +101,7 @@ func TestVerifyMoved(t *testing.T) {
 // was moved to is gone by rule, not missing.
 func TestVerifyDeletedAfterMove(t *testing.T) {
 	t.Parallel()
-	live, cold, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
 	data := t.TempDir()
 	signed := func(epoch uint64) archive.Options {
 		o := tiered(data, epoch, live, cold)
