@@ -2,9 +2,13 @@ package process
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // SearchPath is the PATH of detached processes.
@@ -23,8 +27,11 @@ func Environment() []string {
 }
 
 // Detach starts a process that outlives this one: in a session of its own, so
-// that no terminal and no signal to our group reaches it.
+// that no terminal and no signal to our group reaches it. It has the descriptors
+// that cmd gives it and no other: what started this process may have left some
+// open (the pipe of an ssh session, a lock), and somebody waits for their end.
 func Detach(cmd *exec.Cmd) (*Process, error) {
+	keepDescriptors()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -39,4 +46,22 @@ func Detach(cmd *exec.Cmd) (*Process, error) {
 		return nil, fmt.Errorf("process ended at once: %w", err)
 	}
 	return p, nil
+}
+
+// keepDescriptors marks all descriptors but the standard ones as not to be passed
+// on. Go opens its own so; those that were inherited are not.
+func keepDescriptors() {
+	const first = 3
+	if unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	fds, err := os.ReadDir("/proc/self/fd") // Linux before 5.11
+	if err != nil {
+		return
+	}
+	for _, e := range fds {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= first {
+			unix.CloseOnExec(fd)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -48,6 +49,40 @@ func TestDetach(t *testing.T) {
 	if _, err := Detach(exec.Command("/nonexistent")); err == nil {
 		t.Error("nothing was started")
 	}
+}
+
+// TestDetachGivesNothingElse: a descriptor that somebody left open is not passed
+// on; one that is given is.
+func TestDetachGivesNothingElse(t *testing.T) {
+	left, err := unix.Open(os.DevNull, unix.O_RDONLY, 0) // not close-on-exec, as an inherited one
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(left)
+	given, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer given.Close()
+	cmd := exec.Command("sleep", "60")
+	cmd.ExtraFiles = []*os.File{given}
+	p, err := Detach(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Release()
+	defer p.Kill(10 * time.Second)
+	var fds []os.DirEntry
+	for range 500 { // sleep opens its libraries first
+		if fds, err = os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.PID), "fd")); err != nil {
+			t.Fatal(err)
+		}
+		if len(fds) == 4 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%v", fds)
 }
 
 func TestPeer(t *testing.T) {

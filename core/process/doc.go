@@ -14,6 +14,7 @@
 //     a pid that was given to somebody else is never signalled.
 //   - The end of this process never ends one that it holds.
 //   - A child that has ended is reaped.
+//   - A detached process has the descriptors that it was given, and no other.
 //
 // Goroutines: each Process has one that waits for its end; Release ends it and
 // waits for it.
