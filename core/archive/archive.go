@@ -327,8 +327,8 @@ func (a *Archive) drain(d time.Duration) {
 // instead of it).
 func (a *Archive) Close() {
 	a.closed.Store(true)
-	a.change.Lock() // a change under way ends first
-	a.change.Unlock()
+	a.change.Lock()   // a change under way ends first
+	a.change.Unlock() //nolint:staticcheck // empty on purpose
 	a.dbs()
 	a.dbDone.Wait()
 	a.cat.close()

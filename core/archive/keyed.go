@@ -187,11 +187,11 @@ const readableEach = 64
 func (a *Archive) readableSpan(first, last FileID) (done bool, err error) {
 	from, err := a.cat.get(first)
 	if err != nil {
-		return false, nil // each by itself then
+		return false, nil //nolint:nilerr // each by itself then
 	}
 	to, err := a.cat.get(last)
 	if err != nil || to.UID != from.UID {
-		return false, nil
+		return false, nil //nolint:nilerr // each by itself then
 	}
 	type used struct {
 		e    Encryption
@@ -230,8 +230,11 @@ func (a *Archive) storedKey(id FileID, e *Encryption) error {
 	if err == nil {
 		return nil
 	}
-	r, rowErr := a.cat.get(id)
+	r, rowErr := listedRow(a.cat.get(id))
 	if rowErr != nil {
+		return rowErr
+	}
+	if r == nil {
 		return nil // deleted meanwhile
 	}
 	return &KeyError{File: r.Name, UID: r.UID, Day: e.Day, Err: err}

@@ -34,7 +34,7 @@ func (k *kept) stmt(query string) (*sql.Stmt, error) {
 }
 
 func (k *kept) Exec(query string, args ...any) (sql.Result, error) {
-	st, err := k.stmt(query)
+	st, err := k.stmt(query) //nolint:sqlclosecheck // closed with its transaction
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (k *kept) Exec(query string, args ...any) (sql.Result, error) {
 }
 
 func (k *kept) QueryRow(query string, args ...any) *sql.Row {
-	st, err := k.stmt(query)
+	st, err := k.stmt(query) //nolint:sqlclosecheck // closed with its transaction
 	if err != nil {
 		return k.tx.QueryRow(query, args...) // which says the same
 	}

@@ -279,7 +279,7 @@ func (s *space) session(ctx context.Context) error {
 	defer watch.Wait()
 	defer close(done)
 	err = s.send(ctx, app, broken)
-	if err != nil && ctx.Err() == nil && err != errRetune {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errRetune) {
 		// Why sending failed is the last answer: let it come.
 		select {
 		case e := <-broken:

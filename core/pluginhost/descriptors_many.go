@@ -61,7 +61,7 @@ func (d *descriptors) many(ctx context.Context, s *spaceStorage, names []string)
 	if err != nil {
 		return nil
 	}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	out, err := askMany(c, q, names)
 	if !stop() || err != nil {
 		c.Close()

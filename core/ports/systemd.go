@@ -17,7 +17,7 @@ const firstGiven = 3
 func Given() (fds []int) {
 	pid, n := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS")
 	for _, k := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-		os.Unsetenv(k)
+		_ = os.Unsetenv(k) // fails for names that no variable has
 	}
 	count, err := strconv.Atoi(n)
 	if pid != strconv.Itoa(os.Getpid()) || err != nil {

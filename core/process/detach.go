@@ -42,7 +42,7 @@ func Detach(cmd *exec.Cmd) (*Process, error) {
 	defer cmd.Process.Release()
 	if err != nil {
 		cmd.Process.Kill()
-		cmd.Process.Wait()
+		_, _ = cmd.Process.Wait()
 		return nil, fmt.Errorf("process ended at once: %w", err)
 	}
 	return p, nil

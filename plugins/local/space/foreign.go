@@ -16,7 +16,7 @@ import (
 func (s *Space) check(f *file) *Error {
 	fi, err := f.fd.Stat()
 	if err != nil {
-		return nil // the sync that follows tells
+		return nil //nolint:nilerr // the sync that follows tells
 	}
 	if at, err := s.root.Lstat(f.name); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(at, fi) {
 		return s.taken(f)
@@ -29,7 +29,7 @@ func (s *Space) check(f *file) *Error {
 func (s *Space) checkOpen(f *file) *Error {
 	fi, err := f.fd.Stat()
 	if err != nil {
-		return nil // the write that follows tells
+		return nil //nolint:nilerr // the write that follows tells
 	}
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink == 0 {
 		return s.taken(f)
