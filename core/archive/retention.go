@@ -123,7 +123,15 @@ func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
 	if _, err := a.Retain(ctx, map[string]int64{s.cfg.Name: atLeast}); err != nil {
 		a.log.Warn("room could not be made", "space", s.cfg.Name, "err", err)
 	}
-	return a.counters.deletedBytes.Load() > before
+	if a.counters.deletedBytes.Load() <= before {
+		return false
+	}
+	uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if u, err := s.st.Usage(uctx); err == nil {
+		s.setUsage(u) // who looks sees the room, not what there was a minute ago
+	}
+	return true
 }
 
 // carryOut deletes files: the decision is written first, so that a crash half
