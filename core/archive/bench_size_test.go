@@ -16,7 +16,7 @@ import (
 // emptyStorage is a space of which only the catalogue knows what lies there.
 type emptyStorage struct{ Storage }
 
-func (emptyStorage) Open(context.Context, uint64, bool) (SpaceInfo, error) {
+func (emptyStorage) Open(context.Context, uint64, uint64, bool) (SpaceInfo, error) {
 	return SpaceInfo{ID: [16]byte{1}, Append: true}, nil
 }
 func (emptyStorage) List(context.Context, string, string, func([]Entry) error) error { return nil }

@@ -13,7 +13,9 @@ import (
 
 // A space is known by the id in its marker, not by its path: under the same
 // path there may be an empty mount point, a disk that was swapped, or a copy.
-// state.db remembers which space had which id. What does not fit is Lost:
+// state.db remembers which space had which id, and the newest epoch that was
+// noted there: the same id with an older one is a copy from before. (A copy made
+// since the last start of the server cannot be told from its original.) What does not fit is Lost:
 // nothing is written there, nothing of it is listed anew, and it is tried again
 // until the right disk is back or somebody says that this one is right now.
 
@@ -35,7 +37,7 @@ func lost(name, what, hint string) error {
 // that had its name before. A space never seen is made, if its folder is empty.
 func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) {
 	name := s.cfg.Name
-	known, seen, err := a.spaceID(name)
+	known, least, seen, err := a.spaceID(name)
 	if err != nil {
 		return SpaceInfo{}, fmt.Errorf("look up space %s: %w", name, err)
 	}
@@ -43,7 +45,10 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	accept := s.accept
 	s.mu.Unlock()
 	create := s.cfg.Create && (accept || !seen && !a.cat.hasFiles(name))
-	info, err := s.st.Open(ctx, a.o.Epoch, create)
+	if accept {
+		least = 0
+	}
+	info, err := s.st.Open(ctx, a.o.Epoch, least, create)
 	var who kinship
 	if err == nil && !seen && !info.Created && !accept {
 		if who, err = a.kinOf(ctx, s, info.ID); err != nil {
@@ -60,15 +65,18 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 			return info, err // the backend does not answer: nothing is known of the disk
 		}
 		return info, lost(name, "the space is not there: "+p.What, "mount its disk again; if that is gone for good, an empty folder takes its place with: POST /api/v1/spaces/"+name+"/initialize")
-	case err != nil:
-		return info, err
-	case seen && info.ID != known && !accept:
+	case seen && info.ID != known && info.ID != [16]byte{} && !accept:
 		return info, lost(name, fmt.Sprintf("another space lies at its path (%x, it was %x)", info.ID[:4], known[:4]),
 			"put the right disk back; to take this one with what it holds: POST /api/v1/spaces/"+name+"/restore")
+	case err != nil && seen && info.ID == known && info.Epoch != 0 && info.Epoch < least:
+		return info, lost(name, "an older copy of the space lies at its path, or its disk was away for a while: it was written to since, elsewhere",
+			"mount the disk that was used last; to go on with this one, without what it does not hold: POST /api/v1/spaces/"+name+"/restore")
+	case err != nil:
+		return info, err
 	case who.strange:
 		return info, lost(name, who.what, who.hint)
-	case !seen || info.ID != known:
-		if err := a.rememberSpace(ctx, name, info.ID); err != nil {
+	case !seen || info.ID != known || info.Epoch != least:
+		if err := a.rememberSpace(ctx, name, info); err != nil {
 			return info, fmt.Errorf("remember space %s: %w", name, err)
 		}
 	}
@@ -80,20 +88,22 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	return info, nil
 }
 
-func (a *Archive) spaceID(name string) (id [16]byte, seen bool, err error) {
+// spaceID is the id that a space had, and the newest epoch noted in it.
+func (a *Archive) spaceID(name string) (id [16]byte, epoch uint64, seen bool, err error) {
 	var b []byte
-	err = a.state.reader().QueryRow("SELECT id FROM spaces WHERE name = ?", name).Scan(&b)
+	var newest int64
+	err = a.state.reader().QueryRow("SELECT id, epoch FROM spaces WHERE name = ?", name).Scan(&b, &newest)
 	if errors.Is(err, sql.ErrNoRows) {
-		return id, false, nil
+		return id, 0, false, nil
 	}
 	copy(id[:], b)
-	return id, err == nil, err
+	return id, uint64(newest), err == nil, err
 }
 
-func (a *Archive) rememberSpace(ctx context.Context, name string, id [16]byte) error {
+func (a *Archive) rememberSpace(ctx context.Context, name string, info SpaceInfo) error {
 	return a.state.now(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT OR REPLACE INTO spaces VALUES (?,?)", name, id[:])
-		_, err2 := tx.Exec("DELETE FROM spaces WHERE name = ?", removedPrefix+hex.EncodeToString(id[:]))
+		_, err := tx.Exec("INSERT OR REPLACE INTO spaces (name, id, epoch) VALUES (?,?,?)", name, info.ID[:], int64(info.Epoch))
+		_, err2 := tx.Exec("DELETE FROM spaces WHERE name = ?", removedPrefix+hex.EncodeToString(info.ID[:]))
 		return errors.Join(err, err2)
 	})
 }

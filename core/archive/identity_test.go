@@ -3,7 +3,10 @@ package archive_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"media-server/core/archive"
 	"media-server/core/archive/storagetest"
@@ -93,4 +96,71 @@ func TestSwappedDisk(t *testing.T) {
 	h = openWith(other)
 	defer h.close()
 	eventually(t, "the taken space to be known", func() bool { return stateOf(h).State == archive.SpaceNormal })
+}
+
+// TestOlderCopy: at a space's path lies a copy of it from before: it has the
+// right id, and nothing is written to it until somebody says that it is right.
+func TestOlderCopy(t *testing.T) {
+	t.Parallel()
+	data, root, copied := t.TempDir(), filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "s")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h, _ := recorded(t, data, storagetest.New(root), 1, 9) // an hour ago
+	h.close()
+	if err := os.CopyFS(copied, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
+	early := len(mediaFiles(t, copied))
+	h = open(t, options(data, 2, storagetest.New(root)))
+	record(t, h, aged("gate", 2, 30*time.Minute), "", 25*9)
+	whole := segments(t, h, "gate")
+	h.close()
+
+	for epoch := range uint64(2) { // refused again
+		h = open(t, options(data, 3+epoch, storagetest.New(copied)))
+		eventually(t, "the copy to be seen", func() bool { return stateOf(h).State == archive.SpaceLost })
+		if st := stateOf(h); !strings.Contains(st.Why, "older copy") || !strings.Contains(st.Hint, "restore") || h.saw("storage.failed") == 0 {
+			t.Errorf("%+v", st)
+		}
+		if n := segments(t, h, "gate"); n != whole {
+			t.Errorf("%d of %d segments are listed while the right disk is away", n, whole)
+		}
+		h.close()
+	}
+	if b, err := os.ReadFile(filepath.Join(copied, ".space-epoch")); err != nil || string(b) != "1" {
+		t.Errorf("the copy was written to: %q, %v", b, err)
+	}
+	h = open(t, options(data, 5, storagetest.New(root)))
+	eventually(t, "the right disk to be taken at once", func() bool { return stateOf(h).State == archive.SpaceNormal })
+	h.close()
+
+	h = open(t, options(data, 6, storagetest.New(copied)))
+	eventually(t, "the copy to be seen", func() bool { return stateOf(h).State == archive.SpaceLost })
+	if err := h.a.RestoreSpace("s0"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the copy to be taken", func() bool { return stateOf(h).State == archive.SpaceNormal && h.saw("archive.rebuild") > 0 })
+	eventually(t, "what the copy does not hold to leave the lists", func() bool { return segments(t, h, "gate") == early })
+	if n := len(mediaFiles(t, copied)); n != early {
+		t.Errorf("%d of %d files are left", n, early)
+	}
+	record(t, h, aged("gate", 3, 10*time.Minute), "", 25*9)
+	_, gaps, err := h.a.Ranges("gate", all)
+	if err != nil || !slices.ContainsFunc(gaps, func(g archive.Gap) bool { return g.Why == archive.GapDiskError }) {
+		t.Errorf("gaps %v, %v", gaps, err)
+	}
+	h.close()
+	h = open(t, options(data, 7, storagetest.New(copied)))
+	defer h.close()
+	eventually(t, "the copy to be the space", func() bool { return stateOf(h).State == archive.SpaceNormal })
+}
+
+func segments(t *testing.T, h *host, uid string) int {
+	t.Helper()
+	segs, err := h.a.Segments(uid, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(segs)
 }

@@ -47,7 +47,7 @@ func (a *Archive) kinOf(ctx context.Context, s *space, id [16]byte) (kinship, er
 
 // isStranger tells whether nobody knows a space under its name.
 func (a *Archive) isStranger(s *space) (bool, error) {
-	_, seen, err := a.spaceID(s.cfg.Name)
+	_, _, seen, err := a.spaceID(s.cfg.Name)
 	return !seen, err
 }
 

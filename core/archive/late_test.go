@@ -16,10 +16,10 @@ type late struct {
 	come chan struct{}
 }
 
-func (l *late) Open(ctx context.Context, epoch uint64, create bool) (archive.SpaceInfo, error) {
+func (l *late) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
 	select {
 	case <-l.come:
-		return l.Storage.Open(ctx, epoch, create)
+		return l.Storage.Open(ctx, epoch, least, create)
 	case <-ctx.Done():
 		return archive.SpaceInfo{}, ctx.Err()
 	}

@@ -61,7 +61,7 @@ func TestKilledWhileRebuilding(t *testing.T) {
 	t.Log("seed", seed)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	root, data := t.TempDir(), t.TempDir()
-	if _, err := storagetest.New(root).Open(t.Context(), 1, true); err != nil {
+	if _, err := storagetest.New(root).Open(t.Context(), 1, 0, true); err != nil {
 		t.Fatal(err)
 	}
 	from := time.Now().Add(-72 * time.Hour).Truncate(time.Hour)

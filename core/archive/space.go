@@ -237,7 +237,7 @@ func (s *space) ensureOpen(ctx context.Context) error {
 func (s *space) reopen(ctx context.Context) bool {
 	octx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	info, err := s.st.Open(octx, s.a.o.Epoch, false)
+	info, err := s.st.Open(octx, s.a.o.Epoch, 0, false)
 	s.mu.Lock()
 	same := err == nil && info.ID == s.info.ID
 	s.mu.Unlock()

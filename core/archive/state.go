@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -55,6 +55,10 @@ CREATE TABLE signed (uid TEXT PRIMARY KEY, file INTEGER NOT NULL, link BLOB NOT 
 
 const stateSpaces = `
 CREATE TABLE spaces (name TEXT PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID   -- which id a space had, from its marker`
+
+// stateSpaceEpochs: the newest epoch that a space has told to be noted in it. A
+// disk that knows an older one is a copy from before, or lay in a drawer since.
+const stateSpaceEpochs = `ALTER TABLE spaces ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0`
 
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.

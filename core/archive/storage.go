@@ -21,8 +21,10 @@ type Storage interface {
 	// Open makes the space ready for this epoch. An error that is a
 	// *fault.Problem says what is wrong with what lies there; SpaceInfo.ID is
 	// set all the same where it is a space. It must be called again after
-	// the backend died; it is harmless when nothing happened.
-	Open(ctx context.Context, epoch uint64, create bool) (SpaceInfo, error)
+	// the backend died; it is harmless when nothing happened. Where the space
+	// has noted an epoch older than least, it is an older copy: that is a
+	// problem, and nothing is written. least 0 = whatever lies there is right.
+	Open(ctx context.Context, epoch, least uint64, create bool) (SpaceInfo, error)
 	// Append opens the one byte stream of the space. The caller closes it.
 	Append(ctx context.Context) (Appender, error)
 	// List calls fn with entries sorted by name, those with the prefix and
@@ -73,9 +75,10 @@ var ErrNoDescriptors = errors.New("this storage gives no descriptors")
 type SpaceInfo struct {
 	ID          [16]byte // from the space's marker
 	Created     bool
-	OwnMount    bool // a file system of its own
-	Append      bool // files may grow
-	Descriptors bool // File works
+	OwnMount    bool   // a file system of its own
+	Append      bool   // files may grow
+	Descriptors bool   // File works
+	Epoch       uint64 // the newest of this node that is durably noted in the space; 0 = none, or the backend notes none
 }
 
 // Appender is one byte stream to a space. Send is called from one goroutine,

@@ -276,13 +276,13 @@ const removedPrefix = "removed/"
 
 // forgetSpace lets the name of a space be given to another one.
 func (a *Archive) forgetSpace(ctx context.Context, name string) error {
-	id, seen, err := a.spaceID(name)
+	id, _, seen, err := a.spaceID(name)
 	if err != nil || !seen {
 		return err
 	}
 	return a.state.now(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM spaces WHERE name = ?", name)
-		_, err2 := tx.Exec("INSERT OR REPLACE INTO spaces VALUES (?,?)", removedPrefix+fmt.Sprintf("%x", id), id[:])
+		_, err2 := tx.Exec("INSERT OR REPLACE INTO spaces (name, id) VALUES (?,?)", removedPrefix+fmt.Sprintf("%x", id), id[:])
 		return errors.Join(err, err2)
 	})
 }

@@ -59,7 +59,7 @@ func TestManyDescriptors(t *testing.T) {
 	if out := space.(archive.Opener).Files(t.Context(), []string{"a", "b"}); !errors.Is(out[1].Err, archive.ErrNoDescriptors) {
 		t.Errorf("before Open: %v", out)
 	}
-	if _, err := space.Open(t.Context(), 1, true); err != nil {
+	if _, err := space.Open(t.Context(), 1, 0, true); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -113,7 +113,7 @@ func TestManyDescriptorsOfOneWhoForgets(t *testing.T) {
 		}
 	}()
 	s.side = lis.Addr().String()
-	if _, err := space.Open(t.Context(), 1, true); err != nil {
+	if _, err := space.Open(t.Context(), 1, 0, true); err != nil {
 		t.Fatal(err)
 	}
 	side.within = 300 * time.Millisecond

@@ -155,7 +155,7 @@ func (s *spaceStorage) current() uint64 {
 }
 
 // Open implements archive.Storage.
-func (s *spaceStorage) Open(ctx context.Context, epoch uint64, create bool) (archive.SpaceInfo, error) {
+func (s *spaceStorage) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
 	s.mu.Lock()
 	s.epoch = epoch
 	settings := s.settings // replaced, never changed
@@ -166,16 +166,16 @@ func (s *spaceStorage) Open(ctx context.Context, epoch uint64, create bool) (arc
 		return archive.SpaceInfo{}, err
 	}
 	o, err := call(ctx, s, storageOpen, pb.StorageClient.Open, &pb.OpenRequest{
-		Space: s.space, Epoch: epoch, Settings: settings, Create: create, Node: s.dialer.host.opt().Node})
+		Space: s.space, Epoch: epoch, LeastEpoch: least, Settings: settings, Create: create, Node: s.dialer.host.opt().Node})
 	if err != nil {
 		return archive.SpaceInfo{}, err
 	}
 	if p := o.Problem; p != nil {
-		var info archive.SpaceInfo // with an id where the space is there and ails otherwise
+		info := archive.SpaceInfo{Epoch: o.Epoch} // with an id where the space is there and ails otherwise
 		copy(info.ID[:], o.Id)
 		return info, &fault.Problem{Where: "space " + s.space, What: p.What, Hint: p.Hint, Key: p.Key}
 	}
-	info := archive.SpaceInfo{Created: o.Created, OwnMount: o.OwnMount, Append: d.Append, Descriptors: d.Descriptors}
+	info := archive.SpaceInfo{Epoch: o.Epoch, Created: o.Created, OwnMount: o.OwnMount, Append: d.Append, Descriptors: d.Descriptors}
 	if len(o.Id) != len(info.ID) {
 		return info, fmt.Errorf("storage %s gives a space id of %d bytes", s.dialer.name, len(o.Id))
 	}

@@ -48,7 +48,7 @@ func TestStorageSpace(t *testing.T) {
 	if _, err := space.File(ctx, "x"); !errors.Is(err, archive.ErrNoDescriptors) {
 		t.Errorf("descriptor before Open: %v", err)
 	}
-	info, err := space.Open(ctx, 1, true)
+	info, err := space.Open(ctx, 1, 0, true)
 	if err != nil || !info.Append || !info.Descriptors {
 		t.Fatalf("%+v %v", info, err)
 	}
@@ -124,7 +124,7 @@ func TestStorageSpace(t *testing.T) {
 	if err := space.Truncate(ctx, "open/a", 1); !errors.Is(err, archive.StaleEpochError) {
 		t.Errorf("truncate: %v", err)
 	}
-	if _, err := space.Open(ctx, 1, false); !errors.Is(err, archive.StaleEpochError) {
+	if _, err := space.Open(ctx, 1, 0, false); !errors.Is(err, archive.StaleEpochError) {
 		t.Errorf("open: %v", err)
 	}
 	if m := send(archive.AppendData{Sequence: 3, Name: "open/a", Payload: [][]byte{payload}}, archive.Failed); m.Reason != archive.FailStaleEpoch {
@@ -152,7 +152,7 @@ func TestStorageDeath(t *testing.T) {
 	space := d.Space("main", nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if _, err := space.Open(ctx, 1, true); err != nil { // waits for the plugin
+	if _, err := space.Open(ctx, 1, 0, true); err != nil { // waits for the plugin
 		t.Fatal(err)
 	}
 	a, err := space.Append(ctx)
@@ -166,7 +166,7 @@ func TestStorageDeath(t *testing.T) {
 	}
 	a.Close()
 	eventually(t, "a new process", func() bool { s := r.status("store"); return s.State == StateServing && s.PID != pid })
-	if _, err := space.Open(ctx, 1, false); err != nil {
+	if _, err := space.Open(ctx, 1, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	if a, err = space.Append(ctx); err != nil {
@@ -194,7 +194,7 @@ func TestAppenderCloseWhileStorageIsStopped(t *testing.T) {
 	}
 	space := d.Space("main", nil)
 	ctx := t.Context()
-	if _, err := space.Open(ctx, 1, true); err != nil {
+	if _, err := space.Open(ctx, 1, 0, true); err != nil {
 		t.Fatal(err)
 	}
 	a, err := space.Append(ctx)

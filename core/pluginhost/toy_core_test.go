@@ -134,7 +134,7 @@ func (r *toyRecorder) get(uid string) *toyRecording {
 func (r *toyRecorder) recover(epoch uint64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if _, err := r.storage.Open(ctx, epoch, true); err != nil {
+	if _, err := r.storage.Open(ctx, epoch, 0, true); err != nil {
 		return err
 	}
 	var names []archive.Entry
@@ -268,7 +268,7 @@ func (r *toyRecorder) run() {
 		fmt.Fprintln(os.Stderr, "append:", err)
 		time.Sleep(20 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		r.storage.Open(ctx, r.host.opt().Epoch, false)
+		r.storage.Open(ctx, r.host.opt().Epoch, 0, false)
 		cancel()
 	}
 }

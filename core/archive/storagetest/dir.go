@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,7 +67,7 @@ func (d *Dir) alive() error {
 }
 
 // Open implements archive.Storage.
-func (d *Dir) Open(ctx context.Context, epoch uint64, create bool) (archive.SpaceInfo, error) {
+func (d *Dir) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.alive(); err != nil {
@@ -86,11 +87,22 @@ func (d *Dir) Open(ctx context.Context, epoch uint64, create bool) (archive.Spac
 	if err != nil {
 		return archive.SpaceInfo{}, err
 	}
+	info.ID = id
+	note := d.path(".space-epoch")
+	if b, err := os.ReadFile(note); err == nil {
+		info.Epoch, _ = strconv.ParseUint(string(b), 10, 64)
+	}
+	if info.Epoch != 0 && info.Epoch < least {
+		return info, fault.New("space", "the folder is an older copy of the space", "mount the disk that was used last")
+	}
+	if err := os.WriteFile(note, strconv.AppendUint(nil, epoch, 10), 0o600); err != nil {
+		return info, err
+	}
+	info.Epoch = epoch
 	left, _ := filepath.Glob(d.path(".space-put-*"))
 	for _, path := range left { // of a process that was killed
 		os.Remove(path)
 	}
-	info.ID = id
 	return info, os.MkdirAll(filepath.Join(d.Root, "open"), 0o755)
 }
 

@@ -138,7 +138,7 @@ func (s *Server) Open(ctx context.Context, r *pb.OpenRequest) (*pb.OpenReply, er
 	case <-ctx.Done():
 		return nil, status.Errorf(codes.Unavailable, "space %q is being opened and does not answer", r.GetSpace())
 	}
-	o := space.Options{Name: r.GetSpace(), Epoch: r.GetEpoch(), Node: r.GetNode(), Create: r.GetCreate(), Settings: set, Log: s.log}
+	o := space.Options{Name: r.GetSpace(), Epoch: r.GetEpoch(), Node: r.GetNode(), Least: r.GetLeastEpoch(), Create: r.GetCreate(), Settings: set, Log: s.log}
 	sl.mu.Lock()
 	sl.path, sl.node = set.Path, r.GetNode()
 	sp := sl.space
@@ -159,12 +159,16 @@ func (s *Server) Open(ctx context.Context, r *pb.OpenRequest) (*pb.OpenReply, er
 	}
 	var e *space.Error
 	if errors.As(err, &e) && e.Reason == space.Unusable {
-		return &pb.OpenReply{Problem: &pb.Problem{Key: "path", What: e.Error(), Hint: e.Hint}}, nil
+		reply := &pb.OpenReply{Epoch: got.Epoch, Problem: &pb.Problem{Key: "path", What: e.Error(), Hint: e.Hint}}
+		if got.Epoch != 0 { // there it is
+			reply.Id = got.ID[:]
+		}
+		return reply, nil
 	}
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	reply := &pb.OpenReply{Id: got.ID[:], Created: got.Created, OwnMount: got.OwnMount}
+	reply := &pb.OpenReply{Id: got.ID[:], Created: got.Created, OwnMount: got.OwnMount, Epoch: got.Epoch}
 	if got.ReadOnly {
 		reply.Problem = &pb.Problem{Key: "path", What: "the file system is read-only", Hint: "recordings can be played, nothing can be recorded; look at the kernel log, then remount it"}
 	}

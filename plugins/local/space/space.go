@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Name     string
 	Epoch    uint64
+	Least    uint64 // the newest of Node that the space is known to have noted; 0 = none
 	Node     string
 	Create   bool // make the folder a space where it is new and empty
 	Settings Settings
@@ -64,10 +65,11 @@ type Opened struct {
 	Created  bool
 	OwnMount bool
 	ReadOnly bool
+	Epoch    uint64 // the newest of the node that is noted in the space; 0 = none
 }
 
 // Open makes a space ready. It fails with Unusable where the folder is
-// missing, foreign or in use; a read-only space opens and can be read. The
+// missing, foreign, an older copy or in use; a read-only space opens and can be read. The
 // owner calls Run, and Close in the end.
 func Open(ctx context.Context, o Options) (*Space, Opened, error) {
 	s, created, err := attach(ctx, o)
@@ -77,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Space, Opened, error) {
 	got, err := s.Reopen(ctx, o)
 	if err != nil {
 		s.release()
-		return nil, Opened{}, err
+		return nil, got, err
 	}
 	got.Created = created
 	return s, got, nil
@@ -133,7 +135,8 @@ func attach(ctx context.Context, o Options) (_ *Space, created bool, err error) 
 
 // Reopen hands the space to o.Epoch: calls of other epochs are refused from
 // now on, those under way are waited for, and empty leftovers in open/ are
-// removed. The settings are replaced, except for Path.
+// removed. The settings are replaced, except for Path. Unusable, and nothing is
+// written, where the space has noted an older epoch than o.Least.
 func (s *Space) Reopen(ctx context.Context, o Options) (Opened, error) {
 	newest, err := readEpoch(s.root, o.Node)
 	if err != nil {
@@ -141,6 +144,10 @@ func (s *Space) Reopen(ctx context.Context, o Options) (Opened, error) {
 	}
 	if o.Epoch < newest {
 		return Opened{}, &Error{Reason: StaleEpoch, Size: -1, What: "a newer core has opened this space"}
+	}
+	if newest != 0 && newest < o.Least {
+		return Opened{ID: s.id, Epoch: newest}, &Error{Reason: Unusable, Size: -1, What: "the folder is an older copy of the space",
+			Hint: "mount the disk that was used last"}
 	}
 	turn, err := s.gate.shut(o.Epoch)
 	if err != nil {
@@ -162,6 +169,8 @@ func (s *Space) Reopen(ctx context.Context, o Options) (Opened, error) {
 		if o.Epoch > newest {
 			if err := writeEpoch(s.disk, s.root, o.Node, o.Epoch); err != nil && ReasonOf(err) != NoSpace {
 				return Opened{}, err // on a full disk recording matters more than the note
+			} else if err == nil {
+				newest = o.Epoch
 			}
 		}
 		s.sweep()
@@ -169,7 +178,7 @@ func (s *Space) Reopen(ctx context.Context, o Options) (Opened, error) {
 	if err := s.gate.open(turn); err != nil {
 		return Opened{}, err
 	}
-	return Opened{ID: s.id, OwnMount: s.fs.ownMount, ReadOnly: c.readOnly}, nil
+	return Opened{ID: s.id, OwnMount: s.fs.ownMount, ReadOnly: c.readOnly, Epoch: newest}, nil
 }
 
 // Initialize writes the marker of a new, empty space at path, without opening

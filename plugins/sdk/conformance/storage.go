@@ -23,6 +23,7 @@ import (
 
 var storageChecks = []check{
 	{"space", "Open makes a space where it may, finds it again under the same id, and says what is wrong where it may not", "a disk that is not mounted must not be recorded beside", "write a marker; answer Problem with what and hint", storages, openSpace},
+	{"space-older", "a space that noted an older epoch than the core knows of is an older copy: Open says so and writes nothing; only for backends that note epochs", "a copy of a disk, or a disk from the drawer, must not be recorded on as if it were the one that was used last", "note the newest epoch of the node durably in Open, answer it, and compare it with least_epoch before anything is written", storages, spaceOlder},
 	{"space-epoch", "after Open of a newer epoch nothing of an older one is written, and its calls are refused with FAILED_PRECONDITION", "bytes of a dead core must not land after the new one has looked", "end and wait for what older epochs have under way, then answer Open", storages, spaceEpoch},
 	{"append", "what is appended is written, read back and synced; Written and Synced only grow, and nothing is synced before it is written", "the core frees its memory by Written and tells drivers by Synced", "report by sequence, in order", storages, appendAndSync},
 	{"resend", "what is sent again at the same offset changes nothing", "after a death the core sends again what it is not sure of", "write at the offset, never at the end", storages, resend},
@@ -86,9 +87,18 @@ func (s *spaceOf) call() (context.Context, context.CancelFunc) {
 
 // open opens the space under a newer epoch.
 func (s *spaceOf) open(epoch uint64, create bool) (*pb.OpenReply, error) {
+	return s.ask(&pb.OpenRequest{Epoch: epoch, Create: create})
+}
+
+func (s *spaceOf) openLeast(epoch, least uint64) (*pb.OpenReply, error) {
+	return s.ask(&pb.OpenRequest{Epoch: epoch, LeastEpoch: least})
+}
+
+func (s *spaceOf) ask(r *pb.OpenRequest) (*pb.OpenReply, error) {
 	ctx, cancel := s.call()
 	defer cancel()
-	return s.st.Open(ctx, &pb.OpenRequest{Space: s.name, Epoch: epoch, Settings: s.set, Create: create, Node: "0123456789abcdef0123456789abcdef"})
+	r.Space, r.Settings, r.Node = s.name, s.set, "0123456789abcdef0123456789abcdef"
+	return s.st.Open(ctx, r)
 }
 
 // opened is a new space that is open.
@@ -143,6 +153,38 @@ func openSpace(k *kit) error {
 	}
 	if r, err = other.open(k.newer(), true); err != nil || r.Problem.GetWhat() == "" {
 		return fmt.Errorf("a folder with somebody else's files: %v, %w; want a problem", r, err)
+	}
+	return nil
+}
+
+func spaceOlder(k *kit) error {
+	s, err := k.newSpace()
+	if err != nil {
+		return err
+	}
+	noted := k.newer()
+	r, err := s.open(noted, true)
+	if err != nil || r.Problem != nil {
+		return fmt.Errorf("a new space is refused: %v, %w", r, err)
+	}
+	if r.Epoch == 0 {
+		return nil // it notes none
+	}
+	if r.Epoch != noted {
+		return fmt.Errorf("Open with the epoch %d tells that %d is noted", noted, r.Epoch) //nolint:staticcheck // the call's name
+	}
+	for range 2 { // what is refused leaves no note
+		k.newer()
+		old, err := s.openLeast(k.newer(), k.epoch-1)
+		switch {
+		case err != nil:
+			return err
+		case old.Problem.GetWhat() == "" || old.Problem.GetHint() == "" || old.Epoch != noted || !bytes.Equal(old.Id, r.Id):
+			return fmt.Errorf("with least_epoch %d where %d is noted: %v, want a problem, the id and the epoch %d", k.epoch-1, noted, old, noted)
+		}
+	}
+	if again, err := s.openLeast(k.newer(), noted); err != nil || again.Problem != nil || again.Epoch != k.epoch {
+		return fmt.Errorf("with least_epoch %d, which is noted: %v, %w; want it opened", noted, again, err)
 	}
 	return nil
 }

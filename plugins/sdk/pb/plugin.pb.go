@@ -3119,12 +3119,18 @@ func (x *DescribeReply) GetDescriptorSocket() string {
 }
 
 type OpenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Space         string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Settings      map[string]string      `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of [space.NAME]: path, size-limit, reserve, fsync, ...
-	Create        bool                   `protobuf:"varint,4,opt,name=create,proto3" json:"create,omitempty"`                                                                              // write a marker if the space is new and empty
-	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Space    string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Epoch    uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Settings map[string]string      `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of [space.NAME]: path, size-limit, reserve, fsync, ...
+	Create   bool                   `protobuf:"varint,4,opt,name=create,proto3" json:"create,omitempty"`                                                                              // write a marker if the space is new and empty
+	Node     string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	// The newest epoch of node that Open has told the core to be noted in the
+	// space; 0 = none, or it does not matter. Where an older one is noted, the
+	// folder is a copy from an earlier time, or a disk that lay in a drawer:
+	// nothing is written to it, and a problem is answered beside id and epoch.
+	// A backend that notes none ignores it.
+	LeastEpoch    uint64 `protobuf:"varint,6,opt,name=least_epoch,json=leastEpoch,proto3" json:"least_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3194,12 +3200,20 @@ func (x *OpenRequest) GetNode() string {
 	return ""
 }
 
+func (x *OpenRequest) GetLeastEpoch() uint64 {
+	if x != nil {
+		return x.LeastEpoch
+	}
+	return 0
+}
+
 type OpenReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 16 bytes from the marker
 	Created       bool                   `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
 	Problem       *Problem               `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`                    // missing, foreign, read-only: the space cannot be used
 	OwnMount      bool                   `protobuf:"varint,4,opt,name=own_mount,json=ownMount,proto3" json:"own_mount,omitempty"` // a file system of its own: one sync covers it
+	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                       // newest of node that is durably noted in the space now; 0 = none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3260,6 +3274,13 @@ func (x *OpenReply) GetOwnMount() bool {
 		return x.OwnMount
 	}
 	return false
+}
+
+func (x *OpenReply) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type InitializeRequest struct {
@@ -5320,21 +5341,24 @@ const file_plugin_proto_rawDesc = "" +
 	"\rDescribeReply\x12\x16\n" +
 	"\x06append\x18\x01 \x01(\bR\x06append\x12 \n" +
 	"\vdescriptors\x18\x02 \x01(\bR\vdescriptors\x12+\n" +
-	"\x11descriptor_socket\x18\x03 \x01(\tR\x10descriptorSocket\"\xf0\x01\n" +
+	"\x11descriptor_socket\x18\x03 \x01(\tR\x10descriptorSocket\"\x91\x02\n" +
 	"\vOpenRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12L\n" +
 	"\bsettings\x18\x03 \x03(\v20.mediaserver.plugin.v1.OpenRequest.SettingsEntryR\bsettings\x12\x16\n" +
 	"\x06create\x18\x04 \x01(\bR\x06create\x12\x12\n" +
-	"\x04node\x18\x05 \x01(\tR\x04node\x1a;\n" +
+	"\x04node\x18\x05 \x01(\tR\x04node\x12\x1f\n" +
+	"\vleast_epoch\x18\x06 \x01(\x04R\n" +
+	"leastEpoch\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\x01\n" +
 	"\tOpenReply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\bR\acreated\x128\n" +
 	"\aproblem\x18\x03 \x01(\v2\x1e.mediaserver.plugin.v1.ProblemR\aproblem\x12\x1b\n" +
-	"\town_mount\x18\x04 \x01(\bR\bownMount\"?\n" +
+	"\town_mount\x18\x04 \x01(\bR\bownMount\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"?\n" +
 	"\x11InitializeRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"!\n" +
