@@ -371,3 +371,52 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+// TestRestoreEpoch: a restore goes on from beyond every epoch that the server
+// can have had, since the backup too; carried out again it changes nothing.
+func TestRestoreEpoch(t *testing.T) {
+	src, _ := tree(t, "old")
+	if err := os.WriteFile(filepath.Join(src.DataDir, epochFile), []byte("57\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := made(t, src, "")
+	for _, there := range []string{"", "90\n", "damaged"} {
+		_, to := tree(t, "new")
+		if there != "" {
+			if err := os.WriteFile(filepath.Join(to.DataDir, epochFile), []byte(there), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := begun(t, path, to)
+		if got := readEpoch(to.DataDir); got > 90 {
+			t.Errorf("%q: epoch %d before the restore is carried out", there, got)
+		}
+		if p.Epoch < 57+epochStep || p.Epoch < uint64(time.Since(epochDay)/time.Second)-60 {
+			t.Errorf("%q: epoch %d", there, p.Epoch)
+		}
+		for range 2 { // as if it was cut short before the plan went
+			if _, err := Finish(to.DataDir); err != nil {
+				t.Fatal(err)
+			}
+			if got := readEpoch(to.DataDir); got != p.Epoch {
+				t.Errorf("%q: epoch %d, want %d", there, got, p.Epoch)
+			}
+			text, err := json.Marshal(p)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(to.DataDir, planFile), text, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	day := func(n int) time.Time { return epochDay.AddDate(0, 0, n) }
+	for _, c := range []struct {
+		now  time.Time
+		want uint64
+	}{{day(100), 100 * 86400}, {day(101), 101 * 86400}, {day(-9000), 57 + epochStep}} {
+		if got := epochAfter(c.now, 57, 3); got != c.want {
+			t.Errorf("at %v: %d, want %d", c.now, got, c.want)
+		}
+	}
+}

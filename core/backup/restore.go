@@ -37,6 +37,7 @@ const (
 type plan struct {
 	Format string  `json:"format"`
 	Before string  `json:"before"` // folder that takes what was there
+	Epoch  uint64  `json:"epoch"`  // that the restored server goes on from
 	Moves  []moved `json:"moves"`
 }
 
@@ -65,7 +66,7 @@ func Stage(file, passphrase string, to Target) (*Staged, error) {
 		return nil, errors.Join(err, os.RemoveAll(stage))
 	}
 	s := &Staged{Manifest: *m}
-	p := plan{Format: format, Before: filepath.Join(to.DataDir, "before-restore-"+time.Now().UTC().Format("20060102T150405Z"))}
+	p := plan{Format: format, Epoch: epochAfter(time.Now(), m.Epoch, readEpoch(to.DataDir)), Before: filepath.Join(to.DataDir, "before-restore-"+time.Now().UTC().Format("20060102T150405Z"))}
 	for _, x := range m.Members {
 		dest, settings := to.place(x.Name)
 		if dest == "" {
@@ -133,6 +134,9 @@ func Finish(dataDir string) (bool, error) {
 		if err := m.carryOut(p.Before, i); err != nil {
 			return true, fmt.Errorf("restore %s: %w", m.To, err)
 		}
+	}
+	if err := writeEpoch(dataDir, p.Epoch); err != nil {
+		return true, fmt.Errorf("restore the epoch: %w", err)
 	}
 	err = errors.Join(os.RemoveAll(filepath.Join(dataDir, stageDir)), os.Remove(filepath.Join(dataDir, planFile)), syncDir(dataDir))
 	return true, err
@@ -305,7 +309,7 @@ func allowed(name string) bool {
 		}
 	}
 	switch name {
-	case "data/state.db", "data/accounts.db", "data/journal.db", "data/node-id", "settings/media-server.ini":
+	case "data/state.db", "data/accounts.db", "data/journal.db", "data/node-id", "data/streams.json", "settings/media-server.ini":
 		return true
 	}
 	return false

@@ -40,6 +40,7 @@ type Manifest struct {
 	Program string   `json:"program"`
 	Node    string   `json:"node"`
 	Made    int64    `json:"made_ms"`
+	Epoch   uint64   `json:"epoch,omitempty"` // of the core then; before version 2 it was not said
 	Members []Member `json:"members"`
 }
 
@@ -52,7 +53,7 @@ type Member struct {
 
 const (
 	format       = "media-server backup"
-	version      = 1
+	version      = 2
 	manifestName = "manifest.json"
 	suffix       = ".backup"
 	prefix       = "media-server-"
@@ -72,7 +73,7 @@ func Write(ctx context.Context, src Source, dir, passphrase string, at time.Time
 	if err != nil {
 		return "", err
 	}
-	m := Manifest{Format: format, Version: version, Program: src.Program, Node: src.Node, Made: at.UnixMilli()}
+	m := Manifest{Format: format, Version: version, Program: src.Program, Node: src.Node, Made: at.UnixMilli(), Epoch: readEpoch(src.DataDir)}
 	for _, name := range sortedKeys(files) {
 		x, err := member(name, files[name])
 		if err != nil {
@@ -131,7 +132,7 @@ func gather(ctx context.Context, src *Source, work string) (map[string]string, e
 		}
 		return err
 	}
-	if err := errors.Join(add("data/node-id", filepath.Join(src.DataDir, "node-id")), add("settings/media-server.ini", src.Settings)); err != nil {
+	if err := errors.Join(add("data/node-id", filepath.Join(src.DataDir, "node-id")), add("data/streams.json", filepath.Join(src.DataDir, "streams.json")), add("settings/media-server.ini", src.Settings)); err != nil {
 		return nil, err
 	}
 	for name, dir := range map[string]string{"data/keys": src.KeysDir, "data/keys/public": filepath.Join(src.KeysDir, "public"),

@@ -103,7 +103,7 @@ func target(set *Settings) backup.Target {
 
 // BackupOffline makes a backup while no server runs.
 func BackupOffline(ctx context.Context, set *Settings, version string) (string, error) {
-	h, err := takeHome(set.Server.DataDir)
+	h, err := offlineHome(set)
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +113,7 @@ func BackupOffline(ctx context.Context, set *Settings, version string) (string, 
 
 // RestoreOffline restores a backup while no server runs.
 func RestoreOffline(set *Settings, file, passphrase string) (*backup.Staged, error) {
-	h, err := takeHome(set.Server.DataDir)
+	h, err := offlineHome(set)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +171,8 @@ func (b backend) StageRestore(name string) (api.StagedRestore, error) {
 	if name != filepath.Base(name) || strings.HasPrefix(name, ".") {
 		return api.StagedRestore{}, fault.New("", "name a backup of the list, not a path", "the list is at /api/v1/backups")
 	}
+	b.n.backups.one.Lock() // two at once would mix what they stage
+	defer b.n.backups.one.Unlock()
 	set := b.n.boot
 	s, err := backup.Stage(filepath.Join(backupDir(set), name), set.Backup.Passphrase, target(set))
 	if err != nil {
