@@ -45,8 +45,8 @@ func (a *Access) Login(ctx context.Context, name, password, address string) (sec
 	if !ok {
 		// Counted already by try, so that a hundred at once are not a hundred
 		// free guesses.
-		a.o.Log.Warn("login failed", "user", loggable(name), "address", address)
-		a.Audit(loggable(name), address, "login failed")
+		a.o.Log.Warn("login failed", "user", Loggable(name), "address", address)
+		a.Audit(Loggable(name), address, "login failed")
 		return "", who, ErrLogin
 	}
 	a.lock.forgive(address)
@@ -69,9 +69,9 @@ func (a *Access) Login(ctx context.Context, name, password, address string) (sec
 	return secret, who, nil
 }
 
-// loggable keeps what a stranger typed short and plain: people type passwords
+// Loggable keeps what a stranger typed short and plain: people type passwords
 // into the wrong field, and attackers type lines into logs.
-func loggable(name string) string {
+func Loggable(name string) string {
 	if userName.MatchString(name) {
 		return name
 	}

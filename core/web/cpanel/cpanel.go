@@ -238,10 +238,10 @@ func (p *Panel) login(ctx *fasthttp.RequestCtx) *web.Error {
 	addr := ctx.RemoteIP().String()
 	s, id, err := p.opt.Access.Login(ctx, in.User, in.Password, addr)
 	if err != nil {
-		p.opt.Event("auth.failed", "warning", "a login failed from "+addr, map[string]any{"user": in.User, "address": addr})
-		if locked := (*access.Locked)(nil); errors.As(err, &locked) {
+		if locked := (*access.Locked)(nil); errors.As(err, &locked) { // told when it was locked out; each further try costs nothing
 			return web.E(429, "locked_out", err.Error(), "wait, or ask an administrator")
 		}
+		p.opt.Event("auth.failed", "warning", "a login failed from "+addr, map[string]any{"user": access.Loggable(in.User), "address": addr})
 		return web.E(401, "login", "user or password is wrong", "")
 	}
 	p.opt.Event("auth.login", "info", in.User+" logged in from "+addr, map[string]any{"user": in.User, "address": addr})

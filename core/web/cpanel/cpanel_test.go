@@ -249,7 +249,7 @@ func TestLockout(t *testing.T) {
 	if ctx.Response.StatusCode() != 429 || failure(t, ctx) != "locked_out" {
 		t.Errorf("the right password after ten wrong ones: %d %s", ctx.Response.StatusCode(), ctx.Response.Body())
 	}
-	if len(r.events) != 11 || r.events[0] != "auth.failed" {
+	if len(r.events) != 10 || r.events[0] != "auth.failed" {
 		t.Errorf("events: %q", r.events)
 	}
 }
