@@ -50,7 +50,10 @@ func (n *Node) editPlaces() (*placesFile, error) {
 	default:
 		e.old = b
 	}
-	e.file, _ = config.Parse(shown(e.path), b)
+	var ps fault.Problems
+	if e.file, ps = config.Parse(shown(e.path), b); len(ps.Errors()) > 0 { // what cannot be read would not be written again
+		return nil, refusedPlaces(ps.Errors())
+	}
 	return e, nil
 }
 

@@ -357,6 +357,19 @@ func TestBadSpaces(t *testing.T) {
 	must(t, s, 204, "DELETE", "pools/warm", "")
 	must(t, s, 204, "DELETE", "pools/cold", "")
 	must(t, s, 204, "DELETE", "spaces/b", "")
+	// A file that somebody has damaged by hand is not written over.
+	path, text := conf(t, s)
+	damaged := text + "; K\xf6ln\n" // Latin-1
+	if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	must(t, s, 400, "POST", "spaces", fmt.Sprintf(`{"name":"late","path":"%s/late"}`, base), "spaces.ini:", "UTF-8")
+	if _, now := conf(t, s); now != damaged {
+		t.Errorf("spaces.ini was\n%q\nand is\n%q", damaged, now)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if a := disturbances(s, "gate"); !reflect.DeepEqual(a, before) {
 		t.Errorf("before %v, after %v", before, a)
 	}
