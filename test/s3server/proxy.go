@@ -19,6 +19,7 @@ type Proxy struct {
 	hang  bool
 	deny  bool
 	cut   int64 // bytes to the server after which a connection is cut; 0 = never
+	back  int64 // the same of bytes from the server
 	delay time.Duration
 	wake  chan struct{} // closed and made anew at each change
 	conns map[net.Conn]struct{}
@@ -62,6 +63,10 @@ func (p *Proxy) Delay(d time.Duration) { p.change(func() { p.delay = d }) }
 
 // CutAfter ends each connection after n bytes to the server; 0 = never.
 func (p *Proxy) CutAfter(n int64) { p.change(func() { p.cut = n }) }
+
+// CutAnswers ends each connection after n bytes from the server, and closes it
+// in good order, as a server that is shut down does; 0 = never.
+func (p *Proxy) CutAnswers(n int64) { p.change(func() { p.back = n }) }
 
 // Reset ends all connections.
 func (p *Proxy) Reset() {
@@ -117,11 +122,11 @@ func (p *Proxy) pipe(dst, src net.Conn, up bool) {
 	var sent int64
 	for {
 		n, err := src.Read(b)
-		cut, ok := p.pass()
+		cut, back, ok := p.pass()
 		if !ok {
 			return
 		}
-		if sent += int64(n); up && cut > 0 && sent > cut {
+		if sent += int64(n); up && cut > 0 && sent > cut || !up && back > 0 && sent > back {
 			return
 		}
 		if n > 0 {
@@ -136,15 +141,15 @@ func (p *Proxy) pipe(dst, src net.Conn, up bool) {
 }
 
 // pass waits as long as it is told to.
-func (p *Proxy) pass() (cut int64, ok bool) {
+func (p *Proxy) pass() (cut, back int64, ok bool) {
 	for {
 		p.mu.Lock()
 		hang, delay, done, wake := p.hang, p.delay, p.done, p.wake
-		cut = p.cut
+		cut, back = p.cut, p.back
 		p.mu.Unlock()
 		switch {
 		case done:
-			return 0, false
+			return 0, 0, false
 		case hang:
 			<-wake
 			continue
@@ -156,6 +161,6 @@ func (p *Proxy) pass() (cut int64, ok bool) {
 			}
 			t.Stop()
 		}
-		return cut, true
+		return cut, back, true
 	}
 }

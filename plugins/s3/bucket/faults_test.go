@@ -110,6 +110,17 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+	// An answer that ends before its end is not the end of the file.
+	p.Reset()
+	p.CutAnswers(1 << 20)
+	if got, err := read(t, s, "cam/1", 0, 0); status.Code(err) != codes.Unavailable || len(got) >= len(b) {
+		t.Errorf("an answer that was cut: %d of %d bytes, %v", len(got), len(b), err)
+	}
+	if got, err := read(t, s, "cam/1", 100, 5<<20); status.Code(err) != codes.Unavailable || len(got) >= 5<<20 {
+		t.Errorf("an answer of a part that was cut: %d bytes, %v", len(got), err)
+	}
+	p.CutAnswers(0)
+	p.Reset()
 	got, err := read(t, s, "cam/1", 0, 0)
 	if err != nil || sha256.Sum256(got) != sha256.Sum256(b) {
 		t.Fatal("other bytes", err)

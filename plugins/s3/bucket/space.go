@@ -354,6 +354,7 @@ func (s *Space) Read(ctx context.Context, name string, off, n int64, buf []byte,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var body io.ReadCloser
+	var left int64 // of the answer: net/http tells a cut one by the error that io.ReadFull has for a short end
 	// The deadline of try is for the first byte: the body comes under idle.
 	idle := time.AfterFunc(s.c.set.Timeout, cancel)
 	defer idle.Stop()
@@ -372,8 +373,8 @@ func (s *Space) Read(ctx context.Context, name string, off, n int64, buf []byte,
 				return err
 			}
 		}
-		r, _, _, err := s.c.core.GetObject(ctx, s.c.set.Bucket, s.c.key(name), o)
-		body = r
+		r, info, _, err := s.c.core.GetObject(ctx, s.c.set.Bucket, s.c.key(name), o)
+		body, left = r, info.Size
 		return err
 	})
 	if status.Code(err) == codes.OutOfRange {
@@ -391,14 +392,17 @@ func (s *Space) Read(ctx context.Context, name string, off, n int64, buf []byte,
 		k, err := io.ReadFull(body, buf)
 		idle.Stop()
 		if k > 0 {
+			left -= int64(k)
 			if err := fn(buf[:k]); err != nil {
 				return err
 			}
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		case (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) && left <= 0: // < 0: the server did not say
 			return nil
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return status.Errorf(codes.Unavailable, "read %s: the answer was cut %d bytes before its end", name, left)
 		default:
 			return toStatus("read "+name, err)
 		}
