@@ -112,7 +112,7 @@ func (w *webSide) run(ctx context.Context) error {
 	if w.admin != nil {
 		g.run("admin", func(ctx context.Context) error { return w.admin.Run(ctx, webGrace) })
 	}
-	<-ctx.Done()
+	<-g.ctx.Done() // or one of them has ended: then the server does, and is started again
 	return g.stop()
 }
 

@@ -116,7 +116,15 @@ func (h *holding) accept() {
 	for {
 		c, err := h.socket.AcceptUnix()
 		if err != nil {
-			return
+			select {
+			case <-h.stop:
+				return
+			case <-time.After(lookAlone): // without descriptors for a moment: it must not end for ever
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				continue
+			}
 		}
 		if cred, err := process.Peer(c); err != nil || int(cred.Uid) != os.Geteuid() {
 			c.Close()

@@ -72,6 +72,9 @@ func (l *controlListener) Close() error {
 func (l *controlListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptUnix()
+		if scarce(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -33,6 +35,9 @@ func newLimitedListener(l net.Listener, max, maxPerIP int) *limitedListener {
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if scarce(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -44,6 +49,18 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		}
 		return &rollingConn{Conn: c, leave: func() { l.leave(ip) }}, nil
 	}
+}
+
+// scarce tells of an error that passes when others have closed something, and
+// waits a little: it must not end the service.
+func scarce(err error) bool {
+	for _, no := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, no) {
+			time.Sleep(50 * time.Millisecond)
+			return true
+		}
+	}
+	return false
 }
 
 func (l *limitedListener) admit(ip string) bool {
