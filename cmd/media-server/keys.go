@@ -118,7 +118,7 @@ func (c *keysRotateCmd) Run(g *globals) error {
 		}
 	}
 	s, err := keys.Rotate(set.KeysDir(), set.Signing.Passphrase)
-	if err != nil {
+	if err = errors.Join(err, set.GiveBack()); err != nil {
 		return err
 	}
 	fmt.Printf("%s is in force from the next start of the server on; older footage goes on to verify\n", keys.ID(s.KeyID()))
@@ -139,7 +139,7 @@ func (c *keysExportCmd) Run(g *globals) error {
 		return err
 	}
 	b, err := exportKeys(set, pass)
-	if err != nil {
+	if err = errors.Join(err, set.GiveBack()); err != nil { // where it was signed for the first time
 		return err
 	}
 	return os.WriteFile(c.Out, b, 0o600)

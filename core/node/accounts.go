@@ -53,7 +53,7 @@ type Offline struct {
 
 // OpenOffline opens the accounts of the settings' data folder.
 func OpenOffline(ctx context.Context, set *Settings) (*Offline, error) {
-	h, err := takeHome(set.Server.DataDir)
+	h, err := offlineHome(set)
 	if err != nil {
 		return nil, err
 	}

@@ -181,7 +181,7 @@ func (b backend) DestroyKeys(uid, day string, force bool, who string) (api.Destr
 // RotateKeysOffline makes a new master key of encrypted footage while no server
 // runs, and returns its id.
 func RotateKeysOffline(set *Settings) (string, error) {
-	h, err := takeHome(set.Server.DataDir)
+	h, err := offlineHome(set)
 	if err != nil {
 		return "", err
 	}

@@ -24,6 +24,7 @@ type home struct {
 	lock  *os.File
 	node  [16]byte
 	epoch uint64
+	gives *Settings // whose folders go back to their owner in the end; nil = not
 }
 
 // takeHome locks dir, making it first when it is missing, and counts the epoch
@@ -80,7 +81,13 @@ func takeRunDir(dir string) (*os.File, error) {
 }
 
 // Close lets the next server in.
-func (h *home) Close() error { return h.lock.Close() }
+func (h *home) Close() error {
+	var err error
+	if h.gives != nil {
+		err = h.gives.GiveBack()
+	}
+	return errors.Join(err, h.lock.Close())
+}
 
 // nodeName is the id as hex.
 func (h *home) nodeName() string { return hex.EncodeToString(h.node[:]) }

@@ -23,7 +23,7 @@ func Rebuild(ctx context.Context, set *Settings, version, space string, progress
 		}
 	}
 	n := &Node{opt: Options{Version: version}, log: slog.New(slog.DiscardHandler)}
-	if n.home, err = takeHome(set.Server.DataDir); err != nil {
+	if n.home, err = offlineHome(set); err != nil {
 		return err
 	}
 	defer n.home.Close()
