@@ -112,10 +112,11 @@ func (b backend) AddMark(uid string, m api.NewMark) (api.Mark, error) {
 	if err := b.n.archive.MarkEvent(b.n.web.ctx, mark); err != nil {
 		return api.Mark{}, err
 	}
-	data := map[string]any{"at_ms": m.At.Milli(), "who": m.Who}
+	data := map[string]any{}
 	for k, v := range m.Data {
 		data[k] = v
 	}
+	data["at_ms"], data["who"] = m.At.Milli(), m.Who // whatever was sent along
 	b.n.emit(event("camera."+m.Kind, uid, "info", m.Kind+" at "+m.At.Time().In(b.n.zone()).Format("15:04:05")+", told by "+m.Who, data))
 	return apiMark(mark), nil
 }

@@ -43,6 +43,8 @@ type slot struct {
 	path  string
 	node  string
 	stop  func()
+
+	ending bool // its space no longer syncs; something was stuck in it when it was to be closed
 }
 
 // New makes a server. socket is where ServeDescriptors will listen; empty
@@ -86,6 +88,7 @@ func (sl *slot) current() *space.Space {
 func (sl *slot) end(ctx context.Context) error {
 	sl.mu.Lock()
 	sp, stop := sl.space, sl.stop
+	sl.ending = sp != nil
 	sl.mu.Unlock()
 	if sp == nil {
 		return nil
@@ -97,7 +100,7 @@ func (sl *slot) end(ctx context.Context) error {
 		return err
 	}
 	sl.mu.Lock()
-	sl.space, sl.stop = nil, nil
+	sl.space, sl.stop, sl.ending = nil, nil, false
 	sl.mu.Unlock()
 	return nil
 }
@@ -141,13 +144,13 @@ func (s *Server) Open(ctx context.Context, r *pb.OpenRequest) (*pb.OpenReply, er
 	o := space.Options{Name: r.GetSpace(), Epoch: r.GetEpoch(), Node: r.GetNode(), Least: r.GetLeastEpoch(), Create: r.GetCreate(), Settings: set, Log: s.log}
 	sl.mu.Lock()
 	sl.path, sl.node = set.Path, r.GetNode()
-	sp := sl.space
+	sp, ending := sl.space, sl.ending
 	sl.mu.Unlock()
 	var got space.Opened
 	var err error
 	// The same folder and still there: hand it over. Else begin anew, so that
 	// a disk that came back, or another path, is looked at with fresh eyes.
-	if sp != nil && sp.Path() == filepath.Clean(set.Path) && sp.Present() == nil {
+	if sp != nil && !ending && sp.Path() == filepath.Clean(set.Path) && sp.Present() == nil {
 		got, err = sp.Reopen(ctx, o)
 	} else {
 		if sp != nil && r.GetEpoch() < sp.Epoch() {
