@@ -160,7 +160,7 @@ func (g *groomer) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read what was being groomed: %w", err)
 	}
-	known := map[FileID]bool{}
+	known, some := map[FileID]bool{}, false
 	for _, r := range g.later {
 		known[r.in.file] = true
 	}
@@ -175,8 +175,13 @@ func (g *groomer) finish(ctx context.Context) error {
 		if err := g.finishOne(ctx, in); err != nil {
 			return err
 		}
+		some = true
 	}
-	return nil
+	if !some {
+		return nil
+	}
+	// What has ended is no longer busy when this pass chooses.
+	return g.a.state.now(ctx, func(*sql.Tx) error { return nil })
 }
 
 func (g *groomer) finishOne(ctx context.Context, in *grooming) error {
