@@ -152,13 +152,16 @@ func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Previ
 	}
 	out := &Preview{At: now}
 	var facts []retain.StreamFacts
-	locked := map[string]int64{}
+	locked := map[string]int64{} // by pool
 	for _, c := range all {
 		r := w.rulesOf(c.uid, c.rules)
 		s := StreamPreview{UID: c.uid, Pool: r.Pool, Keep: r.Keep}
 		rs := retain.Stream{Duration: r.Duration}
+		var stops []retain.Stop
+		var groom time.Duration
 		if p, err := a.pool(r.Pool); err == nil {
 			s.Pool, rs.Days = p.Name, w.poolOf(*a.lastPool(p)).Days // footage is moved on, not deleted, before that
+			stops, groom = a.stops(p, w)
 		}
 		if s.Bytes, err = a.usageOf(c.uid, c.id); err != nil {
 			return nil, err
@@ -170,15 +173,15 @@ func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Previ
 		if s.Locked, err = a.lockedBytes(c.uid, media.Span{}); err != nil {
 			return nil, err
 		}
-		locked[s.Pool] += s.Locked
-		f := retain.StreamFacts{UID: c.uid, Pool: s.Pool, PerDay: s.PerDay, Bytes: s.Bytes, Capacity: r.Capacity}
+		if err := a.lockedByPool(locked, c.uid, stops, now); err != nil {
+			return nil, err
+		}
+		f := retain.StreamFacts{UID: c.uid, Stops: stops, PerDay: s.PerDay, Capacity: r.Capacity}
 		f.Limit, f.By = rs.Limit()
 		grooms.apply(&s)
 		f.Gain = s.GroomGain
-		if p, err := a.pool(r.Pool); err == nil {
-			if f.GroomAfter = w.poolOf(*p).GroomAfter; f.GroomAfter > 0 {
-				f.Stays = a.share(c.uid)
-			}
+		if f.GroomAfter = groom; groom > 0 {
+			f.Stays = a.share(c.uid)
 		}
 		out.Streams, facts = append(out.Streams, s), append(facts, f)
 	}
@@ -188,9 +191,10 @@ func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Previ
 	for i := range named {
 		p := w.poolOf(named[i])
 		x := PoolPreview{Name: p.Name, Locked: locked[p.Name], Overwrite: p.Overwrite}
-		x.Total, x.Free, x.Usable = a.room(&p, shares)
+		var left int64
+		x.Total, x.Free, x.Usable, left = a.room(&p, shares)
 		out.Pools = append(out.Pools, x)
-		pools[i] = retain.PoolFacts{Name: p.Name, Usable: x.Usable, Locked: x.Locked, Overwrite: p.Overwrite}
+		pools[i] = retain.PoolFacts{Name: p.Name, Usable: x.Usable, Left: left, Locked: x.Locked, Overwrite: p.Overwrite}
 	}
 	ss, ps := retain.Forecast(pools, facts)
 	for i := range ss {
@@ -208,7 +212,9 @@ func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Previ
 func sharesOf(pools []Pool, streams []retain.StreamFacts) func(pool, space string) float64 {
 	rate := map[string]float64{}
 	for _, s := range streams {
-		rate[s.Pool] += float64(s.PerDay)
+		for _, stop := range s.Stops {
+			rate[stop.Pool] += float64(s.PerDay)
+		}
 	}
 	return func(pool, space string) float64 {
 		n, sum := 0, 0.0
@@ -225,9 +231,64 @@ func sharesOf(pools []Pool, streams []retain.StreamFacts) func(pool, space strin
 	}
 }
 
-// room is the size of a pool's spaces, what is free in them, and what footage
-// of the pool may take of them.
-func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, free, usable int64) {
+// atHours is how much later than its age footage moves on where it does so at
+// hours: at the next of them.
+const atHours = 24 * time.Hour
+
+// stops are the pools that footage recorded in p passes through, and the age at
+// which it is groomed on the way; 0 = nowhere.
+func (a *Archive) stops(p *Pool, w wish) (out []retain.Stop, groom time.Duration) {
+	from := time.Duration(0)
+	for range a.allPools() { // a circle is refused by the settings; here it only ends
+		x := w.poolOf(*p)
+		out = append(out, retain.Stop{Pool: x.Name, From: from})
+		next, err := a.pool(x.ArchiveTo)
+		on := x.ArchiveTo != "" && err == nil
+		leaves := x.ArchiveAfter
+		if len(x.ArchiveAt) > 0 {
+			leaves += atHours
+		}
+		if g := max(x.GroomAfter, from); groom == 0 && x.GroomAfter > 0 && (!on || g < leaves) {
+			groom = g
+		}
+		if !on {
+			break
+		}
+		p, from = next, max(leaves, from)
+	}
+	return out, groom
+}
+
+// lockedByPool adds what locks keep of a stream to the pools that it lies in by its
+// age.
+func (a *Archive) lockedByPool(sums map[string]int64, uid string, stops []retain.Stop, now media.Wall) error {
+	seen := map[FileID]bool{}
+	for _, sp := range a.locks.spans(uid) {
+		for k, stop := range stops {
+			part := media.Span{From: sp.From, To: min(sp.To, now.Add(-stop.From))}
+			if k+1 < len(stops) {
+				part.From = max(part.From, now.Add(-stops[k+1].From))
+			}
+			if part.Empty() {
+				continue
+			}
+			err := a.cat.sizes(uid, part, func(id FileID, size int64) {
+				if !seen[id] {
+					seen[id] = true
+					sums[stop.Pool] += size
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// room is the size of a pool's spaces, what is free in them, what footage of the
+// pool may take of them, and what of that is not taken.
+func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, free, usable, left int64) {
 	for _, name := range p.Spaces {
 		s := a.space(name)
 		if s == nil {
@@ -241,9 +302,11 @@ func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, 
 		if p.Overwrite {
 			keep = max(keep, p.OverwriteFree.Of(u.Total))
 		}
-		usable += int64(float64(max(0, u.Used+u.Free-keep)) * share(p.Name, name))
+		part := share(p.Name, name)
+		usable += int64(float64(max(0, u.Used+u.Free-keep)) * part)
+		left += int64(float64(max(0, u.Free-keep)) * part)
 	}
-	return total, free, usable
+	return total, free, usable, left
 }
 
 // perDay is how many bytes of a stream came in a day, over the last week or as

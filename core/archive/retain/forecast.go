@@ -9,6 +9,7 @@ import (
 type PoolFacts struct {
 	Name      string
 	Usable    int64 // bytes that its streams may take: total less what is kept free
+	Left      int64 // bytes of Usable that are not taken yet
 	Locked    int64 // bytes of Usable that locks keep beyond their time
 	Overwrite bool
 }
@@ -16,9 +17,8 @@ type PoolFacts struct {
 // StreamFacts is what a forecast needs to know of a stream.
 type StreamFacts struct {
 	UID      string
-	Pool     string
-	PerDay   int64 // bytes that come in a day
-	Bytes    int64 // taken now
+	Stops    []Stop // the pools that its footage passes through, by age
+	PerDay   int64  // bytes that come in a day
 	Limit    time.Duration
 	By       Why // rule behind Limit
 	Capacity int64
@@ -26,6 +26,12 @@ type StreamFacts struct {
 	GroomAfter time.Duration // age at which a file keeps its key frames only; 0 = never
 	Stays      float64       // share of the bytes that is left of it then
 	Gain       int64         // bytes of what is old enough and not groomed yet that will go
+}
+
+// Stop is a pool that footage lies in from an age on, until its next stop.
+type Stop struct {
+	Pool string
+	From time.Duration // 0 where it is recorded
 }
 
 // Outlook is how long footage of a stream will be kept when everything goes on
@@ -45,46 +51,113 @@ type PoolOutlook struct {
 }
 
 // Forecast tells what becomes of streams and pools. Under pressure the oldest
-// footage of a pool goes, whosever it is: all its streams are cut at the same
-// age, but for those whose own rules are shorter.
+// footage of a pool goes, whosever it is: all that lies there is cut at the same
+// age, but for that of streams whose own rules are shorter. What is cut in one
+// pool never comes to the next.
 func Forecast(pools []PoolFacts, streams []StreamFacts) ([]Outlook, []PoolOutlook) {
-	kept := map[string]time.Duration{}
-	var outPools []PoolOutlook
-	for _, p := range pools {
-		var own []StreamFacts
+	cut := make([]time.Duration, len(streams)) // age at which some pool lets go of a stream
+	for i := range cut {
+		cut[i] = forever
+	}
+	outPools := make([]PoolOutlook, len(pools))
+	for _, n := range byDepth(pools, streams) {
+		p, here := &pools[n], visits(pools[n].Name, streams, cut)
 		o := PoolOutlook{Name: p.Name}
-		var taken, gain int64
-		for _, s := range streams {
-			if s.Pool == p.Name {
-				own = append(own, s)
-				o.PerDay += s.PerDay
-				taken += s.Bytes
-				gain += s.Gain
-			}
+		var gain int64
+		for _, v := range here {
+			o.PerDay += int64(v.of.need(v.from+day) - v.of.need(v.from))
+			gain += v.gain()
 		}
 		room := max(p.Usable-p.Locked, 0)
-		switch age := cutAge(room, own); {
+		switch age := ageOf(room, here); {
 		case age < 0:
 		case p.Overwrite:
 			o.Kept = age
-			kept[p.Name] = age
+			for _, v := range here {
+				if age < v.to {
+					cut[v.n] = max(age, v.from)
+				}
+			}
 		case o.PerDay > 0:
-			o.Full = max(fullIn(max(p.Usable-taken+gain, 0), own), 1)
+			if d := fullIn(max(p.Left+gain, 0), here); d >= 0 {
+				o.Full = max(d, 1)
+			}
 		}
-		outPools = append(outPools, o)
+		outPools[n] = o
 	}
 	var out []Outlook
-	for _, s := range streams {
+	for i := range streams {
+		s := &streams[i]
 		o := Outlook{UID: s.UID}
 		if own, by := s.own(); own > 0 {
 			o.Kept, o.By = own, by
 		}
-		if k, cut := kept[s.Pool]; cut && s.PerDay > 0 && (o.By == "" || k < o.Kept) {
-			o.Kept, o.By = k, SpaceFree
+		if cut[i] < forever && s.PerDay > 0 && (o.By == "" || cut[i] < o.Kept) {
+			o.Kept, o.By = cut[i], SpaceFree
 		}
 		out = append(out, o)
 	}
 	return out, outPools
+}
+
+// byDepth orders pools so that footage comes to one behind all that it comes
+// from. They form no circle: the settings see to that.
+func byDepth(pools []PoolFacts, streams []StreamFacts) []int {
+	depth := map[string]int{}
+	for i := range streams {
+		for k, stop := range streams[i].Stops {
+			depth[stop.Pool] = max(depth[stop.Pool], k)
+		}
+	}
+	order := make([]int, len(pools))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return depth[pools[a].Name] - depth[pools[b].Name] })
+	return order
+}
+
+// visit is the part of a stream's footage that lies in one pool: from an age to
+// another.
+type visit struct {
+	of       *StreamFacts
+	n        int           // of the stream
+	from, to time.Duration // to: where its own rules, or a pool before, let it go, or it moves on
+	moves    time.Duration // where it moves on, whatever the rules; forever in its last pool
+}
+
+// visits lists what lies in a pool, as far as it gets there.
+func visits(pool string, streams []StreamFacts, cut []time.Duration) (out []visit) {
+	for i := range streams {
+		s := &streams[i]
+		for k, stop := range s.Stops {
+			if stop.Pool != pool {
+				continue
+			}
+			v := visit{of: s, n: i, from: stop.From, moves: forever}
+			if k+1 < len(s.Stops) {
+				v.moves = min(s.Stops[k+1].From, forever)
+			}
+			v.to = min(v.moves, limitOf(s), cut[i])
+			if v.from < v.to {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// takes is how many bytes the visit's footage takes up to an age.
+func (v *visit) takes(age time.Duration) float64 {
+	return v.of.need(max(min(age, v.to), v.from)) - v.of.need(v.from)
+}
+
+// gain is what grooming frees here.
+func (v *visit) gain() int64 {
+	if g := v.of.GroomAfter; g > 0 && g >= v.from && g < v.moves {
+		return v.of.Gain
+	}
+	return 0
 }
 
 // own is how long the stream's own rules keep footage, 0 = for ever.
@@ -124,37 +197,36 @@ func (s *StreamFacts) lasts(bytes float64) time.Duration {
 	return time.Duration(min(d, float64(forever)))
 }
 
-// cutAge is the age at which a pool of room bytes has to cut its streams, −1
-// when their own rules need less. Streams with a shorter limit keep that; the
-// rest shares what is left.
-func cutAge(room int64, streams []StreamFacts) time.Duration {
-	limits := make([]time.Duration, len(streams))
-	for i := range streams {
-		limits[i] = limitOf(&streams[i])
-	}
-	return ageOf(room, streams, limits)
-}
-
 // fullIn is how long it takes until what comes from now on has filled room
-// bytes, nothing being deleted.
-func fullIn(room int64, streams []StreamFacts) time.Duration {
-	limits := make([]time.Duration, len(streams))
-	for i := range limits {
-		limits[i] = forever
+// bytes, nothing being deleted; −1 = never, as footage moves on before.
+func fullIn(room int64, here []visit) time.Duration {
+	later := make([]visit, len(here))
+	for i, v := range here { // as if all came from now on, at the age that it has then
+		later[i] = visit{of: &StreamFacts{PerDay: v.of.PerDay, Stays: v.of.Stays}, to: forever}
+		switch g := v.of.GroomAfter; {
+		case !v.of.grooms():
+		case g > v.from:
+			later[i].of.GroomAfter = g - v.from
+		default: // it comes groomed
+			later[i].of.PerDay = int64(float64(v.of.PerDay) * v.of.Stays)
+		}
+		if v.moves < forever {
+			later[i].to = v.moves - v.from
+		}
 	}
-	return ageOf(room, streams, limits)
+	return ageOf(room, later)
 }
 
-// ageOf is the age up to which footage of all streams takes room bytes, that of
-// each up to its limit; −1 when it never takes so much. What is needed grows
-// with the age in straight pieces, between the ages at which a stream reaches
-// its limit or is groomed.
-func ageOf(room int64, streams []StreamFacts, limits []time.Duration) time.Duration {
+// ageOf is the age up to which footage of a pool takes room bytes; −1 when it
+// never takes so much. What is needed grows with the age in straight pieces,
+// between the ages at which a stream comes, is groomed and goes.
+func ageOf(room int64, here []visit) time.Duration {
 	corners := []time.Duration{forever}
-	for i := range streams {
-		corners = append(corners, limits[i])
-		if streams[i].grooms() {
-			corners = append(corners, min(streams[i].GroomAfter, forever))
+	for i := range here {
+		v := &here[i]
+		corners = append(corners, v.from, v.to)
+		if v.of.grooms() {
+			corners = append(corners, min(v.of.GroomAfter, forever))
 		}
 	}
 	slices.Sort(corners)
@@ -162,8 +234,8 @@ func ageOf(room int64, streams []StreamFacts, limits []time.Duration) time.Durat
 	var had float64
 	for _, to := range slices.Compact(corners) {
 		need := 0.0
-		for i := range streams {
-			need += streams[i].need(min(to, limits[i]))
+		for i := range here {
+			need += here[i].takes(to)
 		}
 		if need > float64(room) {
 			return max(from+time.Duration((float64(room)-had)/(need-had)*float64(to-from)), 0)
