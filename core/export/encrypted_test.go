@@ -3,7 +3,6 @@ package export
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ func (oneKey) Gone(string) []archive.KeyID         { return nil }
 // recording's, the frames' own bytes the server's word. A frame altered in the
 // export is found.
 func TestEncrypted(t *testing.T) {
-	r := newRigWith(t, true, oneKey{})
+	r := newRigWith(t, true, func(o *archive.Options) { o.Keys, o.Pools[0].Encrypt = oneKey{}, true })
 	r.record(1, 0, 14*time.Second, false, clip.H264, clip.AAC)
 	x := r.export(4*time.Second, 9*time.Second)
 
@@ -54,8 +53,8 @@ func TestEncrypted(t *testing.T) {
 		t.Error("the export is not clear")
 	}
 	for _, f := range r.files("") {
-		if stored, err := os.ReadFile(filepath.Join(r.dir, f)); err == nil && bytes.Contains(stored, marker) {
-			t.Errorf("%s is not encrypted: the test proves nothing", f)
+		if stored, err := os.ReadFile(f); err != nil || bytes.Contains(stored, marker) {
+			t.Errorf("%s is not encrypted: the test proves nothing (%v)", f, err)
 		}
 	}
 	s := v.samples[len(v.samples)/2]

@@ -33,6 +33,11 @@ type source struct {
 	why       string     // it does not
 }
 
+// is tells whether a file is the source, or was what it is groomed from.
+func (s *source) is(id archive.FileID) bool {
+	return id == s.header.ID || s.header.Groomed != nil && id == s.header.Groomed.File
+}
+
 // trackIn is a track of a source file.
 type trackIn struct {
 	media.Track

@@ -88,6 +88,9 @@ func (r *Report) recording() (out []string) {
 		if s.Stored {
 			out = append(out, fmt.Sprintf("file %s of the recording was stored encrypted: that its %d frames had these bytes is the server's statement, their places and times are in the chain", s.File, s.Frames))
 		}
+		if s.Groomed != "" {
+			out = append(out, fmt.Sprintf("file %s keeps the key frames of file %s of the recording, and was signed when it was made of that", s.File, s.Groomed))
+		}
 		switch s.State {
 		case stateUnsealed:
 			out = append(out, fmt.Sprintf("file %s of the recording was not closed and signed yet: for its %d frames only the server's statement stands", s.File, s.Frames))

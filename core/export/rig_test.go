@@ -58,16 +58,16 @@ func newRig(t testing.TB, sign bool) *rig {
 	return newRigWith(t, sign, nil)
 }
 
-// newRigWith encrypts what is recorded, if keys are given.
-func newRigWith(t testing.TB, sign bool, days archive.DayKeys) *rig {
+// newRigWith changes the archive's options, if with is given.
+func newRigWith(t testing.TB, sign bool, with func(*archive.Options)) *rig {
 	t.Helper()
 	dir := storagetest.New(t.TempDir())
 	o := archive.Options{DataDir: t.TempDir(), Epoch: 1, Program: "test",
 		Spaces: []archive.Space{{Name: "s0", Storage: dir, Create: true}},
 		Pools:  []archive.Pool{{Name: "default", Overwrite: true, Spaces: []string{"s0"}, Sign: sign}}}
 	o.Signer = signerOf(1)
-	if days != nil {
-		o.Keys, o.Pools[0].Encrypt = days, true
+	if with != nil {
+		with(&o)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := archive.Open(ctx, o)

@@ -53,6 +53,7 @@ type Source struct {
 	File      string `json:"file"`
 	State     string `json:"state"`                      // signed, unsealed, unsigned
 	Stored    bool   `json:"stored_otherwise,omitempty"` // the chain is over other bytes than the export holds
+	Groomed   string `json:"groomed_from,omitempty"`     // it keeps the key frames of this file, and was signed anew
 	Proven    bool   `json:"proven"`                     // its chain leads to its signature
 	Key       string `json:"key,omitempty"`
 	Signed    int64  `json:"signed_ms,omitempty"`
@@ -157,6 +158,9 @@ func (r *Report) state(st *Statement) {
 func (r *Report) sources(e *evidence) {
 	for i, s := range e.files {
 		x := Source{File: s.header.ID.String(), State: s.state, Stored: s.over == overStored, Proven: s.proven, Fragments: s.fragments, Frames: s.units}
+		if g := s.header.Groomed; g != nil {
+			x.Groomed = g.File.String()
+		}
 		if s.sig != nil {
 			x.Key, x.Signed = fmt.Sprintf("%x", s.sig.Key), s.sig.At.Milli()
 		}
@@ -165,10 +169,10 @@ func (r *Report) sources(e *evidence) {
 		case s.why != "":
 			r.find(Finding{Span: s.span, What: fmt.Sprintf("file %s of the recording: %s", s.header.ID, s.why)})
 		case i == 0 || s.sig == nil:
-		case s.sig.Previous != e.files[i-1].header.ID:
+		case !e.files[i-1].is(s.sig.Previous):
 			r.note("between %s and %s the recording had other files (the last is %s), which are not in the export: they were deleted, or hold another time",
 				clock(e.files[i-1].span.To), clock(s.span.From), s.sig.Previous)
-		case e.files[i-1].sig != nil && s.sig.PreviousLink != e.files[i-1].sig.Link:
+		case e.files[i-1].sig != nil && s.sig.Previous == e.files[i-1].header.ID && s.sig.PreviousLink != e.files[i-1].sig.Link:
 			r.find(Finding{Span: s.span, What: fmt.Sprintf("file %s of the recording followed another one than that in the export", s.header.ID)})
 		}
 	}
