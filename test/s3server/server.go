@@ -1,6 +1,7 @@
 package s3server
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,6 +23,9 @@ const (
 	Secret = "testsecret-never-to-be-shown"
 	Bucket = "footage"
 )
+
+// anybody only looks whether a server answers.
+var anybody = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 
 var built struct {
 	sync.Mutex
@@ -79,6 +83,17 @@ type Server struct {
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, "http")
+}
+
+// StartTLS runs a server that speaks TLS with a certificate and its key.
+func StartTLS(t testing.TB, cert, key string) *Server {
+	t.Helper()
+	return start(t, "https", "--cert", cert, "--key", key)
+}
+
+func start(t testing.TB, scheme string, args ...string) *Server {
+	t.Helper()
 	bin := binary(t)
 	root := t.TempDir()
 	s := &Server{Addr: freePort(t), Dir: filepath.Join(root, "data", Bucket)}
@@ -89,7 +104,7 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(bin, "--quiet", "--port", s.Addr, "posix", filepath.Join(root, "data"))
+	c := exec.Command(bin, append(append([]string{"--quiet", "--port", s.Addr}, args...), "posix", filepath.Join(root, "data"))...)
 	c.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+Access, "ROOT_SECRET_KEY="+Secret)
 	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
@@ -101,7 +116,7 @@ func Start(t testing.TB) *Server {
 		log.Close()
 	})
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		r, err := http.Get("http://" + s.Addr + "/")
+		r, err := anybody.Get(scheme + "://" + s.Addr + "/")
 		if err == nil {
 			r.Body.Close()
 			return s

@@ -2,6 +2,8 @@ package bucket
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -35,6 +37,14 @@ func newClient(set Settings) (*client, error) {
 		MaxIdleConnsPerHost:   32,
 		IdleConnTimeout:       time.Minute,
 		DisableCompression:    true,
+	}
+	if set.CA != "" {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool()
+		}
+		roots.AppendCertsFromPEM([]byte(set.CA))
+		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	sends := t.Clone()
 	sends.ResponseHeaderTimeout = 0 // try bounds it

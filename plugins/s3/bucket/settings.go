@@ -1,8 +1,11 @@
 package bucket
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +23,7 @@ type Settings struct {
 	AccessKey string
 	SecretKey string
 	TLS       bool
+	CA        string // PEM of CAs that are trusted beside those of the system; "" = none
 	PartSize  int64
 	Timeout   time.Duration // for an answer
 	SizeLimit int64         // 0 = none
@@ -44,6 +48,7 @@ func Keys() []sdk.Key {
 		{Name: "access-key", Type: sdk.String, Required: true, Help: "Access key; ${ENV} or ${file:/path} keeps it out of the file."},
 		{Name: "secret-key", Type: sdk.Secret, Required: true, Help: "Secret key; ${ENV} or ${file:/path} keeps it out of the file."},
 		{Name: "tls", Type: sdk.Bool, Default: "on", Help: "Whether the server is spoken to over TLS."},
+		{Name: "ca-file", Type: sdk.String, Help: "PEM file of a certificate authority of your own that is trusted beside those of the system; read when the space is opened."},
 		{Name: "part-size", Type: sdk.Size, Default: "16M", Help: "Files are uploaded in parts of this size; one of each upload is held in memory. 5M to 256M."},
 		{Name: "timeout", Type: sdk.Duration, Default: "10s", Help: "How long the server may take for an answer before the request is tried again."},
 		{Name: "size-limit", Type: sdk.Size, Default: "0", Help: "Most bytes the space may hold; 0 = no limit."},
@@ -87,6 +92,10 @@ func ParseSettings(m map[string]string) (Settings, *pb.Problem) {
 			default:
 				fail(k, "is neither on nor off", "on or off")
 			}
+		case "ca-file":
+			if s.CA, err = readCA(v); err != nil {
+				fail(k, err.Error(), "the certificate of the authority that signed the server's, in PEM form, for the server to read")
+			}
 		case "part-size":
 			if s.PartSize, err = parseSize(v); err != nil || s.PartSize < minPart || s.PartSize > maxPart {
 				fail(k, "is not a size from 5M to 256M", "like 16M")
@@ -101,7 +110,7 @@ func ParseSettings(m map[string]string) (Settings, *pb.Problem) {
 			}
 		case "path", "reserve", "fsync":
 		default:
-			fail(k, "unknown key", "known: endpoint, bucket, prefix, region, access-key, secret-key, tls, part-size, timeout, size-limit")
+			fail(k, "unknown key", "known: endpoint, bucket, prefix, region, access-key, secret-key, tls, ca-file, part-size, timeout, size-limit")
 		}
 	}
 	for _, k := range []struct{ name, value string }{{"endpoint", s.Endpoint}, {"bucket", s.Bucket}, {"access-key", s.AccessKey}, {"secret-key", s.SecretKey}} {
@@ -122,6 +131,21 @@ func ParseSettings(m map[string]string) (Settings, *pb.Problem) {
 		s.Prefix += "/"
 	}
 	return s, bad
+}
+
+// readCA reads a PEM file of certificates.
+func readCA(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot be read: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(b) {
+		return "", errors.New("holds no certificate")
+	}
+	return string(b), nil
 }
 
 func parseSize(v string) (int64, error) {

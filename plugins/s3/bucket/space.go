@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -86,11 +87,15 @@ const (
 // mark reads the marker, or writes it where nothing is.
 func (s *Space) mark(ctx context.Context, r Request) (created bool, problem *pb.Problem, err error) {
 	there := false
+	var untrusted *tls.CertificateVerificationError
 	err = s.c.try(ctx, "look for bucket "+s.c.set.Bucket, 0, func(ctx context.Context) (err error) {
 		there, err = s.c.core.BucketExists(ctx, s.c.set.Bucket)
+		errors.As(err, &untrusted)
 		return err
 	})
 	switch {
+	case err != nil && untrusted != nil:
+		return false, &pb.Problem{Key: "ca-file", What: "the certificate of the server is not trusted: " + untrusted.Err.Error(), Hint: "where an authority of your own signed it, name its certificate: ca-file = /path/to/ca.pem"}, nil
 	case status.Code(err) == codes.PermissionDenied:
 		return false, &pb.Problem{Key: "access-key", What: "the server does not let these keys in", Hint: "check access-key, secret-key and what they may do in the bucket"}, nil
 	case err != nil:
