@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"media-server/core/keys"
+	"media-server/core/node"
 	"media-server/core/web/api"
 )
 
@@ -19,6 +20,8 @@ type keysCmd struct {
 	New    keysRotateCmd `cmd:"" help:"The same as rotate."`
 	Rotate keysRotateCmd `cmd:"" help:"Make a new signing key, which the server takes at its next start, and a new master key of encrypted footage, which is in force at once."`
 	Export keysExportCmd `cmd:"" help:"Save the signing key, all public keys and the keys of encrypted footage in a file, wrapped by a passphrase read from standard input."`
+
+	Import keysImportCmd `cmd:"" help:"Take over the keys of an export: those that encrypted footage is read with, and the public keys that signed footage verifies with. The passphrase of the export is read from standard input."`
 
 	Destroy keysDestroyCmd `cmd:"" help:"Make the encrypted footage of one day of a stream unreadable for ever."`
 }
@@ -143,6 +146,56 @@ func (c *keysExportCmd) Run(g *globals) error {
 		return err
 	}
 	return os.WriteFile(c.Out, b, 0o600)
+}
+
+// importAtOnce is how much of an export the server is sent at once: a body of
+// less than the smallest request-size that is of use.
+const importAtOnce = 400 << 10
+
+type keysImportCmd struct {
+	File string `arg:"" type:"existingfile" help:"File that keys export has written, here or on another server."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+// Help is shown by keys import --help.
+func (c *keysImportCmd) Help() string {
+	return "Keys that are here stay as they are, and what was destroyed here stays unreadable. The private signing key in the export is not taken: each server signs with its own."
+}
+
+func (c *keysImportCmd) Run(g *globals) error {
+	cl, set, err := g.server()
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	pass, err := passphrase("passphrase of the export: ")
+	if err != nil {
+		return err
+	}
+	var out api.ImportedKeys
+	if cl.running() {
+		parts, err := keys.Split(b, importAtOnce)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.File, err)
+		}
+		for _, part := range parts {
+			var n api.ImportedKeys
+			if err := cl.do("POST", "/api/v1/keys/import", map[string]any{"export": string(part), "passphrase": pass}, &n); err != nil {
+				return err
+			}
+			out.Encryption, out.Public = out.Encryption+n.Encryption, out.Public+n.Public
+		}
+	} else if out, err = node.ImportKeysOffline(set, string(b), pass); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(out)
+	}
+	fmt.Printf("%d keys of encrypted footage and %d public keys were taken over\n", out.Encryption, out.Public)
+	return nil
 }
 
 // passphrase reads a line from standard input, unseen on a terminal.

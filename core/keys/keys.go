@@ -240,6 +240,34 @@ func Export(dir, passphrase, exportPassphrase string) ([]byte, error) {
 	return out, write(filepath.Join(dir, exportedFile), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600)
 }
 
+// ImportPublic keeps the public keys of an export that are not known yet, so that
+// footage which was signed with them verifies here, and tells how many those
+// are. The private key in it is not taken: each server signs with its own.
+func ImportPublic(dir string, export []byte) (added int, err error) {
+	all, err := ParsePublic(export)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, publicFolder), 0o700); err != nil {
+		return 0, fmt.Errorf("make the folder of the keys: %w", err)
+	}
+	for _, k := range all {
+		path := filepath.Join(dir, publicFolder, IDOf(k).String()+".pem")
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		b, err := PublicPEM(k)
+		if err == nil {
+			err = write(path, b, 0o644)
+		}
+		if err != nil {
+			return added, err
+		}
+		added++
+	}
+	return added, nil
+}
+
 // wrap encodes a seed; with a passphrase it is encrypted (argon2id, 64 MiB,
 // three passes; AES-256-GCM with the header as associated data).
 func wrap(seed []byte, passphrase string) ([]byte, error) {

@@ -81,6 +81,9 @@ type vaultFile struct {
 	good   int // bytes up to the end of the last whole record
 }
 
+// errPassphrase: a passphrase does not open a master key.
+var errPassphrase = errors.New("the master key is not opened")
+
 var errVaultDamaged = errors.New("the file of the keys is damaged")
 
 func appendVaultRecord(b []byte, typ uint8, body []byte) []byte {
@@ -141,6 +144,16 @@ func (r *vaultReader) take(n int) []byte {
 func (r *vaultReader) u64() int64   { return int64(binary.BigEndian.Uint64(r.take(8))) }
 func (r *vaultReader) u32() uint32  { return binary.BigEndian.Uint32(r.take(4)) }
 func (r *vaultReader) text() string { return string(r.take(int(r.take(1)[0]))) }
+
+// HasVault tells whether keys of encrypted footage are in an export.
+func HasVault(export []byte) bool {
+	for block, rest := pem.Decode(export); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == vaultType {
+			return true
+		}
+	}
+	return false
+}
 
 // parseVault reads a file, or the PEM of an export. A tail that was being
 // written when its process ended is left out; anything else that is wrong is
@@ -256,14 +269,14 @@ func (m *vaultMaster) unwrap(passphrase string) (key [keySize]byte, err error) {
 	body := m.body
 	if m.wrap == wrapArgon2 {
 		if passphrase == "" {
-			return key, errors.New("the master key is wrapped and [keys] passphrase is empty")
+			return key, fmt.Errorf("%w: it is wrapped, and [keys] passphrase is empty", errPassphrase)
 		}
 		g, err := gcm(passphrase, m.salt[:])
 		if err != nil {
 			return key, err
 		}
 		if body, err = g.Open(nil, m.nonce[:], body, m.id[:]); err != nil {
-			return key, errors.New("[keys] passphrase is not the one that the master key was wrapped with")
+			return key, fmt.Errorf("%w: [keys] passphrase is not the one that it was wrapped with", errPassphrase)
 		}
 	}
 	copy(key[:], body)

@@ -178,6 +178,52 @@ func (b backend) DestroyKeys(uid, day string, force bool, who string) (api.Destr
 	return out, nil
 }
 
+// ImportKeys implements api.Keys.
+func (b backend) ImportKeys(export, passphrase, who string) (api.ImportedKeys, error) {
+	b.n.backups.one.Lock() // a backup reads the file
+	defer b.n.backups.one.Unlock()
+	out, err := importKeys(keysDir(b.n.boot), b.n.vault, export, passphrase)
+	if err != nil || out == (api.ImportedKeys{}) {
+		return out, err
+	}
+	b.n.strange.mu.Lock()
+	b.n.strange.next = time.Time{} // what it opens is no problem any more
+	b.n.strange.mu.Unlock()
+	b.n.emit(event("server.keys", "", "info", fmt.Sprintf("%s imported %d keys of encrypted footage and %d public keys", who, out.Encryption, out.Public),
+		map[string]any{"who": who, "encryption": out.Encryption, "public": out.Public}))
+	return out, nil
+}
+
+// importKeys takes over what an export has: public keys that footage was signed
+// with, keys that it was encrypted with, or both.
+func importKeys(dir string, v *keys.Vault, export, passphrase string) (out api.ImportedKeys, err error) {
+	b := []byte(export)
+	public, err := keys.ParsePublic(b)
+	switch {
+	case err == nil && len(public) > 0:
+		if out.Public, err = keys.ImportPublic(dir, b); err != nil {
+			return out, err
+		}
+	case !keys.HasVault(b): // else it was made where nothing is signed
+		return out, fault.Wrap(err, "", "there are no keys in it", "it is the file that media-server keys export wrote")
+	}
+	if keys.HasVault(b) {
+		out.Encryption, err = v.Import(b, passphrase)
+		return out, err
+	}
+	return out, nil
+}
+
+// ImportKeysOffline does so while no server runs.
+func ImportKeysOffline(set *Settings, export, passphrase string) (api.ImportedKeys, error) {
+	h, err := offlineHome(set)
+	if err != nil {
+		return api.ImportedKeys{}, err
+	}
+	defer h.Close()
+	return importKeys(set.KeysDir(), keys.OpenVault(vaultOptions(set, slog.New(slog.DiscardHandler))), export, passphrase)
+}
+
 // RotateKeysOffline makes a new master key of encrypted footage while no server
 // runs, and returns its id.
 func RotateKeysOffline(set *Settings) (string, error) {
@@ -230,7 +276,7 @@ func (b backend) strangers() *api.Problem {
 		return nil
 	}
 	return &api.Problem{Level: "error", Where: "[keys]", What: fmt.Sprintf("footage is encrypted with %d keys that this server does not have, for instance %s", s.keys, s.file),
-		Hint: "restore them: media-server restore FILE, or put an export in the place of " + filepath.Join(keysDir(b.n.boot), "encryption.keys")}
+		Hint: "restore them: media-server restore FILE, or media-server keys import FILE, of what media-server keys export wrote"}
 }
 
 // strange is what strangers counted last.

@@ -51,6 +51,12 @@ type DestroyedDay struct {
 	Files int    `json:"files"` // that cannot be read any more
 }
 
+// ImportedKeys is what importing an export added.
+type ImportedKeys struct {
+	Encryption int `json:"encryption"` // keys of encrypted footage
+	Public     int `json:"public"`     // keys that signed footage verifies with
+}
+
 // ErrNoKeys is what DestroyKeys returns when there is nothing to destroy.
 var ErrNoKeys = errors.New("there is no key of that stream and day")
 
@@ -60,12 +66,15 @@ type KeyKeeper interface {
 	// RotateKeys makes a new master key of encrypted footage and returns its id.
 	RotateKeys() (string, error)
 	DestroyKeys(uid, day string, force bool, who string) (DestroyedDay, error)
+	// ImportKeys takes over what an export (PEM) has and this server lacks.
+	ImportKeys(export, passphrase, who string) (ImportedKeys, error)
 }
 
 var keyRoutes = []route{
 	{"GET", "keys", Administrator, (*API).keys},
 	{"POST", "keys/rotate", Administrator, (*API).rotateKeys},
 	{"POST", "keys/destroy", Administrator, (*API).destroyKeys},
+	{"POST", "keys/import", Administrator, (*API).importKeys},
 }
 
 func (a *API) keys(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
@@ -110,6 +119,23 @@ func (a *API) destroyKeys(ctx *fasthttp.RequestCtx, who Identity, _ []string) *w
 	}
 	a.b.Audit(who.Name, ctx.RemoteIP().String(), fmt.Sprintf("destroyed the key of %s for %s (%d files)%s", d.UID, d.Day, d.Files, how))
 	web.JSON(ctx, d)
+	return nil
+}
+
+func (a *API) importKeys(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {
+	var in struct{ Export, Passphrase string }
+	if e := strict(ctx, &in); e != nil {
+		return e
+	}
+	if in.Export == "" {
+		return web.E(400, "bad_body", "export is missing", "the text of the file that media-server keys export wrote, beside its passphrase")
+	}
+	n, err := a.b.ImportKeys(in.Export, in.Passphrase, who.Name)
+	if err != nil {
+		return keyFault(err)
+	}
+	a.b.Audit(who.Name, ctx.RemoteIP().String(), fmt.Sprintf("imported %d keys of encrypted footage and %d public keys", n.Encryption, n.Public))
+	web.JSON(ctx, n)
 	return nil
 }
 

@@ -21,6 +21,13 @@ func (f *fake) DestroyKeys(uid, day string, force bool, who string) (DestroyedDa
 	return DestroyedDay{UID: uid, Day: day, Keys: 1, Files: 2}, f.fail
 }
 
+func (f *fake) ImportKeys(export, passphrase, _ string) (ImportedKeys, error) {
+	if passphrase != "right" {
+		return ImportedKeys{}, fault.New("", "the passphrase does not open the export", "it is the one that was given to media-server keys export")
+	}
+	return ImportedKeys{Encryption: len(export), Public: 1}, f.fail
+}
+
 func TestKeyRoutes(t *testing.T) {
 	for _, c := range []struct {
 		method, path, body string
@@ -36,6 +43,9 @@ func TestKeyRoutes(t *testing.T) {
 		{"POST", "keys/destroy", `{"uid":"locked","day":"2026-03-01","confirm":"locked 2026-03-01","force":true}`, 200, `"keys":1`},
 		{"POST", "keys/destroy", `{"uid":"none","day":"2026-03-01","confirm":"none 2026-03-01"}`, 404, "no_such_key"},
 		{"POST", "keys/destroy", `{"uid":"a","dya":"2026-03-01"}`, 400, "bad_body"},
+		{"POST", "keys/import", `{"export":"1234","passphrase":"right"}`, 200, `"encryption":4`},
+		{"POST", "keys/import", `{"export":"1234","passphrase":"wrong"}`, 409, "passphrase"},
+		{"POST", "keys/import", `{"passphrase":"right"}`, 400, "export is missing"},
 	} {
 		f := &fake{}
 		status, body := ask(f, "admin", c.method, c.path, c.body)
