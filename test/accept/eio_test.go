@@ -162,3 +162,57 @@ func injectEIO(s *harness.Server) (mend func()) {
 	s.T.(*testing.T).Cleanup(mend)
 	return mend
 }
+
+// TestReadOnlyMount: the server starts on a disk that the kernel has mounted
+// read-only: what it holds plays, nothing is recorded and everybody is told, and
+// recording begins by itself when the disk can be written to.
+func TestReadOnlyMount(t *testing.T) {
+	t.Parallel()
+	mount := disk.Ext4(t, 256<<20)
+	s := harness.New(t, harness.Options{Buffer: "2s", Linger: "1s",
+		Ini: "[space.disk]\npath = " + filepath.Join(mount, "space") + "\n[pool.default]\nspaces = disk\n[limits]\nwrite-buffer = 2s\n"})
+	c := harness.Camera{UID: "cam", Sent: s.Sim("cam", "audio=pcma", "dvr-chunk = 2s")}
+	s.Start()
+	footage(s, "cam")
+	s.Past(time.Now().UnixMilli()+5000, "cam")
+	before := s.Footage("cam")
+	s.Stop()
+	s.Until("the plugins to end", func() bool { return len(s.Processes()) == 0 })
+	if err := disk.Remount(mount, true); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	s.Until("the disk to be read-only", func() bool { return spaceOf(s, "disk").State == "read_only" })
+	said, is := told(s, "disk")
+	if !is || !strings.Contains(said, "read-only") || !strings.Contains(said, "remount") {
+		t.Errorf("problems say %q", said)
+	}
+	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "space disk: read_only") {
+		t.Errorf("status says\n%s", out)
+	}
+	if now := s.Footage("cam"); len(now.Ranges) == 0 || now.Ranges[0].From != before.Ranges[0].From || now.Ranges[0].To < before.Ranges[0].To-2500 {
+		t.Errorf("it lists %v, before %v", now.Ranges, before.Ranges)
+	}
+	if f := fingerprintOf(t, s, "cam"); f.size == 0 {
+		t.Error("nothing plays")
+	}
+	time.Sleep(harness.Pick(30*time.Second, 5*time.Second))
+	if err := disk.Remount(mount, false); err != nil {
+		t.Fatal(err)
+	}
+	mended := time.Now()
+	s.Until("the disk's trouble to be over", func() bool { _, is := told(s, "disk"); return !is && spaceOf(s, "disk").State == "normal" })
+	s.Until("recording to go on", func() bool {
+		f := s.Footage("cam")
+		return len(f.Ranges) > 0 && f.Ranges[len(f.Ranges)-1].To > mended.UnixMilli()+1500
+	})
+	c.Rules.To, c.Rules.Tail, c.Rules.GapSlack = s.Close("cam"), -1, 250*time.Millisecond
+	why := map[string]bool{}
+	for _, g := range s.Footage("cam").Gaps {
+		why[g.Why] = true
+	}
+	if !why["disk_error"] {
+		t.Errorf("gaps because of %v", why)
+	}
+	harness.Row(t, "started on a disk mounted read-only", 0, "says %q, plays what is there, goes on by itself; %s", said, s.Judge("cam", s.Account(c)))
+}

@@ -107,6 +107,7 @@ func TestGrooming(t *testing.T) {
 	for _, uid := range uids {
 		decodes(t, s, uid, was[uid].Ranges[0].From, 0)
 	}
+	line += overBorder(t, s, fmt.Sprintf("/dvr/film/playlist.m3u8?from=%d&to=%d", from-5_000, to+5_000))
 	decodes(t, s, "film", from, to+8_000)            // out of the lock, with its sound, into what is groomed
 	s.Until("an event and the metric", func() bool { // new footage grows old all the time
 		return len(s.Events("archive.groomed")) > 0 && s.Metric("mediaserver_groomed_files_total", `pool="default"`) > 0
@@ -128,6 +129,31 @@ func TestGrooming(t *testing.T) {
 		t.Errorf("%s was taken away: exit %d\n%s", groomed[1], code, out)
 	}
 	harness.Row(t, "old footage keeps its key frames, core killed meanwhile", seed, "%d kills, %d files before%s; %s", kills, len(before), line, summary)
+}
+
+// overBorder lets players show HLS from groomed footage through what is locked,
+// and whole, back into groomed footage.
+func overBorder(t *testing.T, s *harness.Server, u string) (line string) {
+	t.Helper()
+	for _, p := range players {
+		if p.name != "mpv" && p.name != "VLC" { // decodes has asked ffmpeg; the pipeline of GStreamer wants sound from the beginning
+			continue
+		}
+		if _, err := exec.LookPath(p.tool); err != nil {
+			t.Logf("%s is not there: install the Debian packages %s", p.name, p.pkg)
+			continue
+		}
+		least := 75 // the locked part alone, at 25 a second
+		if p.late {
+			least = 50
+		}
+		shown, said, err := p.show(t, s.HTTP+u, false)
+		if bad := p.complaints(said); err != nil || shown < least || len(bad) > 0 {
+			t.Errorf("%s over the borders of groomed footage: %d pictures, %v\n%s", p.name, shown, err, strings.Join(bad, "\n"))
+		}
+		line += fmt.Sprintf("; %s shows %d pictures over the borders", p.name, shown)
+	}
+	return line
 }
 
 // edit changes the settings file.
