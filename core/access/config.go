@@ -22,7 +22,7 @@ func DefaultConfig() Config {
 // Bind declares the keys of [auth].
 func (c *Config) Bind(set *config.Set) {
 	s := set.Section("auth", "Who may use the API and cpanel.")
-	s.Networks("api-open-to", &c.APIOpenTo, "Addresses and networks that may use the API without a login, as administrator. Never applies to a request that came through a proxy.").Restart()
+	s.Networks("api-open-to", &c.APIOpenTo, "Addresses and networks that may use the API without a login, as administrator. Never applies to a request that came through a proxy, nor to one for a host name with a dot that is not this machine's own: use its address.").Restart()
 	s.Duration("session-ttl", &c.SessionTTL, time.Minute, 365*24*time.Hour, "A cpanel session ends so long after its last request.").Restart()
 	s.Duration("lockout", &c.Lockout, 0, 24*time.Hour, "Ten failed logins from one address within this time shut it out for as long. 0 = never.").Restart()
 	s.Later("token-secret")

@@ -1,7 +1,9 @@
 package door
 
 import (
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -62,6 +64,7 @@ func (d *Door) Identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
 	// A page of another site, open in a browser at such an address, would have
 	// the same rights.
 	own := len(ctx.Request.Header.Peek("Origin")) == 0 || d.SameOrigin(ctx)
+	own = own && string(ctx.Request.Header.Peek("Sec-Fetch-Site")) != "cross-site" && ownName(string(ctx.Host()))
 	if ip, ok := addrOf(ctx); ok && own && d.Accounts.OpenTo(ip, forwarded(ctx)) {
 		return api.Identity{Name: ip.String(), Role: api.Administrator}, nil
 	}
@@ -151,4 +154,20 @@ func (d *Door) SameOrigin(ctx *fasthttp.RequestCtx) bool {
 func addrOf(ctx *fasthttp.RequestCtx) (netip.Addr, bool) {
 	ip, ok := netip.AddrFromSlice(ctx.RemoteIP())
 	return ip.Unmap(), ok
+}
+
+// ownName tells whether a Host is one that nobody else can give to this server:
+// an address, a name without a dot, the machine's own name. A name of the
+// internet may be another site's, which has it lead here (DNS rebinding): its
+// pages would be of the same origin as ours.
+func ownName(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	if _, err := netip.ParseAddr(host); err == nil || host != "" && !strings.Contains(host, ".") {
+		return true
+	}
+	own, err := os.Hostname()
+	return err == nil && host == strings.ToLower(own)
 }

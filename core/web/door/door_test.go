@@ -83,11 +83,16 @@ func TestIdentify(t *testing.T) {
 		{"a session changes over another scheme", far, "POST", "/", []string{"Cookie", "mssession=session", "Origin", "https://cam.example"}, api.Anybody, 403},
 		{"behind a trusted proxy with TLS", "10.1.2.3", "POST", "/", []string{"Cookie", "mssession=session", "Origin", "https://cam.example", "X-Forwarded-Proto", "https"}, api.Administrator, 0},
 		{"behind somebody who claims TLS", far, "POST", "/", []string{"Cookie", "mssession=session", "Origin", "https://cam.example", "X-Forwarded-Proto", "https"}, api.Anybody, 403},
-		{"an open address", "10.0.0.9", "POST", "/", nil, api.Administrator, 0},
+		{"an open address", "10.0.0.9", "POST", "/", []string{"Host", "10.0.0.1:8080"}, api.Administrator, 0},
+		{"an open address, by a name without a dot", "10.0.0.9", "POST", "/", []string{"Host", "recorder"}, api.Administrator, 0},
+		{"an open address, IPv6", "10.0.0.9", "POST", "/", []string{"Host", "[fd00::1]:8080"}, api.Administrator, 0},
+		{"an open address, by a name that may be anybody's", "10.0.0.9", "POST", "/", []string{"Origin", "http://cam.example"}, api.Anybody, 0},
+		{"an open address, by such a name without a page", "10.0.0.9", "GET", "/", nil, api.Anybody, 0},
+		{"an open address, fetched by another site", "10.0.0.9", "GET", "/", []string{"Host", "10.0.0.1", "Sec-Fetch-Site", "cross-site"}, api.Anybody, 0},
 		{"an open address, forwarded", "10.0.0.9", "GET", "/", []string{"X-Forwarded-For", "10.0.0.9"}, api.Anybody, 0},
 		{"an open address, via", "10.0.0.9", "GET", "/", []string{"Via", "1.1 proxy"}, api.Anybody, 0},
 		{"an open address, from a page of another site", "10.0.0.9", "POST", "/", []string{"Origin", "http://evil.example"}, api.Anybody, 0},
-		{"an open address, from a page of ours", "10.0.0.9", "POST", "/", []string{"Origin", "http://cam.example"}, api.Administrator, 0},
+		{"an open address, from a page of ours", "10.0.0.9", "POST", "/", []string{"Host", "10.0.0.1", "Origin", "http://10.0.0.1"}, api.Administrator, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			who, e := newDoor(access.Private).Identify(request(c.from, c.method, c.uri, c.headers...))
