@@ -233,10 +233,15 @@ func newArchive(o Options) (*Archive, error) {
 // spaceLimit is how much may wait for one space: an equal share.
 func (a *Archive) spaceLimit() int64 { return a.o.WriteBufferMax / int64(max(1, len(a.allSpaces()))) }
 
-// openSpace opens a space at start, within a bound so that one that hangs
-// does not keep the others from recording.
+const (
+	openWait    = 20 * time.Second // a space that nothing is heard of for so long at start goes on opening in the background
+	recoverMost = time.Minute      // and so does one that takes longer to recover: recordings have waited long enough
+)
+
+// openSpace opens a space at start, within bounds so that one that hangs does
+// not keep the others from recording.
 func (a *Archive) openSpace(ctx context.Context, s *space) {
-	octx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	octx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
 	info, err := a.openStorage(octx, s)
 	if errors.Is(err, errLost) {
@@ -247,7 +252,7 @@ func (a *Archive) openSpace(ctx context.Context, s *space) {
 		return
 	}
 	if err == nil {
-		err = a.recoverFirst(octx, s, !s.late)
+		err = a.recoverAtStart(ctx, s)
 	}
 	if err != nil {
 		s.setFailing("error", "cannot be opened", err)
@@ -256,9 +261,21 @@ func (a *Archive) openSpace(ctx context.Context, s *space) {
 	s.mu.Lock()
 	s.opened, s.info = true, info
 	s.mu.Unlock()
-	if u, err := s.st.Usage(octx); err == nil {
+	uctx, done := context.WithTimeout(ctx, openWait)
+	defer done()
+	if u, err := s.st.Usage(uctx); err == nil {
 		s.setUsage(u)
 	}
+}
+
+// recoverAtStart gives recovery time as long as it gets on: what it does not
+// find now cannot be resumed.
+func (a *Archive) recoverAtStart(ctx context.Context, s *space) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverMost)
+	defer cancel()
+	hangs := time.AfterFunc(openWait, cancel)
+	defer hangs.Stop()
+	return a.recoverFirst(ctx, s, !s.late, func() { hangs.Reset(openWait) })
 }
 
 // Run does the archive's work until ctx ends: sending, sealing, retention,

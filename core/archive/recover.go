@@ -24,16 +24,24 @@ import (
 // errAside: the file is not understood. It is set aside and reported.
 var errAside = errors.New("not understood")
 
-// recoverSpace brings what was growing in a space to order. At start the last
-// file of a stream stays open for its run to go on; a space that comes later
-// has only the past to offer. Nothing in a strange one is this process's, however
-// it is numbered; at start nothing is anywhere.
-func (a *Archive) recoverSpace(ctx context.Context, s *space, atStart, strange bool) error {
+// recovery is how a space is recovered.
+type recovery struct {
+	atStart bool   // the last file of a stream stays open for its run to go on; later a space has only the past to offer
+	foreign bool   // nothing there is this process's, however it is numbered
+	strange bool   // it is another space than before: its numbers may be those of our files
+	heard   func() // called when something was read
+}
+
+// recoverSpace brings what was growing in a space to order. Where it is ended
+// early, what it has found until then counts, and is left alone the next time:
+// its run may have gone on since.
+func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) error {
+	known := a.openIn(s, how.strange)
 	names, err := a.stepOver(ctx, s)
 	if err != nil {
 		return err
 	}
-	foreign := atStart || strange
+	how.heard()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var found []*file
@@ -41,15 +49,17 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, atStart, strange b
 	for _, e := range names {
 		id, ok := idOf(e.Name)
 		ours := ok && uint64(id)>>32 == a.o.Epoch
-		if ours && !foreign {
-			continue // of this process
+		if ours && !how.foreign || known[e.Name] {
+			continue // of this process, or recovered already
 		}
-		renumber := ours || strange // another file of ours may have its number
+		renumber := ours || how.strange // another file of ours may have its number
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			f, err := a.recoverEntry(ctx, s, e, renumber)
+			f, err := a.recoverEntry(ctx, s, e, renumber, how.heard)
+			how.heard()
 			switch {
+			case err != nil && ctx.Err() != nil: // the next time
 			case errors.Is(err, errAside):
 				a.setAside(ctx, s, e, err)
 			case err != nil:
@@ -62,24 +72,49 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, atStart, strange b
 		})
 	}
 	wg.Wait()
-	a.adopt(s, found, atStart)
+	a.adopt(s, found, how.atStart)
 	return ctx.Err()
 }
 
+// openIn lists the names of growing files of a space that are in memory. In a
+// strange one only those count that have got their number there: the others
+// grew on the disk that was there before. What was given up is recovered.
+func (a *Archive) openIn(s *space, strange bool) map[string]bool {
+	a.mu.Lock()
+	var mine []*file
+	for _, f := range a.files {
+		if f.sp == s {
+			mine = append(mine, f)
+		}
+	}
+	a.mu.Unlock()
+	names := map[string]bool{}
+	for _, f := range mine {
+		id, _ := idOf(f.openName)
+		f.mu.Lock()
+		if f.state != abandoned && (!strange || id != f.id) {
+			names[f.openName] = true
+		}
+		f.mu.Unlock()
+	}
+	return names
+}
+
 // recoverFirst is recoverSpace before anything is written there.
-func (a *Archive) recoverFirst(ctx context.Context, s *space, atStart bool) error {
+func (a *Archive) recoverFirst(ctx context.Context, s *space, atStart bool, heard func()) error {
 	s.mu.Lock()
-	strange := s.taken
+	s.untouched = s.untouched || atStart
+	how := recovery{atStart: atStart, foreign: s.untouched || s.taken, strange: s.taken, heard: heard}
 	s.mu.Unlock()
-	err := a.recoverSpace(ctx, s, atStart, strange)
+	err := a.recoverSpace(ctx, s, how)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.taken = false
+	s.taken, s.untouched = false, false
 	restoring := s.restoring
 	s.mu.Unlock()
-	if atStart || strange {
+	if how.foreign {
 		s.renameLedger()
 	}
 	if restoring {
@@ -147,6 +182,9 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		// Sealing waits for the row here as it does for a new file: without one,
 		// a core that dies right after the rename leaves a file nobody knows.
 		a.cat.reopened(f, func(error) { close(f.rowOpen) })
+		if old := a.file(f.id); old != nil && old.sp == s {
+			a.forget(old) // given up when the space failed
+		}
 		st := f.st
 		st.mu.Lock()
 		st.files = append(st.files, f)
@@ -267,7 +305,7 @@ func idOf(name string) (FileID, bool) {
 	return FileID(id), err == nil && len(base) == 16
 }
 
-func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber bool) (*file, error) {
+func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber bool, heard func()) (*file, error) {
 	switch {
 	case e.Size == 0:
 		return nil, s.st.Delete(ctx, []string{e.Name})
@@ -276,11 +314,12 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 	case !strings.HasSuffix(e.Name, ".mp4"):
 		return nil, fmt.Errorf("%w: neither a media file nor a ledger", errAside)
 	}
-	r, err := s.open(ctx, e.Name)
+	stored, err := s.open(ctx, e.Name)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer stored.Close()
+	r := heardReader{stored, heard}
 	size, isCut := e.Size, false
 	if id, ok := idOf(e.Name); ok && !renumber {
 		if cut, ok := a.state.cut(id); ok && cut < size {
@@ -301,6 +340,18 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 		return nil, s.st.Delete(ctx, []string{e.Name}) // all of it was written elsewhere
 	}
 	return f, err
+}
+
+// heardReader tells when something was read.
+type heardReader struct {
+	io.ReaderAt
+	heard func()
+}
+
+func (r heardReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.ReaderAt.ReadAt(p, off)
+	r.heard()
+	return n, err
 }
 
 // readHead reads ftyp, moov and the file header.
@@ -440,6 +491,9 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 			break
 		}
 		verified = infos[i].End()
+	}
+	if err := ctx.Err(); err != nil {
+		return err // what was not read is not torn
 	}
 	if good == 0 {
 		return fmt.Errorf("%w: not one whole fragment in %d bytes", errAside, size)

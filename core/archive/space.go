@@ -45,6 +45,7 @@ type space struct {
 	accept              bool     // somebody said that what lies there is right
 	restoring           bool     // from then on until it has been read
 	taken               bool     // it is another space than before: nothing in it is this process's
+	untouched           bool     // recovery at start did not end: nothing in it is this process's yet
 	leaving             bool     // nothing new comes here: it is to be removed
 	wiping              bool     // likewise: everything in it is being deleted
 	scanning            bool
@@ -219,7 +220,7 @@ func (s *space) ensureOpen(ctx context.Context) error {
 	if wasLost {
 		s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " is there again", Data: map[string]any{"space": s.cfg.Name}})
 	}
-	if err := s.a.recoverFirst(ctx, s, false); err != nil {
+	if err := s.a.recoverFirst(ctx, s, false, func() {}); err != nil {
 		s.mu.Lock()
 		s.info = SpaceInfo{}
 		s.mu.Unlock()
