@@ -89,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 			a.log.Warn("locks cannot be read", "err", err)
 		}
 	}
-	if err := errors.Join(a.loadLocks(), a.loadSigned()); err != nil {
+	if err := errors.Join(a.loadLocks(), a.loadSigned(), a.loadDue(a.allSpaces()...)); err != nil {
 		a.cat.close()
 		a.state.close()
 		return nil, fault.Wrap(err, "state.db", "locks cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")
@@ -243,6 +243,9 @@ const (
 func (a *Archive) openSpace(ctx context.Context, s *space) {
 	octx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
+	s.mu.Lock()
+	strange := s.taken // by an earlier process: what grew there is no run of ours
+	s.mu.Unlock()
 	info, err := a.openStorage(octx, s)
 	if errors.Is(err, errLost) {
 		s.mu.Lock()
@@ -252,7 +255,7 @@ func (a *Archive) openSpace(ctx context.Context, s *space) {
 		return
 	}
 	if err == nil {
-		err = a.recoverAtStart(ctx, s)
+		err = a.recoverAtStart(ctx, s, !s.late && !strange)
 	}
 	if err != nil {
 		s.setFailing("error", "cannot be opened", err)
@@ -270,12 +273,12 @@ func (a *Archive) openSpace(ctx context.Context, s *space) {
 
 // recoverAtStart gives recovery time as long as it gets on: what it does not
 // find now cannot be resumed.
-func (a *Archive) recoverAtStart(ctx context.Context, s *space) error {
+func (a *Archive) recoverAtStart(ctx context.Context, s *space, atStart bool) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverMost)
 	defer cancel()
 	hangs := time.AfterFunc(openWait, cancel)
 	defer hangs.Stop()
-	return a.recoverFirst(ctx, s, !s.late, func() { hangs.Reset(openWait) })
+	return a.recoverFirst(ctx, s, atStart, func() { hangs.Reset(openWait) })
 }
 
 // Run does the archive's work until ctx ends: sending, sealing, retention,

@@ -48,12 +48,25 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 	if accept {
 		least = 0
 	}
+	if accept && seen { // a copy from before is the space as soon as our epoch stands in it
+		if err := a.dueLater(ctx, name, dueScan); err != nil {
+			return SpaceInfo{}, fmt.Errorf("remember space %s: %w", name, err)
+		}
+	}
 	info, err := s.st.Open(ctx, a.o.Epoch, least, create)
 	var who kinship
 	if err == nil && !seen && !info.Created && !accept {
 		if who, err = a.kinOf(ctx, s, info.ID); err != nil {
 			return info, err
 		}
+	}
+	taken := accept || who.moved
+	var due spaceDue
+	if taken {
+		due |= dueScan
+	}
+	if taken && (!seen || info.ID != known) {
+		due |= dueNumbers
 	}
 	s.mu.Lock()
 	s.strange = info.ID // of what lies there, also where it cannot be opened
@@ -75,17 +88,68 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 		return info, err
 	case who.strange:
 		return info, lost(name, who.what, who.hint)
-	case !seen || info.ID != known || info.Epoch != least:
-		if err := a.rememberSpace(ctx, name, info); err != nil {
+	case !seen || info.ID != known || info.Epoch != least || due != 0:
+		if err := a.rememberSpace(ctx, name, info, due); err != nil {
 			return info, fmt.Errorf("remember space %s: %w", name, err)
 		}
 	}
 	s.mu.Lock()
-	taken := accept || s.accept || who.moved // it may have been said meanwhile
-	s.accept, s.restoring = false, s.restoring || taken
-	s.taken = s.taken || taken && (!seen || info.ID != known)
+	s.restoring = s.restoring || taken || s.accept // it may have been said meanwhile, of the disk that is back
+	s.accept, s.taken = false, s.taken || due&dueNumbers != 0
 	s.mu.Unlock()
 	return info, nil
+}
+
+// spaceDue is what is still to be done with a space that was taken over. It
+// stands in state.db: what is not done when the process ends is done by the next.
+type spaceDue int64
+
+const (
+	dueScan    spaceDue = 1 // it has not been read yet (space.restoring)
+	dueNumbers spaceDue = 2 // what grew in it has the numbers of another installation (space.taken)
+)
+
+// dueLater notes that something is due of a space that is known.
+func (a *Archive) dueLater(ctx context.Context, name string, due spaceDue) error {
+	have, err := a.dueOf(name)
+	if err != nil || have&due == due {
+		return err
+	}
+	return a.state.atOnce(ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE spaces SET due = due | ? WHERE name = ?", int64(due), name)
+		return err
+	})
+}
+
+// dueDone notes that it was done.
+func (a *Archive) dueDone(ctx context.Context, name string, due spaceDue) error {
+	return a.state.atOnce(ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE spaces SET due = due & ~? WHERE name = ?", int64(due), name)
+		return err
+	})
+}
+
+func (a *Archive) dueOf(name string) (due spaceDue, err error) {
+	err = a.state.reader().QueryRow("SELECT due FROM spaces WHERE name = ?", name).Scan(&due)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return due, err
+}
+
+// loadDue reads what an earlier process has left to be done with some spaces,
+// before they are opened.
+func (a *Archive) loadDue(spaces ...*space) error {
+	for _, s := range spaces {
+		due, err := a.dueOf(s.cfg.Name)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.restoring, s.taken = due&dueScan != 0, due&dueNumbers != 0
+		s.mu.Unlock()
+	}
+	return nil
 }
 
 // spaceID is the id that a space had, and the newest epoch noted in it.
@@ -100,9 +164,12 @@ func (a *Archive) spaceID(name string) (id [16]byte, epoch uint64, seen bool, er
 	return id, uint64(newest), err == nil, err
 }
 
-func (a *Archive) rememberSpace(ctx context.Context, name string, info SpaceInfo) error {
+// rememberSpace notes which space has a name from now on, and what is due of it
+// beside what was already.
+func (a *Archive) rememberSpace(ctx context.Context, name string, info SpaceInfo, due spaceDue) error {
 	return a.state.now(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT OR REPLACE INTO spaces (name, id, epoch) VALUES (?,?,?)", name, info.ID[:], int64(info.Epoch))
+		_, err := tx.Exec(`INSERT INTO spaces (name, id, epoch, due) VALUES (?,?,?,?)
+			ON CONFLICT (name) DO UPDATE SET id = excluded.id, epoch = excluded.epoch, due = due | excluded.due`, name, info.ID[:], int64(info.Epoch), int64(due))
 		_, err2 := tx.Exec("DELETE FROM spaces WHERE name = ?", removedPrefix+hex.EncodeToString(info.ID[:]))
 		return errors.Join(err, err2)
 	})

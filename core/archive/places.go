@@ -69,6 +69,9 @@ func (a *Archive) AddSpace(cfg Space) error {
 	}
 	s := newSpace(a, cfg)
 	s.late = true
+	if err := a.loadDue(s); err != nil {
+		return fmt.Errorf("look up space %s: %w", cfg.Name, err)
+	}
 	for _, l := range a.Locks("", media.Span{From: -1 << 62, To: 1<<63 - 1}) {
 		s.note(l.fact()) // attached elsewhere, alone, it keeps what is locked
 	}

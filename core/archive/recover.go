@@ -110,6 +110,11 @@ func (a *Archive) recoverFirst(ctx context.Context, s *space, atStart bool, hear
 	if err != nil {
 		return err
 	}
+	if how.strange {
+		if err := a.dueDone(ctx, s.cfg.Name, dueNumbers); err != nil {
+			return fmt.Errorf("remember space %s: %w", s.cfg.Name, err)
+		}
+	}
 	s.mu.Lock()
 	s.taken, s.untouched = false, false
 	restoring := s.restoring

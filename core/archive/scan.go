@@ -90,7 +90,10 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 		}
 	}
 	c.progress()
-	return n, reads, twins, c.sweep(ctx, gen)
+	if err = c.sweep(ctx, gen); err == nil {
+		err = a.dueDone(ctx, s.cfg.Name, dueScan) // all of it is listed: the next process need not begin again
+	}
+	return n, reads, twins, err
 }
 
 func (c *scan) progress() {

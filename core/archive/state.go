@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -59,6 +59,10 @@ CREATE TABLE spaces (name TEXT PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID   --
 // stateSpaceEpochs: the newest epoch that a space has told to be noted in it. A
 // disk that knows an older one is a copy from before, or lay in a drawer since.
 const stateSpaceEpochs = `ALTER TABLE spaces ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0`
+
+// stateSpaceDue: what is still to be done with a space that was taken over, also
+// after a restart: the bits of spaceDue.
+const stateSpaceDue = `ALTER TABLE spaces ADD COLUMN due INTEGER NOT NULL DEFAULT 0`
 
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.
