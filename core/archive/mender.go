@@ -38,11 +38,24 @@ func (a *Archive) mender(ctx context.Context) {
 			continue
 		}
 		delete(failed, name)
-		if name != "" && a.space(name) == nil {
-			continue // removed meanwhile
+		if name == "" {
+			clear(failed)
 		}
-		if err := a.Rebuild(ctx, name, nil); err != nil && ctx.Err() == nil {
-			a.log.Warn("rebuild did not finish, it is tried again", "space", name, "err", err)
+		var err error
+		if name != "" && a.space(name) == nil {
+			err = a.hasRead(ctx, name) // removed meanwhile
+		} else {
+			err = a.Rebuild(ctx, name, nil)
+		}
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		a.log.Warn("rebuild did not finish, it is tried again", "space", name, "err", err)
+		again := []string{name}
+		if left := a.leftToRead(); name == "" && len(left) > 0 {
+			again = left // those alone: what was read need not be read again
+		}
+		for _, name := range again {
 			failed[name] = time.Now().Add(mendAgain)
 		}
 	}

@@ -5,13 +5,17 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 )
 
 // Rebuild scans a space ("" = all) and brings the catalogue and state.db in
 // line with what lies there, while recording goes on. progress, which may be
-// nil, is called now and then; total is 0 while it is not known.
+// nil, is called now and then; total is 0 while it is not known. Where spaces
+// of all cannot be read, the others count as read: what is left is to rebuild
+// those, one by one.
 func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done, total int)) error {
 	a.rebuild.Lock()
 	defer a.rebuild.Unlock()
@@ -23,6 +27,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	}
 	var failed error
 	var twins []*row
+	unread := map[string]bool{}
 	for _, s := range a.allSpaces() {
 		if space != "" && s.cfg.Name != space {
 			continue
@@ -32,6 +37,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 				continue // none of ours, and not to be listed before somebody says so
 			}
 			failed = errors.Join(failed, err, fmt.Errorf("rebuild space %s: the space is lost", s.cfg.Name))
+			unread[s.cfg.Name] = true
 			continue
 		}
 		start := time.Now()
@@ -39,6 +45,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		twins = append(twins, found...)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("rebuild space %s: %w", s.cfg.Name, err))
+			unread[s.cfg.Name] = true
 			continue
 		}
 		a.notify(Notice{Type: "archive.rebuild", Level: "info", Message: fmt.Sprintf("%d files of space %s were read in %s", n, s.cfg.Name, time.Since(start).Round(time.Millisecond)),
@@ -48,19 +55,56 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	failed = errors.Join(failed, ctx.Err()) // what is not settled is found again
 	a.mu.Lock()
 	clear(a.usage)
-	a.mu.Unlock()
-	if failed == nil && space == "" {
-		failed = a.cat.setIncomplete(ctx, false)
+	if space == "" {
+		a.unread = unread
 	}
-	if failed == nil && space == "" { // behind what the ledgers brought
-		if failed = a.state.atOnce(ctx, func(*sql.Tx) error { return nil }); failed == nil {
-			a.knowsLocks.Store(true)
-		}
+	a.mu.Unlock()
+	switch {
+	case failed == nil && space == "":
+		failed = a.allRead(ctx)
+	case failed == nil:
+		failed = a.hasRead(ctx, space)
 	}
 	if failed == nil {
 		failed = a.cat.makeAllPages(ctx)
 	}
 	return failed
+}
+
+// allRead says that the catalogue is whole and that all ledgers were read.
+func (a *Archive) allRead(ctx context.Context) error {
+	if err := a.cat.setIncomplete(ctx, false); err != nil {
+		return err
+	}
+	err := a.state.atOnce(ctx, func(*sql.Tx) error { return nil }) // behind what the ledgers brought
+	if err == nil {
+		a.knowsLocks.Store(true)
+	}
+	return err
+}
+
+// hasRead notes that a space was read, or is gone. With the last of those that a
+// rebuild of all could not read, that one is over.
+func (a *Archive) hasRead(ctx context.Context, space string) error {
+	a.mu.Lock()
+	last := len(a.unread) == 1 && a.unread[space]
+	a.mu.Unlock()
+	if last {
+		if err := a.allRead(ctx); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	delete(a.unread, space)
+	a.mu.Unlock()
+	return nil
+}
+
+// leftToRead lists the spaces that the last rebuild of all could not read.
+func (a *Archive) leftToRead() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(maps.Keys(a.unread))
 }
 
 // nextGen begins a scan: rows that it does not see again go at its end.
