@@ -47,13 +47,17 @@ func (a *Archive) InitializeSpace(ctx context.Context, name, confirm string, loc
 	if err := s.take(&s.wiping); err != nil {
 		return nil, err
 	}
+	was := s.disk()
 	c, err := a.mayWipe(ctx, s, confirm, locked)
+	if err == nil {
+		err = s.isStill(was) // what was confirmed is of this disk
+	}
 	if err != nil {
 		s.give(&s.wiping)
 		return c, err
 	}
 	job := func(ctx context.Context) {
-		err := a.wipe(ctx, s, locked)
+		err := a.wipe(ctx, s, was, locked)
 		s.give(&s.wiping)
 		switch {
 		case ctx.Err() != nil:
@@ -88,30 +92,60 @@ func (a *Archive) mayWipe(ctx context.Context, s *space, confirm string, locked 
 	return c, a.vacate(ctx, s)
 }
 
-// wipe deletes what is ours in a space that nothing new comes to.
-func (a *Archive) wipe(ctx context.Context, s *space, locked bool) error {
+// disk is what lies at the path of a space.
+type disk struct {
+	id   [16]byte // of its marker; zero = there is none
+	lost bool     // it is not the space
+}
+
+func (s *space) disk() disk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost {
+		return disk{s.strange, true}
+	}
+	return disk{s.info.ID, false}
+}
+
+// isStill refuses to go on when another disk lies at the path of a space than
+// the one that somebody wanted to be emptied.
+func (s *space) isStill(was disk) error {
+	if s.disk() == was {
+		return nil
+	}
+	return fault.New("space "+s.cfg.Name, "meanwhile another disk lies at its path, or the right one is back: nothing more of it is deleted", "see what is in it now, and initialise it again if that may go")
+}
+
+// wipe deletes what is ours in a space that nothing new comes to. It may have
+// waited long for its turn, and disks come and go: only the one that somebody
+// was asked about is touched.
+func (a *Archive) wipe(ctx context.Context, s *space, was disk, locked bool) error {
 	a.rebuild.Lock() // nobody lists anew what goes
 	defer a.rebuild.Unlock()
-	lost := s.isLost()
-	if lost {
+	if err := s.isStill(was); err != nil {
+		return err
+	}
+	if was.lost {
 		// What is listed under its name lies on another disk: it leaves the lists.
 		if err := a.disown(ctx, s, GapDiskError); err != nil {
 			return err
 		}
-	} else if err := a.wipeListed(ctx, s, locked); err != nil {
+	} else if err := a.wipeListed(ctx, s, was, locked); err != nil {
 		return err
 	}
-	if !notOpen(s, errLost) {
-		if err := a.wipeFiles(ctx, s, lost); err != nil {
+	if !was.lost || was.id != [16]byte{} {
+		if err := a.wipeFiles(ctx, s, was); err != nil {
 			return err
 		}
 	}
-	s.takeOver() // unless, empty as it is, it was taken for a new one already
-	return nil
+	if !s.takeOver() && s.disk().id != was.id {
+		a.wantRebuild(s.cfg.Name) // its disk came back while it left the lists
+	}
+	return nil // not lost: empty as it is, it was taken for a new one already
 }
 
 // wipeListed deletes what the catalogue lists in a space.
-func (a *Archive) wipeListed(ctx context.Context, s *space, locked bool) error {
+func (a *Archive) wipeListed(ctx context.Context, s *space, was disk, locked bool) error {
 	rows, err := a.planWipe(ctx, s, locked)
 	if err != nil {
 		return err
@@ -123,6 +157,9 @@ func (a *Archive) wipeListed(ctx context.Context, s *space, locked bool) error {
 		ids, why := make([]FileID, len(some)), map[FileID]string{}
 		for i, r := range some {
 			ids[i], why[r.ID] = r.ID, "initialized"
+		}
+		if err := s.isStill(was); err != nil {
+			return err
 		}
 		if _, _, err := a.deleteFiles(ctx, ids, why, 0); err != nil {
 			return err
@@ -162,9 +199,9 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 }
 
 // wipeFiles deletes files of ours that no list has: set aside, of an earlier
-// installation, left growing, and the ledgers. strange: all of them are of
-// another one; else what this process is writing stays.
-func (a *Archive) wipeFiles(ctx context.Context, s *space, strange bool) error {
+// installation, left growing, and the ledgers. Of a lost space all of them are
+// another one's; else what this process is writing stays.
+func (a *Archive) wipeFiles(ctx context.Context, s *space, was disk) error {
 	var names []string
 	kept, err := a.rowsIn(s.cfg.Name) // locked meanwhile
 	if err != nil {
@@ -176,7 +213,7 @@ func (a *Archive) wipeFiles(ctx context.Context, s *space, strange bool) error {
 	}
 	err = s.st.List(ctx, "", "", func(es []Entry) error {
 		for _, e := range es {
-			if a.ours(e.Name, strange) && !listed[e.Name] {
+			if a.ours(e.Name, was.lost) && !listed[e.Name] {
 				names = append(names, e.Name)
 			}
 		}
@@ -186,6 +223,10 @@ func (a *Archive) wipeFiles(ctx context.Context, s *space, strange bool) error {
 		return fmt.Errorf("list space %s: %w", s.cfg.Name, err)
 	}
 	for some := range slices.Chunk(names, retainBatch) {
+		// One that was lost and is empty by now may have become the space.
+		if err := s.isStill(was); err != nil && (!was.lost || s.disk().id != was.id) {
+			return err
+		}
 		dctx, cancel := context.WithTimeout(ctx, time.Minute)
 		err := s.st.Delete(dctx, some)
 		cancel()
