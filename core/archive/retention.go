@@ -160,8 +160,8 @@ func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent b
 	return err
 }
 
-// decide marks files as going, but for those that were locked since they were
-// listed. No lock is made meanwhile: one that comes later finds them gone.
+// decide marks files as going, but for those that were locked, moved to another
+// space or taken since they were listed. No lock is made meanwhile: one that comes later finds them gone.
 func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.Deletion, error) {
 	a.locks.mu.RLock()
 	defer a.locks.mu.RUnlock()
@@ -169,10 +169,32 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 	if len(dels) == 0 {
 		return nil, nil
 	}
-	err := a.cat.now(ctx, func(tx *sql.Tx) error {
-		for i := range dels {
-			if _, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ?", int64(dels[i].ID)); err != nil {
+	ids := make(map[FileID]string, len(dels))
+	for i := range dels {
+		ids[FileID(dels[i].ID)] = dels[i].Space
+	}
+	marked, err := a.cat.markGoing(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(dels, func(d retain.Deletion) bool { return !marked[FileID(d.ID)] }), nil
+}
+
+// markGoing notes that the deletion of files is decided, each of the space that
+// it was decided for, and tells which. One that was moved meanwhile is another
+// space's, which may want to keep it.
+func (c *catalogue) markGoing(ctx context.Context, in map[FileID]string) (marked map[FileID]bool, err error) {
+	err = c.now(ctx, func(tx *sql.Tx) error {
+		marked = make(map[FileID]bool, len(in)) // anew, should this be done twice
+		for id, space := range in {
+			res, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ? AND space = (SELECT id FROM spaces WHERE name = ?) AND flags & 3 = 0", int64(id), space)
+			if err != nil {
 				return err
+			}
+			if n, err := res.RowsAffected(); err != nil {
+				return err
+			} else if n > 0 {
+				marked[id] = true
 			}
 		}
 		return nil
@@ -180,7 +202,7 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 	if err != nil {
 		return nil, fmt.Errorf("write the plan of deletions: %w", err)
 	}
-	return dels, nil
+	return marked, nil
 }
 
 // finishDeletes carries out what an earlier process had decided.

@@ -184,18 +184,15 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 	if !locked {
 		rows = slices.DeleteFunc(rows, func(r *row) bool { return a.locks.holds(r.UID, r.Span) })
 	}
-	err = a.cat.now(ctx, func(tx *sql.Tx) error {
-		for _, r := range rows {
-			if _, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ?", int64(r.ID)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("write the plan of deletions: %w", err)
+	ids := make(map[FileID]string, len(rows))
+	for _, r := range rows {
+		ids[r.ID] = s.cfg.Name
 	}
-	return rows, nil
+	marked, err := a.cat.markGoing(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rows, func(r *row) bool { return !marked[r.ID] }), nil // the others were moved meanwhile
 }
 
 // wipeFiles deletes files of ours that no list has: set aside, of an earlier
