@@ -26,6 +26,7 @@ type Archive struct {
 	counters   counters
 	locks      locks
 	asked      asked
+	unfinished atomic.Bool // files may be left whose deletion was decided
 	knowsLocks atomic.Bool // all ledgers were read since state.db was lost, or it never was
 
 	mu      sync.Mutex

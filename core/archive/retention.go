@@ -22,9 +22,10 @@ const (
 
 // retention deletes by rule, each minute and whenever room is wanted.
 func (a *Archive) retention(ctx context.Context) {
-	if err := a.finishDeletes(ctx); err != nil {
-		a.log.Warn("deletions decided earlier could not be finished", "err", err)
-	}
+	a.unfinished.Store(true)
+	a.planMu.Lock()
+	a.finishDeletes(ctx, "flags & 2") // no reader of an earlier process is left
+	a.planMu.Unlock()
 	low := levels{}
 	var looked time.Time
 	t := time.NewTicker(retainEvery)
@@ -82,6 +83,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	a.endLocks(ctx)
 	a.planMu.Lock()
 	defer a.planMu.Unlock()
+	a.finishDeletes(ctx, fmt.Sprintf("flags & %d = %d", rowGoing|rowReplaced, rowGoing)) // what was groomed is the groomer's
 	now := media.WallOf(time.Now())
 	streams, err := a.retainStreams(now, wish{})
 	if err != nil {
@@ -175,6 +177,7 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 	}
 	marked, err := a.cat.markGoing(ctx, ids)
 	if err != nil {
+		a.unfinished.Store(true) // it may be written later than we waited
 		return nil, err
 	}
 	return slices.DeleteFunc(dels, func(d retain.Deletion) bool { return !marked[FileID(d.ID)] }), nil
@@ -205,20 +208,44 @@ func (c *catalogue) markGoing(ctx context.Context, in map[FileID]string) (marked
 	return marked, nil
 }
 
-// finishDeletes carries out what an earlier process had decided.
-func (a *Archive) finishDeletes(ctx context.Context) error {
-	var ids []FileID
-	err := each(a.cat.reader(), "SELECT id FROM files WHERE flags & 2", func(rows *sql.Rows) error {
+// finishDeletes carries out what was decided earlier and could not be done: the
+// process ended, or the space failed. Spaces that cannot be asked now come later,
+// and one that is being wiped does it itself. where chooses rows that are going;
+// planMu is held. Nearly always nothing is left, and no row is looked at.
+func (a *Archive) finishDeletes(ctx context.Context, where string) {
+	if !a.unfinished.Swap(false) {
+		return
+	}
+	in := map[string][]FileID{}
+	failed := each(a.cat.reader(), "SELECT f.id, p.name FROM files f JOIN spaces p ON p.id = f.space WHERE f."+where, func(rows *sql.Rows) error {
 		var id int64
-		err := rows.Scan(&id)
-		ids = append(ids, FileID(id))
+		var space string
+		err := rows.Scan(&id, &space)
+		in[space] = append(in[space], FileID(id))
 		return err
 	})
-	if err != nil || len(ids) == 0 {
-		return err
+	if failed != nil {
+		a.unfinished.Store(true)
 	}
-	_, _, err = a.deleteFiles(ctx, ids, nil, 0)
-	return err
+	for name, ids := range in {
+		s := a.space(name)
+		if s == nil || s.isWiping() || !s.readable() {
+			a.unfinished.Store(true)
+			continue
+		}
+		for some := range slices.Chunk(ids, retainBatch) {
+			if _, _, err := a.deleteFiles(ctx, some, nil, 0); err != nil {
+				failed = errors.Join(failed, err)
+				break
+			}
+		}
+		a.mu.Lock()
+		clear(a.usage) // it may have been summed without what went now
+		a.mu.Unlock()
+	}
+	if failed != nil && ctx.Err() == nil {
+		a.log.Warn("deletions decided earlier could not be finished, they are tried again", "err", failed)
+	}
 }
 
 // deleteFiles deletes files marked before. Those that somebody reads come
@@ -242,6 +269,9 @@ func (a *Archive) deleteFiles(ctx context.Context, ids []FileID, why map[FileID]
 	if len(held) > 0 && ctx.Err() == nil {
 		n2, b2, err2 := a.deleteNow(ctx, held, why)
 		n, bytes, err = n+n2, bytes+b2, errors.Join(err, err2)
+	}
+	if n < len(ids) || err != nil {
+		a.unfinished.Store(true)
 	}
 	return n, bytes, err
 }
@@ -271,7 +301,7 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]st
 		cancel()
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("delete in space %s: %w", name, e))
-			continue // the rows stay marked: tried again
+			continue // the rows stay marked: the next Retain tries again
 		}
 		if e := a.cat.remove(ctx, gone); e != nil {
 			err = errors.Join(err, e)

@@ -126,6 +126,12 @@ func (s *space) isLost() bool {
 	return s.lost
 }
 
+func (s *space) isWiping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wiping
+}
+
 // Holds tells whether a space that is there has footage in it: a look at the
 // index, unlike Contents.
 func (a *Archive) Holds(name string) bool {

@@ -145,11 +145,16 @@ func (a *Archive) wipe(ctx context.Context, s *space, was disk, locked bool) err
 }
 
 // wipeListed deletes what the catalogue lists in a space.
-func (a *Archive) wipeListed(ctx context.Context, s *space, was disk, locked bool) error {
+func (a *Archive) wipeListed(ctx context.Context, s *space, was disk, locked bool) (err error) {
 	rows, err := a.planWipe(ctx, s, locked)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			a.unfinished.Store(true) // what is marked goes later
+		}
+	}()
 	a.noteGone(rows, GapDeleted)
 	s.tellScan(0, len(rows))
 	done := 0
@@ -190,6 +195,7 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 	}
 	marked, err := a.cat.markGoing(ctx, ids)
 	if err != nil {
+		a.unfinished.Store(true) // it may be written later than we waited
 		return nil, err
 	}
 	return slices.DeleteFunc(rows, func(r *row) bool { return !marked[r.ID] }), nil // the others were moved meanwhile
