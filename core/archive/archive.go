@@ -212,7 +212,7 @@ func newArchive(o Options) (*Archive, error) {
 	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), measure: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
-		struck: map[FileID]bool{}, look: make(chan string, 8)}
+		struck: map[FileID]bool{}, look: make(chan string, 8), locks: locks{making: map[LockID]Lock{}}}
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {
 		p.spaces = append(p.spaces, newSpace(a, cfg))

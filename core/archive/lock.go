@@ -55,8 +55,9 @@ var ErrNoLock = errors.New("there is no such lock")
 // deletions is marked in the catalogue: a lock is either seen by the plan, or
 // made when what it deletes is gone from every list.
 type locks struct {
-	mu  sync.RWMutex
-	all map[string][]Lock // by uid, oldest span first
+	mu     sync.RWMutex
+	all    map[string][]Lock // by uid, oldest span first
+	making map[LockID]Lock   // of all those that state.db may not have yet
 }
 
 // AddLock makes a lock. It returns when the lock is on disk. What lies in the
@@ -81,12 +82,17 @@ func (a *Archive) AddLock(ctx context.Context, l Lock) (Lock, error) {
 	l.ID, l.Made = LockID(binary.BigEndian.Uint64(b[:])>>1), media.WallOf(time.Now())
 	a.locks.mu.Lock() // waits for a plan that is being marked
 	a.locks.insert(l)
+	a.locks.making[l.ID] = l
 	a.locks.mu.Unlock()
 	f := l.fact()
-	if err := a.state.now(ctx, func(tx *sql.Tx) error { return insertFact(tx, f) }); err != nil {
-		a.locks.mu.Lock()
+	err := a.state.now(ctx, func(tx *sql.Tx) error { return insertFact(tx, f) })
+	a.locks.mu.Lock()
+	delete(a.locks.making, l.ID)
+	if err != nil {
 		a.locks.remove(l.UID, l.ID)
-		a.locks.mu.Unlock()
+	}
+	a.locks.mu.Unlock()
+	if err != nil {
 		return l, fmt.Errorf("keep the lock: %w", err)
 	}
 	a.noteAll(f)
@@ -207,8 +213,11 @@ func (k *locks) remove(uid string, id LockID) {
 	}
 }
 
-// loadLocks reads what state.db has: at start, and after ledgers were read.
+// loadLocks reads what state.db has: at start, and after ledgers were read. A
+// lock that is being made meanwhile stays: what was read may be from before it.
 func (a *Archive) loadLocks() error {
+	a.locks.mu.Lock() // also while it is read: nothing is made or ended between that and the switch
+	defer a.locks.mu.Unlock()
 	all := map[string][]Lock{}
 	err := each(a.state.reader(), "SELECT id, uid, t0, t1, reason, who, made, until FROM locks WHERE released = 0 ORDER BY t0, uid, id", func(rows *sql.Rows) error {
 		var id, t0, t1, made, until int64
@@ -221,9 +230,11 @@ func (a *Archive) loadLocks() error {
 	if err != nil {
 		return fmt.Errorf("read locks: %w", err)
 	}
-	a.locks.mu.Lock()
 	a.locks.all = all
-	a.locks.mu.Unlock()
+	for id, l := range a.locks.making {
+		a.locks.remove(l.UID, id) // it may have been read
+		a.locks.insert(l)
+	}
 	return nil
 }
 

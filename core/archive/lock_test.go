@@ -270,3 +270,38 @@ func TestDeleteMost(t *testing.T) {
 		t.Errorf("held %+v", h.a.Held())
 	}
 }
+
+// TestLockWhileLedgersAreRead: a lock that is made while locks of a ledger come
+// into state.db is in force at once, and can be ended.
+func TestLockWhileLedgersAreRead(t *testing.T) {
+	t.Parallel()
+	h, cam := recorded(t, t.TempDir(), newDir(t), 1, 6)
+	sp := media.Span{From: cam.born, To: cam.born.Add(time.Second)}
+	eventually(t, "the ledgers to be read", func() bool { return !h.a.RetentionWaits() })
+	waiting, release := archive.ReadLock(h.a, archive.Lock{ID: 77, UID: "gate", Span: sp, Reason: "of a ledger"})
+	before := waiting()
+	type answer struct {
+		l   archive.Lock
+		err error
+	}
+	made := make(chan answer, 1)
+	go func() {
+		l, err := h.a.AddLock(context.Background(), archive.Lock{UID: "gate", Span: sp, Reason: "theft", Who: "anna"})
+		made <- answer{l, err}
+	}()
+	eventually(t, "the lock to wait for its turn", func() bool { return len(h.a.Locks("gate", all)) == 1 && waiting() > before })
+	release()
+	got := <-made
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	if ls := h.a.Locks("gate", all); len(ls) != 2 {
+		t.Errorf("in force: %+v", ls)
+	}
+	if err := h.a.RemoveLock(t.Context(), "gate", got.l.ID, "anna"); err != nil {
+		t.Error("it cannot be ended:", err)
+	}
+	if ls := h.a.Locks("gate", all); len(ls) != 1 || ls[0].ID != 77 {
+		t.Errorf("in force after that: %+v", ls)
+	}
+}
