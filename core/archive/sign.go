@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"media-server/core/media"
@@ -152,23 +153,57 @@ func factBytes(rec []byte) []byte {
 }
 
 // attestGone notes in the ledger of a space that files went, and why: a later
-// verify can tell them from files that somebody took away.
+// verify can tell them from files that somebody took away. What counts is that
+// files of the stream were signed once, not whether its pool signs today; a
+// record of one that was not changes nothing.
 func (a *Archive) attestGone(s *space, rows []*row, why map[FileID]string) {
 	if a.o.Signer == nil {
 		return
 	}
+	signed := map[string]bool{}
 	for _, r := range rows {
-		if p, err := a.pool(a.rulesOf(r.UID).Pool); err != nil || !p.Sign {
+		was, asked := signed[r.UID]
+		if !asked {
+			was = a.hasSigned(r.UID)
+			signed[r.UID] = was
+		}
+		if !was {
 			continue
 		}
 		cause := why[r.ID]
 		if cause == "" {
 			cause = "rule"
 		}
-		f := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: r.ID, Size: r.Size, Cause: GapCause(cause)}
+		f := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: r.headerID(), Size: r.Size, Cause: GapCause(cause)}
 		signFact(f, a.o.Signer)
 		s.note(f)
 	}
+}
+
+// hasSigned tells whether a file of the stream was ever signed, as far as this
+// process and the ledgers it has read know. What cannot be told counts as yes.
+func (a *Archive) hasSigned(uid string) bool {
+	if a.lastSigned(uid).file != 0 {
+		return true
+	}
+	var n int
+	err := a.state.reader().QueryRow("SELECT count(*) FROM signed WHERE uid = ?", uid).Scan(&n)
+	return err != nil || n > 0
+}
+
+// headerID is the number that a file has in its header, its signature and the
+// ledgers: in the catalogue it may have another one. Its name says it.
+func (r *row) headerID() FileID {
+	if id, ok := idOf(r.Name); ok {
+		return id
+	}
+	base := strings.TrimSuffix(r.Name, ".mp4")
+	if i := strings.LastIndexByte(base, '-'); i >= 0 { // -2 of a move that found its name taken
+		if id, ok := idOf(base[:i]); ok {
+			return id
+		}
+	}
+	return r.ID
 }
 
 func (a *Archive) lastSigned(uid string) lastSigned {
@@ -255,7 +290,7 @@ func (a *Archive) attestThere(ctx context.Context, s *space, name string, r *row
 	if err != nil || sig == nil {
 		return err
 	}
-	rec := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: r.ID, Size: r.Size, Cause: causeSealed, Link: sig.Link}
+	rec := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: sig.File, Size: r.Size, Cause: causeSealed, Link: sig.Link}
 	signFact(rec, a.o.Signer)
 	s.note(rec)
 	return nil

@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
 )
 
 func verifyAll(t *testing.T, dirs ...string) *archive.Verified {
@@ -125,4 +127,97 @@ func TestVerifyDeletedAfterMove(t *testing.T) {
 	if len(v.Findings) != 0 || v.Gone != len(files) {
 		t.Errorf("%+v", v)
 	}
+}
+
+// TestVerifySignedBefore: footage that was signed when it was recorded, and goes
+// when its pool signs no more or is called otherwise, went by rule.
+func TestVerifySignedBefore(t *testing.T) {
+	t.Parallel()
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
+	data := t.TempDir()
+	o := tiered(data, 1, live, cold)
+	o.Signer, o.Pools[0].Sign, o.Pools[0].ArchiveTo = signerOf(1), true, ""
+	h := open(t, o)
+	record(t, h, cam, "live", 25*20)
+	files := mediaFiles(t, live.Root)
+	h.close()
+
+	o = tiered(data, 2, live, cold)
+	o.Signer, o.Pools[0].Name = signerOf(1), "other"
+	h = open(t, o)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
+	h.close()
+	if v := verifyAll(t, live.Root, cold.Root); len(v.Findings) != 0 || v.Signed != len(files) {
+		t.Fatalf("moved: %+v", v)
+	}
+	if v := verifyAll(t, live.Root); len(v.Findings) != 0 || v.Elsewhere != len(files) {
+		t.Errorf("the first space alone: %+v", v)
+	}
+
+	o = tiered(data, 3, live, cold)
+	o.Signer, o.Pools[1].Days = signerOf(1), 1
+	h = open(t, o)
+	eventually(t, "all deleted by rule", func() bool { return len(mediaFiles(t, cold.Root)) == 0 })
+	h.close()
+	if v := verifyAll(t, live.Root, cold.Root); len(v.Findings) != 0 || v.Gone != len(files) {
+		t.Errorf("deleted: %+v", v)
+	}
+}
+
+// TestVerifyRenumbered: the ledgers know a file by the number in its header,
+// also where the catalogue had to give it another one.
+func TestVerifyRenumbered(t *testing.T) {
+	t.Parallel()
+	signed := func(data string, dirs ...*storagetest.Dir) archive.Options {
+		o := options(data, 9, dirs...)
+		o.Signer, o.Pools[0].Sign, o.MoveEvery = signerOf(1), true, 5*time.Millisecond
+		o.Pools[0].Spaces = []string{"s0"}
+		return o
+	}
+	old, live, cold := newDir(t), newDir(t), newDir(t)
+	h := open(t, signed(t.TempDir(), old))
+	record(t, h, aged("gate", 1, time.Hour), "", 25*12)
+	files := mediaFiles(t, old.Root)
+	h.close()
+
+	// Another installation reached the same epoch, and has files of these numbers.
+	o := signed(t.TempDir(), live, cold)
+	h = open(t, o)
+	record(t, h, aged("yard", 2, time.Hour), "", 25*12)
+	if err := h.a.AddSpace(archive.Space{Name: "old", Storage: storagetest.New(old.Root), Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stranger to be seen", func() bool { return spaceState(h, "old").State == archive.SpaceLost })
+	if err := h.a.RestoreSpace("old"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its footage to be listed", func() bool {
+		segs, err := h.a.Segments("gate", all)
+		return err == nil && len(segs) == len(files) && spaceState(h, "old").State == archive.SpaceNormal
+	})
+	segs, _ := h.a.Segments("gate", all)
+	if slices.ContainsFunc(files, func(name string) bool { return strings.Contains(name, segs[0].File.String()) }) {
+		t.Fatalf("file %s has the number of its header", segs[0].File)
+	}
+	pools := append(o.Pools[:1:1], archive.Pool{Name: "from", Spaces: []string{"old"}, ArchiveTo: "to", ArchiveAfter: 1}, archive.Pool{Name: "to", Spaces: []string{"s1"}})
+	if err := h.a.SetPools(pools); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, old.Root)) == 0 && h.a.Moves()[0].State == "idle" })
+	check := func(what string, ok func(*archive.Verified) bool, dirs ...string) {
+		t.Helper()
+		var v *archive.Verified
+		eventually(t, what, func() bool { v = verifyAll(t, dirs...); return ok(v) })
+		if len(v.Findings) != 0 {
+			t.Errorf("%s: %+v", what, v.Findings)
+		}
+	}
+	check("both together", func(v *archive.Verified) bool { return v.Signed == len(files) && len(v.Findings) == 0 }, old.Root, cold.Root)
+	check("the target alone", func(v *archive.Verified) bool { return v.Signed == len(files) && len(v.Findings) == 0 }, cold.Root)
+	pools[2].Days = 1
+	if err := h.a.SetPools(pools); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all deleted by rule", func() bool { return len(mediaFiles(t, cold.Root)) == 0 })
+	check("deleted", func(v *archive.Verified) bool { return v.Gone == len(files) && len(v.Findings) == 0 }, old.Root, cold.Root)
 }
