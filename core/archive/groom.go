@@ -234,6 +234,9 @@ func (g *groomer) some(ctx context.Context, due []retain.Grooming) (begun int, e
 	for _, in := range ins {
 		r, size, err := g.make(ctx, in)
 		if err = g.settle(ctx, in, err); err != nil {
+			if ctx.Err() == nil { // what is made already is not thrown away
+				err = errors.Join(err, g.swapAll(ctx, made, rows, sizes))
+			}
 			return 0, err
 		}
 		if r != nil {
@@ -354,6 +357,9 @@ func (g *groomer) settle(ctx context.Context, in *grooming, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if g.isUnreadable(ctx, in, err) {
+		err = errNotSwapped
+	}
 	var bad *damagedError
 	switch {
 	case errors.Is(err, errWhole):
@@ -369,6 +375,37 @@ func (g *groomer) settle(ctx context.Context, in *grooming, err error) error {
 		return errors.Join(fmt.Errorf("groom %s in space %s: %w", in.name, in.space, err), g.undo(ctx, in))
 	}
 	return g.undo(ctx, in)
+}
+
+// isUnreadable tells whether an error means that this one original cannot be
+// read, while its space answers, and says so: the others can be groomed. One that
+// is not there at all is taken off the lists.
+func (g *groomer) isUnreadable(ctx context.Context, in *grooming, err error) bool {
+	var own *sourceError
+	if !errors.As(err, &own) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	s := g.a.space(in.space)
+	if s == nil {
+		return false
+	}
+	sctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	r, listed := g.a.cat.get(in.old)
+	_, there := s.st.Stat(sctx, in.name)
+	switch {
+	case errors.Is(there, os.ErrNotExist):
+		if listed == nil {
+			_ = g.a.gone(r, there) // says what it means
+		}
+	case there != nil:
+		return false
+	case listed == nil:
+		g.set(func(s *GroomStatus) { s.Failures++ })
+		g.a.notify(Notice{Type: "archive.groom_failed", UID: r.UID, Level: "warning", Message: fmt.Sprintf("%s in space %s is not groomed, it cannot be read: %v", in.name, in.space, err),
+			Data: map[string]any{"pool": g.pool.Name, "space": in.space, "file": in.name, "error": err.Error()}})
+	}
+	return true
 }
 
 func (g *groomer) reportDamage(in *grooming, err error) {

@@ -23,10 +23,18 @@ func (g *groomer) store(ctx context.Context, s *space, name string, n *groomed, 
 		if errors.As(err, &bad) {
 			return bad // it changed since it was read
 		}
+		var own *sourceError
+		if errors.As(err, &own) {
+			return own // it could be read a moment ago
+		}
 		return &storageError{fmt.Errorf("store %s: %w", name, err)}
 	}
 	back := &pacedReader{ctx: ctx, s: s, name: name, size: n.size, pace: newPace(g.pool.ArchiveRate), sum: sha256.New()}
 	if _, err := io.Copy(io.Discard, back); err != nil {
+		var own *sourceError
+		if errors.As(err, &own) {
+			err = own.err // not the original's fault
+		}
 		return &storageError{fmt.Errorf("read back: %w", err)}
 	}
 	if !bytes.Equal(sum.Sum(nil), back.sum.Sum(nil)) {

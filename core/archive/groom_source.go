@@ -187,10 +187,11 @@ func unitsOfFragment(r io.ReaderAt, x *mux.FragmentInfo) ([]byte, error) {
 	return b, nil
 }
 
-// unread tells damage from a space that does not answer.
+// unread tells damage from what storage did not give.
 func unread(what string, err error) error {
 	var io *storageError
-	if errors.As(err, &io) {
+	var own *sourceError
+	if errors.As(err, &io) || errors.As(err, &own) {
 		return err
 	}
 	return damaged("%s cannot be read: %w", what, err)
@@ -223,7 +224,7 @@ const (
 	blockSome = 64 << 10
 )
 
-// ReadAt implements io.ReaderAt. Errors of the space are storageErrors.
+// ReadAt implements io.ReaderAt. What storage does not give is a sourceError.
 func (p *pacedFile) ReadAt(b []byte, off int64) (int, error) {
 	done := 0
 	for done < len(b) {
@@ -268,7 +269,7 @@ func (p *pacedFile) fill(at int64) error {
 	case err == nil || errors.Is(err, io.EOF):
 		return io.EOF // shorter than it was
 	}
-	return &storageError{err}
+	return &sourceError{err}
 }
 
 // videoTracks tells which tracks are pictures.
