@@ -19,7 +19,6 @@ const (
 	groomBatch   = 16               // files whose intents and rows are written together
 	groomPick    = 256              // files that are chosen at once
 	groomAgain   = 10 * time.Minute // a file that could not be read is tried again
-	groomMost    = 30 * time.Minute // for one file
 	groomReaders = 10 * time.Minute // a reader of the original is waited for so long; then it is cut, as by a deletion
 	groomTell    = 10 * time.Minute // between two events of a long pass
 )
@@ -293,8 +292,8 @@ func (g *groomer) swapAll(ctx context.Context, made []*grooming, rows map[FileID
 // make writes the groomed file of an intent beside its original, and tells how
 // long that is.
 func (g *groomer) make(ctx context.Context, in *grooming) (out *row, size int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, groomMost)
-	defer cancel()
+	ctx, over := untilStalled(ctx, moveMost)
+	defer func() { err = over(err) }()
 	r, err := g.a.cat.get(in.old)
 	if err != nil {
 		return nil, 0, errNotSwapped

@@ -263,6 +263,9 @@ func (p *pacedFile) fill(at int64) error {
 		p.tell(int64(got))
 	}
 	p.buf = p.buf[:got]
+	if got > 0 {
+		goesOn(p.ctx)
+	}
 	switch {
 	case got == int(n):
 		return nil

@@ -18,9 +18,9 @@ import (
 )
 
 // prepare chooses where a file goes.
-func (m *mover) prepare(ctx context.Context, r *row) (*moving, error) {
-	ctx, cancel := context.WithTimeout(ctx, moveMost)
-	defer cancel()
+func (m *mover) prepare(ctx context.Context, r *row) (in *moving, err error) {
+	ctx, over := untilStalled(ctx, moveMost)
+	defer func() { err = over(err) }()
 	dst, err := m.target(ctx, r.Size)
 	if err != nil {
 		return nil, err
@@ -175,9 +175,8 @@ func (m *mover) finish(ctx context.Context) error {
 		if src := m.a.space(in.source); src == nil || !src.readable() || dst == nil || !dst.readable() {
 			continue // until both can be asked
 		}
-		fctx, cancel := context.WithTimeout(ctx, moveMost)
-		err := m.finishOne(fctx, in)
-		cancel()
+		fctx, over := untilStalled(ctx, moveMost)
+		err := over(m.finishOne(fctx, in))
 		var own *sourceError
 		if err != nil && !errors.Is(err, errNotThere) && !errors.As(err, &own) {
 			return err
@@ -272,6 +271,9 @@ func (p *pacedReader) Read(b []byte) (int, error) {
 	release()
 	p.sum.Write(b[:n])
 	p.off += int64(n)
+	if n > 0 {
+		goesOn(p.ctx)
+	}
 	if p.tell != nil {
 		p.tell(p.off)
 	}

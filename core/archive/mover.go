@@ -19,7 +19,7 @@ const (
 	moveBatch   = 200
 	moveIntents = 16
 	moveAgain   = 10 * time.Minute // a file that could not be read is tried again
-	moveMost    = 30 * time.Minute // for one file; a slow server gets that much
+	moveMost    = 30 * time.Minute // without anything read of a file
 )
 
 // mover brings footage into one pool, a file at a time:
@@ -219,9 +219,8 @@ func (m *mover) some(ctx context.Context, i int, rows []*row) error {
 		m.set(i, func(s *MoveStatus) {
 			s.State, s.Why, s.UID, s.File, s.Done, s.Size = "moving", "", r.UID, r.ID, 0, r.Size
 		})
-		fctx, cancel := context.WithTimeout(ctx, moveMost)
-		err := m.carry(fctx, i, r, ins[n])
-		cancel()
+		fctx, over := untilStalled(ctx, moveMost)
+		err := over(m.carry(fctx, i, r, ins[n]))
 		m.set(i, func(s *MoveStatus) { s.UID, s.File, s.Done, s.Size = "", 0, 0, 0 })
 		if err := m.settle(ctx, i, r, err); err != nil {
 			return err
