@@ -39,13 +39,13 @@ func (m *mover) carry(ctx context.Context, i int, r *row, in *moving) error {
 	src, dst := m.a.space(in.source), m.a.space(in.target)
 	if err := m.copy(ctx, i, in, src, dst); err != nil {
 		// Also what was not told to be there may be: an answer can be lost.
-		return errors.Join(err, m.undo(ctx, in))
+		return errors.Join(err, m.a.undoMove(ctx, in))
 	}
 	if err := m.a.cat.relocate(ctx, r, in.target, in.final); err != nil {
 		if !errors.Is(err, errNotThere) {
 			return err // it may be switched later than we waited: the intent stays
 		}
-		return errors.Join(err, m.undo(ctx, in))
+		return errors.Join(err, m.a.undoMove(ctx, in))
 	}
 	m.a.moved(r.ID, dst, in.final)
 	m.set(i, func(s *MoveStatus) {
@@ -80,20 +80,19 @@ func (a *Archive) leaveOriginal(ctx context.Context, in *moving, r *row) error {
 	return nil
 }
 
-// undo removes a copy that is not listed, and the intent.
-func (m *mover) undo(ctx context.Context, in *moving) error {
+// undoMove removes a copy that is not listed, and the intent.
+func (a *Archive) undoMove(ctx context.Context, in *moving) error {
 	if ctx.Err() != nil {
 		return nil // the next process does it
 	}
-	if dst := m.a.space(in.target); dst != nil {
+	if dst := a.space(in.target); dst != nil {
 		dctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		if err := dst.st.Delete(dctx, []string{in.final}); err != nil {
 			return fmt.Errorf("delete what was copied to space %s: %w", in.target, err)
 		}
 	}
-	m.a.state.endMove(in)
-	return nil
+	return a.state.endMoveNow(ctx, in)
 }
 
 // copy stores the file in the target space, unless it is there already, and
@@ -168,43 +167,16 @@ func (m *mover) finish(ctx context.Context) error {
 		return fmt.Errorf("read what was being moved: %w", err)
 	}
 	for _, in := range left {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		dst := m.a.space(in.target)
-		if src := m.a.space(in.source); src == nil || !src.readable() || dst == nil || !dst.readable() {
-			continue // until both can be asked
-		}
-		fctx, over := untilStalled(ctx, moveMost)
-		err := over(m.finishOne(fctx, in))
-		var own *sourceError
-		if err != nil && !errors.Is(err, errNotThere) && !errors.As(err, &own) {
+		if err := m.a.finishLeft(ctx, in, m.goOn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *mover) finishOne(ctx context.Context, in *moving) error {
-	there, err := m.a.cat.at(in.target, in.final)
-	if err == nil {
-		if there.Flags&rowGoing != 0 {
-			return nil // first that
-		}
-		return m.finishListed(ctx, there, in)
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	here, err := m.a.cat.at(in.source, in.name)
-	switch {
-	case errors.Is(err, sql.ErrNoRows): // deleted by rule, or under another name: nobody lists the copy
-		return m.undo(ctx, in)
-	case err != nil:
-		return err
-	case here.Flags&rowGoing != 0:
-		return nil // retention deletes the original; then the copy goes
-	}
+// goOn carries a move further that settings still want now. Otherwise it is
+// undone.
+func (m *mover) goOn(ctx context.Context, here *row, in *moving) error {
 	for i := range m.tiers {
 		for _, space := range m.tiers[i].from {
 			if space == in.source && m.tiers[i].at.Open(time.Now().In(m.a.o.Zone)) {
@@ -212,29 +184,141 @@ func (m *mover) finishOne(ctx context.Context, in *moving) error {
 			}
 		}
 	}
-	return m.undo(ctx, in) // not now, or the settings do not want it any more
+	return m.a.undoMove(ctx, in)
+}
+
+// finishLeft ends a move that was left half way, if both spaces can be asked.
+// An error means that no other is worth trying now.
+func (a *Archive) finishLeft(ctx context.Context, in *moving, goOn func(context.Context, *row, *moving) error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !a.answers(in.source) || !a.answers(in.target) {
+		return nil // until both do
+	}
+	fctx, over := untilStalled(ctx, moveMost)
+	err := over(a.finishMove(fctx, in, goOn))
+	var own *sourceError
+	if errors.Is(err, errNotThere) || errors.As(err, &own) {
+		return nil
+	}
+	return err
+}
+
+// answers tells whether a space can be asked what is in it. One that was removed,
+// and that nothing is listed of, has nothing more to say.
+func (a *Archive) answers(space string) bool {
+	s := a.space(space)
+	if s == nil {
+		return !a.cat.hasFiles(space)
+	}
+	return s.readable()
+}
+
+func (a *Archive) finishMove(ctx context.Context, in *moving, goOn func(context.Context, *row, *moving) error) error {
+	there, err := a.cat.at(in.target, in.final)
+	if err == nil {
+		if there.Flags&rowGoing != 0 {
+			return nil // first that
+		}
+		return a.finishListed(ctx, there, in)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	here, err := a.cat.at(in.source, in.name)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return a.finishUnlisted(ctx, in)
+	case err != nil:
+		return err
+	case here.Flags&rowGoing != 0:
+		return nil // retention deletes the original; then the copy goes
+	case goOn == nil || a.space(in.target) == nil:
+		return a.undoMove(ctx, in)
+	}
+	return goOn(ctx, here, in)
 }
 
 // finishListed: the copy is listed. Usually all that is left is to delete the
 // original; but a rebuild may have listed a copy that was never compared.
-func (m *mover) finishListed(ctx context.Context, there *row, in *moving) error {
-	src, dst := m.a.space(in.source), m.a.space(in.target)
+func (a *Archive) finishListed(ctx context.Context, there *row, in *moving) error {
+	src, dst := a.space(in.source), a.space(in.target)
+	if src == nil { // it was removed, with all that was in it
+		return a.leaveOriginal(ctx, in, there)
+	}
 	if _, err := src.st.Stat(ctx, in.name); err == nil {
 		same, err := sameBytes(ctx, src, in.name, dst, in.final, in.size)
 		if err != nil {
 			return err
 		}
 		if !same {
-			if err := m.a.cat.relocate(ctx, there, in.source, in.name); err != nil {
+			if err := a.cat.relocate(ctx, there, in.source, in.name); err != nil {
 				return err
 			}
-			return m.undo(ctx, in)
+			return a.undoMove(ctx, in)
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	m.a.moved(there.ID, dst, in.final)
-	return m.a.leaveOriginal(ctx, in, there)
+	a.moved(there.ID, dst, in.final)
+	return a.leaveOriginal(ctx, in, there)
+}
+
+// finishUnlisted: neither is listed. Usually a rule deleted the original, and
+// nobody knows the copy. But where the copy was listed already, and a rule took
+// that, or its space was lost, the original may lie there still: it is listed
+// again, for the rules to judge. So is the copy, where the original went with its
+// space.
+func (a *Archive) finishUnlisted(ctx context.Context, in *moving) error {
+	s, name := a.space(in.source), in.name
+	if s == nil {
+		s, name = a.space(in.target), in.final
+	}
+	also, err := a.state.movesAlso(in)
+	if err != nil {
+		return err
+	}
+	if s == nil || also { // listed where another move of it went
+		return a.undoMove(ctx, in)
+	}
+	listed, err := a.listAgain(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	if listed && name == in.final && s.cfg.Name == in.target {
+		return a.state.endMoveNow(ctx, in)
+	}
+	return a.undoMove(ctx, in)
+}
+
+// listAgain lists a sealed file that lies in a space and that nobody lists;
+// false: it is not there, or is listed elsewhere.
+func (a *Archive) listAgain(ctx context.Context, s *space, name string) (bool, error) {
+	e, err := s.st.Stat(ctx, name)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look into space %s: %w", s.cfg.Name, err)
+	}
+	r, err := a.readRow(ctx, s, e)
+	if err != nil {
+		return false, &sourceError{fmt.Errorf("read %s in space %s: %w", name, s.cfg.Name, err)}
+	}
+	if r == nil {
+		return false, nil
+	}
+	r.Unminted = a.unminted(r.ID)
+	if err := a.cat.now(ctx, func(tx *sql.Tx) error { return a.cat.put(tx, r, a.nextFile) }); err != nil {
+		return false, fmt.Errorf("list %s again: %w", name, err)
+	}
+	if r.Twin != nil {
+		return false, nil
+	}
+	a.addUsage(r.UID, r.Size)
+	a.log.Info("footage that no list had is listed again", "space", s.cfg.Name, "file", name)
+	return true, nil
 }
 
 // pacedReader reads a stored file in order, not faster than its pace.

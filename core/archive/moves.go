@@ -65,11 +65,15 @@ func (s *stateStore) beginMoves(ctx context.Context, ms []*moving) error {
 
 // endMove forgets a move that is finished, or undone; soon: what is found again
 // after a crash is finished again, which changes nothing.
-func (s *stateStore) endMove(m *moving) {
-	s.later(func(tx *sql.Tx) error {
-		_, err := tx.Exec("DELETE FROM moves WHERE source = ? AND name = ? AND began = ?", m.source, m.name, int64(m.began))
-		return err
-	}, nil)
+func (s *stateStore) endMove(m *moving) { s.later(m.forget, nil) }
+
+// endMoveNow is endMove of one that was undone. It waits: who found it still
+// there would begin again with what is being forgotten.
+func (s *stateStore) endMoveNow(ctx context.Context, m *moving) error { return s.now(ctx, m.forget) }
+
+func (m *moving) forget(tx *sql.Tx) error {
+	_, err := tx.Exec("DELETE FROM moves WHERE source = ? AND name = ? AND began = ?", m.source, m.name, int64(m.began))
+	return err
 }
 
 // begun lists the moves that an earlier process, or an earlier try, left, into
@@ -88,6 +92,13 @@ func (s *stateStore) begun(targets []string) (out []*moving, err error) {
 		return err
 	})
 	return out, err
+}
+
+// movesAlso tells whether a file of a move is on its way to yet another place.
+func (s *stateStore) movesAlso(m *moving) (bool, error) {
+	var n int
+	err := s.reader().QueryRow("SELECT count(*) FROM moves WHERE source = ? AND name = ? AND (target <> ? OR final <> ?)", m.source, m.name, m.target, m.final).Scan(&n)
+	return n > 0, err
 }
 
 // isMoving tells whether a copy of a file in a space is part of a move.

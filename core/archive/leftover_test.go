@@ -1,0 +1,103 @@
+package archive_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
+)
+
+// keeps is a space that deletes nothing for a while.
+type keeps struct {
+	*storagetest.Dir
+	fails atomic.Bool
+	asked atomic.Int32
+}
+
+func (k *keeps) Delete(ctx context.Context, names []string) error {
+	k.asked.Add(1)
+	if k.fails.Load() {
+		return errors.New("input/output error")
+	}
+	return k.Dir.Delete(ctx, names)
+}
+
+// halfMoved has one file of gate in both spaces: it is listed in s1, and s0
+// could not delete the original. The tier is s0 to s1.
+func halfMoved(t *testing.T) (h *host, o archive.Options, cam *camera, live *keeps, cold *storagetest.Dir) {
+	t.Helper()
+	cold, cam = newDir(t), aged("gate", 1, time.Minute)
+	live = &keeps{Dir: newDir(t)}
+	data := t.TempDir()
+	options := func(epoch uint64) archive.Options {
+		o := tiered(data, epoch, live.Dir, cold)
+		o.Spaces[0].Storage = live
+		return o
+	}
+	o = options(1)
+	o.Pools[0].ArchiveTo = ""
+	h = open(t, o)
+	record(t, h, cam, "live", 25*20)
+	h.close()
+	live.fails.Store(true)
+	o = options(2)
+	h = open(t, o)
+	eventually(t, "a file to be moved, and its original to stay", func() bool {
+		return live.asked.Load() > 0 && h.a.Moves()[0].Files > 0 && h.a.Moves()[0].State == "failing"
+	})
+	if n := both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)); n != 1 {
+		t.Fatalf("%d files are in both spaces", n)
+	}
+	return h, o, cam, live, cold
+}
+
+// TestMoveCopyLost: what a move had listed in its target, and is gone from there,
+// is footage still as long as the original lies there.
+func TestMoveCopyLost(t *testing.T) {
+	t.Parallel()
+	h, _, cam, live, cold := halfMoved(t)
+	copied := mediaFiles(t, cold.Root)[0]
+	if err := os.Remove(filepath.Join(cold.Root, copied)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss to be seen", func() bool {
+		if err := archive.LookOver(t.Context(), h.a, "s1"); err != nil {
+			t.Fatal(err)
+		}
+		_, gaps, err := h.a.Ranges("gate", all)
+		return err == nil && len(gaps) == 1
+	})
+	live.fails.Store(false)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
+	audit(t, h.a, cam, 0, 25*20)
+	if _, gaps, err := h.a.Ranges("gate", all); err != nil || len(gaps) != 0 {
+		t.Errorf("gaps %v %v", gaps, err)
+	}
+}
+
+// TestMoveCopyDeleted: an original that outlived its copy, which a rule took, is
+// not left lying unlisted: the rules see it again.
+func TestMoveCopyDeleted(t *testing.T) {
+	t.Parallel()
+	h, o, _, live, cold := halfMoved(t)
+	files := mediaFiles(t, live.Root)
+	h.close()
+	o.Epoch, o.Pools[1].Days = 3, 1
+	h = open(t, o)
+	eventually(t, "the copy to be deleted by rule", func() bool { retain(t, h); return len(mediaFiles(t, cold.Root)) == 0 })
+	live.fails.Store(false)
+	eventually(t, "all to go", func() bool {
+		retain(t, h)
+		return len(mediaFiles(t, live.Root)) == 0 && len(mediaFiles(t, cold.Root)) == 0
+	})
+	if segs, err := h.a.Segments("gate", all); err != nil || len(segs) != 0 {
+		t.Errorf("%d segments of %d files are listed, %v", len(segs), len(files), err)
+	}
+	eventually(t, "nothing to be left of the moves", func() bool { m, _ := archive.Intents(h.a); return m == 0 })
+}
