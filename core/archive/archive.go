@@ -50,6 +50,9 @@ type Archive struct {
 	work   context.Context // of spaces while Run runs, else nil; with change
 	front  context.Context // of movers, likewise
 
+	leftStop context.CancelFunc // of leftovers; with change
+	leftEnds sync.WaitGroup
+
 	struck map[FileID]bool // found missing; their rows are being removed
 	look   chan string     // spaces to be compared with their lists
 
@@ -301,6 +304,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	for _, g := range a.places.Load().groomers {
 		a.startGroomer(g)
 	}
+	a.startLeftovers()
 	a.change.Unlock()
 	wg.Go(func() { a.retention(ctx) })
 	wg.Go(func() { a.mender(ctx) })
@@ -322,6 +326,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	for _, g := range a.places.Load().groomers {
 		g.ends.Wait()
 	}
+	a.leftEnds.Wait()
 	wg.Wait()
 	return nil
 }

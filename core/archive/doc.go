@@ -47,5 +47,6 @@
 // sender, a receiver and the sealers (RemoveSpace waits for those of its own);
 // one catalogue writer; one state writer; retention; the looker; a rebuild when there is
 // one; one mover per pool that footage is moved to and one groomer per pool with
-// groom-after (SetPools ends those that it replaces); one for each space that is being emptied.
+// groom-after (SetPools ends those that it replaces); one that ends what no mover
+// and no groomer has any more (leftovers.go); one for each space that is being emptied.
 package archive

@@ -58,19 +58,24 @@ func (s *stateStore) endGroom(g *grooming) {
 	}, nil)
 }
 
-// grooms lists what an earlier process, or an earlier pass, left in some spaces.
-func (s *stateStore) grooms(spaces []string) (out []*grooming, err error) {
+// allGrooms lists what is being groomed, or what an earlier process, or an earlier
+// pass, left.
+func (s *stateStore) allGrooms() (out []*grooming, err error) {
 	err = each(s.reader(), "SELECT space, name, old, final, file, began FROM grooms ORDER BY began", func(rows *sql.Rows) error {
 		g := &grooming{}
 		var old, file, began int64
 		err := rows.Scan(&g.space, &g.name, &old, &g.final, &file, &began)
 		g.old, g.file, g.began = FileID(old), FileID(file), media.Wall(began)
-		if slices.Contains(spaces, g.space) {
-			out = append(out, g)
-		}
+		out = append(out, g)
 		return err
 	})
 	return out, err
+}
+
+// grooms lists those in some spaces.
+func (s *stateStore) grooms(spaces []string) ([]*grooming, error) {
+	all, err := s.allGrooms()
+	return slices.DeleteFunc(all, func(g *grooming) bool { return !slices.Contains(spaces, g.space) }), err
 }
 
 // isGrooming tells whether a file is the original, or the result, of a grooming

@@ -3,8 +3,10 @@ package archive_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -100,4 +102,112 @@ func TestMoveCopyDeleted(t *testing.T) {
 		t.Errorf("%d segments of %d files are listed, %v", len(segs), len(files), err)
 	}
 	eventually(t, "nothing to be left of the moves", func() bool { m, _ := archive.Intents(h.a); return m == 0 })
+}
+
+// lingers is a space that has a file, and does not say so before it is given up.
+type lingers struct {
+	*storagetest.Dir
+	in atomic.Int32
+}
+
+func (l *lingers) Put(ctx context.Context, name string, size int64, r io.Reader) error {
+	if err := l.Dir.Put(ctx, name, size, r); err != nil {
+		return err
+	}
+	l.in.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// noIntents waits until no move and no grooming is left.
+func noIntents(t *testing.T, h *host) {
+	t.Helper()
+	eventually(t, "nothing to be left of moves and groomings", func() bool { m, g := archive.Intents(h.a); return m+g == 0 })
+}
+
+// TestMoveUnwanted: a copy that settings stop half way goes, and the space is as
+// empty as it was, also for RemoveSpace.
+func TestMoveUnwanted(t *testing.T) {
+	t.Parallel()
+	live, dir, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
+	cold := &lingers{Dir: dir}
+	o := tiered(t.TempDir(), 1, live, dir)
+	o.Spaces[1].Storage = cold
+	h := open(t, o)
+	record(t, h, cam, "live", 25*20)
+	eventually(t, "a copy to be made", func() bool { return cold.in.Load() > 0 })
+	if err := h.a.SetPools([]archive.Pool{{Name: "live", Spaces: []string{"s0"}, Overwrite: true}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the copy to go", func() bool { return len(mediaFiles(t, dir.Root)) == 0 })
+	noIntents(t, h)
+	audit(t, h.a, cam, 0, 25*20)
+	if err := h.a.RemoveSpace(t.Context(), "s1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMoveUnwantedLate: where a copy is listed already when settings stop the
+// move, the original goes.
+func TestMoveUnwantedLate(t *testing.T) {
+	t.Parallel()
+	h, o, cam, live, cold := halfMoved(t)
+	pools := []archive.Pool{o.Pools[0], o.Pools[1]}
+	pools[0].ArchiveTo, pools[0].ArchiveAfter = "", 0
+	if err := h.a.SetPools(pools); err != nil {
+		t.Fatal(err)
+	}
+	live.fails.Store(false)
+	eventually(t, "the original to go", func() bool { return both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)) == 0 })
+	noIntents(t, h)
+	audit(t, h.a, cam, 0, 25*20)
+}
+
+// TestGroomUnwanted: what was being groomed when settings stop it goes.
+func TestGroomUnwanted(t *testing.T) {
+	t.Parallel()
+	dir, cam, data := newDir(t), aged("gate", 1, 3*time.Hour), t.TempDir()
+	h := open(t, groomOptions(data, 1, 0, dir))
+	record(t, h, cam, "", 25*20)
+	files := mediaFiles(t, dir.Root)
+	h.close()
+	o := groomOptions(data, 2, time.Hour, dir)
+	d := &lingers{Dir: dir}
+	o.Spaces[0].Storage = d
+	h = open(t, o)
+	eventually(t, "a groomed file to be made", func() bool { return d.in.Load() > 0 })
+	pools := []archive.Pool{o.Pools[0]}
+	pools[0].GroomAfter = 0
+	if err := h.a.SetPools(pools); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what was made to go", func() bool { return slices.Equal(mediaFiles(t, dir.Root), files) })
+	noIntents(t, h)
+	audit(t, h.a, cam, 0, 25*20)
+}
+
+// TestGroomUnwantedLate: originals whose groomed files are listed already go all
+// the same.
+func TestGroomUnwantedLate(t *testing.T) {
+	t.Parallel()
+	dir, cam, data := newDir(t), aged("gate", 1, 3*time.Hour), t.TempDir()
+	h := open(t, groomOptions(data, 1, 0, dir))
+	record(t, h, cam, "", 25*20)
+	n := len(mediaFiles(t, dir.Root))
+	h.close()
+	o := groomOptions(data, 2, time.Hour, dir)
+	d := &keeps{Dir: dir}
+	d.fails.Store(true)
+	o.Spaces[0].Storage = d
+	h = open(t, o)
+	eventually(t, "all to be groomed, and the originals to stay", func() bool { return groomedFiles(h.a) == int64(n) && d.asked.Load() > 0 })
+	pools := []archive.Pool{o.Pools[0]}
+	pools[0].GroomAfter = 0
+	if err := h.a.SetPools(pools); err != nil {
+		t.Fatal(err)
+	}
+	d.fails.Store(false)
+	eventually(t, "the originals to go", func() bool { return len(mediaFiles(t, dir.Root)) == n })
+	noIntents(t, h)
+	auditKeys(t, h.a, cam, 0, 25*20)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"media-server/core/media"
 )
@@ -76,22 +77,24 @@ func (m *moving) forget(tx *sql.Tx) error {
 	return err
 }
 
-// begun lists the moves that an earlier process, or an earlier try, left, into
-// one of the spaces.
-func (s *stateStore) begun(targets []string) (out []*moving, err error) {
+// allMoves lists the moves that are under way, or that an earlier process, or an
+// earlier try, left.
+func (s *stateStore) allMoves() (out []*moving, err error) {
 	err = each(s.reader(), "SELECT source, name, target, final, size, began FROM moves ORDER BY began", func(rows *sql.Rows) error {
 		m := &moving{}
 		var began int64
 		err := rows.Scan(&m.source, &m.name, &m.target, &m.final, &m.size, &began)
 		m.began = media.Wall(began)
-		for _, t := range targets {
-			if t == m.target {
-				out = append(out, m)
-			}
-		}
+		out = append(out, m)
 		return err
 	})
 	return out, err
+}
+
+// begun lists those into one of the spaces.
+func (s *stateStore) begun(targets []string) ([]*moving, error) {
+	all, err := s.allMoves()
+	return slices.DeleteFunc(all, func(m *moving) bool { return !slices.Contains(targets, m.target) }), err
 }
 
 // movesAlso tells whether a file of a move is on its way to yet another place.

@@ -122,6 +122,7 @@ func (a *Archive) SetPools(pools []Pool) error {
 			ended = append(ended, old)
 		}
 	}
+	a.endLeftovers()
 	for _, m := range ended { // what one of them is doing stands in state.db: its successor finishes it
 		m.end()
 	}
@@ -133,6 +134,7 @@ func (a *Archive) SetPools(pools []Pool) error {
 	for _, g := range fresh {
 		a.startGroomer(g)
 	}
+	a.startLeftovers()
 	poke(a.ensured) // other thresholds, other days
 	return nil
 }
