@@ -211,3 +211,34 @@ func TestGroomUnwantedLate(t *testing.T) {
 	noIntents(t, h)
 	auditKeys(t, h.a, cam, 0, 25*20)
 }
+
+// TestMoveTargetRemoved: where the space that a file was moved to is lost and
+// removed, the original that still lies there is footage again.
+func TestMoveTargetRemoved(t *testing.T) {
+	t.Parallel()
+	h, o, cam, live, cold := halfMoved(t)
+	pools := []archive.Pool{o.Pools[0]}
+	pools[0].ArchiveTo, pools[0].ArchiveAfter = "", 0
+	if err := h.a.SetPools(pools); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(cold.Root, cold.Root+".away"); err != nil {
+		t.Fatal(err)
+	}
+	cold.Kill()
+	cold.Revive()
+	if err := h.a.TuneSpace("s1", 0); err != nil { // opens it again
+		t.Fatal(err)
+	}
+	eventually(t, "the loss to be seen", func() bool { return spaceState(h, "s1").State == archive.SpaceLost })
+	if err := h.a.RemoveSpace(t.Context(), "s1"); err != nil {
+		t.Fatal(err)
+	}
+	live.fails.Store(false)
+	eventually(t, "the original to be listed again", func() bool {
+		_, gaps, err := h.a.Ranges("gate", all)
+		return err == nil && len(gaps) == 0
+	})
+	noIntents(t, h)
+	audit(t, h.a, cam, 0, 25*20)
+}
