@@ -88,7 +88,13 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		a.state.close()
 		return nil, fault.Wrap(err, "catalogue.db", "the catalogue cannot be opened", "move it away: it is rebuilt from the media files")
 	}
-	a.knowsLocks.Store(!a.state.fresh)
+	unread, err := a.state.isDue("ledgers") // also where an earlier process had begun
+	if err != nil {
+		a.cat.close()
+		a.state.close()
+		return nil, fault.Wrap(err, "state.db", "it cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")
+	}
+	a.knowsLocks.Store(!unread)
 	a.state.locked = func() {
 		if err := a.loadLocks(); err != nil {
 			a.log.Warn("locks cannot be read", "err", err)
@@ -104,7 +110,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	a.endWith(dbCtx)
 	a.dbDone.Go(func() { a.state.run(dbCtx, nil) })
 	a.dbDone.Go(func() { a.cat.run(dbCtx, a.mendCatalogue) })
-	if a.state.fresh {
+	if unread {
 		err = a.cat.setIncomplete(ctx, true)
 	}
 	if a.cat.incomplete.Load() {

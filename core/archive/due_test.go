@@ -1,15 +1,19 @@
 package archive_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"media-server/core/archive"
 	"media-server/core/archive/storagetest"
+	"media-server/core/media"
 )
 
 // heldOpen is a space where what grows is not listed.
@@ -128,4 +132,51 @@ func TestRestartBeforeCopyIsScanned(t *testing.T) {
 	h.close()
 	h = open(t, options(data, 5, storagetest.New(copied)))
 	eventually(t, "what the copy does not hold to leave the lists", func() bool { return segments(t, h, "gate") == early })
+}
+
+// TestLocksUnknownAfterRestart: after the loss of state.db nothing is deleted
+// until all ledgers were read, also by a process that was started since.
+func TestLocksUnknownAfterRestart(t *testing.T) {
+	t.Parallel()
+	data, d := t.TempDir(), newDir(t)
+	h, cam := recorded(t, data, d, 1, 9)
+	l := archive.Lock{UID: "gate", Span: media.Span{From: cam.born, To: cam.born.Add(4 * time.Second)}, Reason: "r", Who: "w"}
+	if _, err := h.a.AddLock(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the lock in the ledger", func() bool {
+		found := false
+		_ = filepath.WalkDir(d.Root, func(p string, e fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(p, ".ledger") {
+				b, _ := os.ReadFile(p)
+				found = found || bytes.Contains(b, []byte("gate"))
+			}
+			return nil
+		})
+		return found
+	})
+	h.close()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		os.Remove(filepath.Join(data, "state.db"+suffix))
+	}
+	d.Kill()
+	for epoch := range uint64(2) {
+		h = open(t, options(data, 2+epoch, d))
+		if !h.a.RetentionWaits() {
+			t.Errorf("start %d: rules delete though nobody knows what is locked", epoch)
+		}
+		h.close()
+	}
+	d.Revive()
+	h = open(t, options(data, 4, d))
+	eventually(t, "the ledgers to be read", func() bool { return !h.a.RetentionWaits() })
+	if n := len(h.a.Locks("gate", all)); n != 1 {
+		t.Errorf("%d locks", n)
+	}
+	h.close()
+	h = open(t, options(data, 5, d))
+	defer h.close()
+	if h.a.RetentionWaits() {
+		t.Error("it is known what is locked")
+	}
 }

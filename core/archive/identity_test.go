@@ -128,7 +128,7 @@ func TestOlderCopy(t *testing.T) {
 		}
 		h.close()
 	}
-	if b, err := os.ReadFile(filepath.Join(copied, ".space-epoch")); err != nil || string(b) != "1" {
+	if b, err := os.ReadFile(filepath.Join(copied, ".space")); err != nil || string(b[16:]) != "1" {
 		t.Errorf("the copy was written to: %q, %v", b, err)
 	}
 	h = open(t, options(data, 5, storagetest.New(root)))

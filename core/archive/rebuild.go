@@ -76,7 +76,10 @@ func (a *Archive) allRead(ctx context.Context) error {
 	if err := a.cat.setIncomplete(ctx, false); err != nil {
 		return err
 	}
-	err := a.state.atOnce(ctx, func(*sql.Tx) error { return nil }) // behind what the ledgers brought
+	err := a.state.atOnce(ctx, func(tx *sql.Tx) error { // behind what the ledgers brought
+		_, err := tx.Exec("DELETE FROM pending WHERE what = 'ledgers'")
+		return err
+	})
 	if err == nil {
 		a.knowsLocks.Store(true)
 	}

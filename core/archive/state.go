@@ -12,7 +12,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -63,6 +63,19 @@ const stateSpaceEpochs = `ALTER TABLE spaces ADD COLUMN epoch INTEGER NOT NULL D
 // stateSpaceDue: what is still to be done with a space that was taken over, also
 // after a restart: the bits of spaceDue.
 const stateSpaceDue = `ALTER TABLE spaces ADD COLUMN due INTEGER NOT NULL DEFAULT 0`
+
+// statePending: what is still to be done before this file says all that there
+// is. "ledgers": it was made anew, and those of the spaces were not all read.
+const statePending = `
+CREATE TABLE pending (what TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO pending SELECT 'ledgers' WHERE NOT EXISTS (SELECT 1 FROM spaces) AND NOT EXISTS (SELECT 1 FROM facts) AND NOT EXISTS (SELECT 1 FROM locks)`
+
+// isDue tells whether something is still to be done.
+func (s *stateStore) isDue(what string) (bool, error) {
+	var n int
+	err := s.reader().QueryRow("SELECT count(*) FROM pending WHERE what = ?", what).Scan(&n)
+	return n > 0, err
+}
 
 // stateStore is state.db: facts that no media file holds. The ledgers in the
 // spaces hold them too.

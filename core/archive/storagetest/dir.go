@@ -88,14 +88,16 @@ func (d *Dir) Open(ctx context.Context, epoch, least uint64, create bool) (archi
 		return archive.SpaceInfo{}, err
 	}
 	info.ID = id
-	note := d.path(".space-epoch")
-	if b, err := os.ReadFile(note); err == nil {
-		info.Epoch, _ = strconv.ParseUint(string(b), 10, 64)
+	note := d.path(".space") // behind the id
+	b, err := os.ReadFile(note)
+	if err != nil {
+		return info, err
 	}
+	info.Epoch, _ = strconv.ParseUint(string(b[len(id):]), 10, 64)
 	if info.Epoch != 0 && info.Epoch < least {
 		return info, fault.New("space", "the folder is an older copy of the space", "mount the disk that was used last")
 	}
-	if err := os.WriteFile(note, strconv.AppendUint(nil, epoch, 10), 0o600); err != nil {
+	if err := os.WriteFile(note, strconv.AppendUint(b[:len(id):len(id)], epoch, 10), 0o600); err != nil {
 		return info, err
 	}
 	info.Epoch = epoch
@@ -111,7 +113,7 @@ func (d *Dir) marker(create bool) (id [16]byte, err error) {
 	path := filepath.Join(d.Root, ".space")
 	b, err := os.ReadFile(path)
 	switch {
-	case err == nil && len(b) == len(id):
+	case err == nil && len(b) >= len(id):
 		return [16]byte(b), nil
 	case !errors.Is(err, fs.ErrNotExist) || !create:
 		return id, fault.New("space", "there is no space in the folder", "mount the disk")
