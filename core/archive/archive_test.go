@@ -364,6 +364,7 @@ func TestDeleteFootage(t *testing.T) {
 		t.Fatal("footage that is being recorded was deleted")
 	}
 	rec.Close()
+	eventually(t, "the first scan to end", func() bool { return !h.a.RetentionWaits() })
 	if err := h.a.DeleteFootage(context.Background(), "gate"); err != nil {
 		t.Fatal(err)
 	}

@@ -56,11 +56,18 @@ type DayFootage struct {
 	Files  int
 	Spans  []media.Span // merged
 	Open   bool         // a file of it is not yet complete
-	Locked []Lock       // locks that keep some of it
+	Locked []Lock       // locks that keep some of it, or are of that day
 }
 
-// DayFootage tells what the keys of a stream's day open.
+// DayFootage tells what the keys of a stream's day open, and all locks of the day:
+// a key cannot be made again. ErrUnread: that cannot be told yet.
 func (a *Archive) DayFootage(uid string, day uint32) (d DayFootage, err error) {
+	if err := a.unread("stream "+uid, nil); err != nil {
+		return d, err
+	}
+	const nanos = 86400 * 1e9
+	from := media.Wall(day) * nanos
+	d.Locked = a.Locks(uid, media.Span{From: from, To: from + nanos})
 	add := func(s media.Span) {
 		d.Files++
 		d.Spans = append(d.Spans, s)

@@ -441,6 +441,7 @@ func TestDestroyedKey(t *testing.T) {
 	if _, err := pin.ReadAt(make([]byte, 10), fr.DataOffset); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the first scan to end", func() bool { return !h.a.RetentionWaits() })
 	foot, err := h.a.DayFootage("gate", archive.DayOf(cam.born))
 	if err != nil || foot.Files != len(mediaFiles(t, dir.Root)) || foot.Open || len(foot.Locked) != 0 || len(foot.Spans) != 1 {
 		t.Fatalf("%+v %v", foot, err)

@@ -320,8 +320,11 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]st
 
 // DeleteFootage deletes all footage of a stream that is not being recorded, as
 // an operator asked. Nothing but this does so at once; rules take their time.
-// While anything of it is locked it is refused.
+// While anything of it is locked, or that is not known, it is refused.
 func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
+	if err := a.unread("stream "+uid, nil); err != nil {
+		return err
+	}
 	if n := len(a.locks.spans(uid)); n > 0 {
 		return fault.New("stream "+uid, "footage of it is locked", "remove its locks first")
 	}

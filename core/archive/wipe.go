@@ -32,7 +32,8 @@ func (e *UnconfirmedError) Problem() *fault.Problem {
 
 // InitializeSpace empties a space: what it holds of ours is deleted, what it
 // does not know stays. Without the Confirm that Contents tells it is refused
-// with an UnconfirmedError, and once more for what is locked. A lost space is
+// with an UnconfirmedError, and once more for what is locked; with ErrUnread as
+// long as it is not known what is. A lost space is
 // taken over, as RestoreSpace does. The work goes on in the background, the
 // state of the space tells how far it is; a storage.initialized follows.
 //
@@ -48,6 +49,12 @@ func (a *Archive) InitializeSpace(ctx context.Context, name, confirm string, loc
 		return nil, err
 	}
 	was := s.disk()
+	if !was.lost {
+		if err := a.unread("space "+name, s); err != nil { // of a lost one its own ledgers tell
+			s.give(&s.wiping)
+			return nil, err
+		}
+	}
 	c, err := a.mayWipe(ctx, s, confirm, locked)
 	if err == nil {
 		err = s.isStill(was) // what was confirmed is of this disk
@@ -130,8 +137,13 @@ func (a *Archive) wipe(ctx context.Context, s *space, was disk, locked bool) err
 		if err := a.disown(ctx, s, GapDiskError); err != nil {
 			return err
 		}
-	} else if err := a.wipeListed(ctx, s, was, locked); err != nil {
-		return err
+	} else {
+		if err := a.unread("space "+s.cfg.Name, s); err != nil {
+			return err // the catalogue was lost meanwhile
+		}
+		if err := a.wipeListed(ctx, s, was, locked); err != nil {
+			return err
+		}
 	}
 	if !was.lost || was.id != [16]byte{} {
 		if err := a.wipeFiles(ctx, s, was); err != nil {

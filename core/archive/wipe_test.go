@@ -38,15 +38,17 @@ func (s *stop) wait() {
 
 func (s *stop) free() { s.once.Do(func() { close(s.release) }) }
 
-// heldLists is a space whose next list of everything below a prefix waits.
+// heldLists is a space whose next list of everything below a prefix waits; when,
+// which may be nil, says that it is the right time.
 type heldLists struct {
 	*storagetest.Dir
 	prefix string
 	stop   *stop
+	when   func() bool
 }
 
 func (l *heldLists) List(ctx context.Context, prefix, after string, fn func([]archive.Entry) error) error {
-	if prefix == l.prefix {
+	if prefix == l.prefix && (l.when == nil || l.when()) {
 		l.stop.wait()
 	}
 	return l.Dir.List(ctx, prefix, after, fn)
@@ -62,7 +64,7 @@ func (h *host) told(typ, text string) bool {
 // way. change is called between: the work begins behind it.
 func wipeLater(t *testing.T, root string, before func(), change func(h *host, d *storagetest.Dir)) (*host, *camera) {
 	t.Helper()
-	d, other := storagetest.New(root), &heldLists{storagetest.New(t.TempDir()), "ledger/", nil}
+	d, other := storagetest.New(root), &heldLists{Dir: storagetest.New(t.TempDir()), prefix: "ledger/"}
 	o := options(t.TempDir(), 1, d, other.Dir)
 	o.Spaces[1].Storage = other
 	o.Pools[0].Spaces = []string{"s0"}

@@ -155,6 +155,8 @@ func (b backend) DestroyKeys(uid, day string, force bool, who string) (api.Destr
 	}
 	foot, err := b.n.archive.DayFootage(uid, n)
 	switch {
+	case errors.Is(err, archive.ErrUnread): // force is for locks that somebody has seen
+		return out, fault.New("day", "it is not known yet what is locked", "wait until the ledgers of all spaces are read; see problems")
 	case err != nil:
 		return out, err
 	case foot.Open:
