@@ -44,7 +44,7 @@ type Archive struct {
 	lockAlarms map[string]LockAlarm // by pool
 	stays      shares
 	toMend     []string        // spaces to rebuild in the background; "" = all
-	unread     map[string]bool // spaces that the last rebuild of all could not read
+	toRead     map[string]bool // spaces that the last rebuild of all could not read
 
 	change sync.Mutex      // spaces and pools are changed one at a time
 	work   context.Context // of spaces while Run runs, else nil; with change
@@ -445,7 +445,7 @@ func (a *Archive) mendCatalogue(cause error) {
 	for _, f := range a.files {
 		open = append(open, f)
 	}
-	a.unread = nil // all are read again
+	a.toRead = nil // all are read again
 	a.mu.Unlock()
 	for _, f := range open {
 		a.cat.reopened(f, nil)

@@ -33,14 +33,26 @@ func (m *mover) prepare(ctx context.Context, r *row) (in *moving, err error) {
 	return &moving{source: r.Space, name: r.Name, target: dst.cfg.Name, final: final, size: r.Size, began: media.WallOf(time.Now())}, nil
 }
 
-// carry does what an intent says, from wherever an earlier try ended.
+// errLeft: the space that a file was to go to is, or was meanwhile, emptied.
+var errLeft = errors.New("the space takes nothing new, or was emptied meanwhile")
+
+// carry does what an intent says, from wherever an earlier try ended. Into a space
+// that is being emptied nothing is listed: it would go from both.
 // errNotThere: the file was deleted meanwhile, and no copy of it is left.
 func (m *mover) carry(ctx context.Context, i int, r *row, in *moving) error {
 	src, dst := m.a.space(in.source), m.a.space(in.target)
+	wipes, ok := dst.mayArrive()
+	if !ok {
+		return errors.Join(errLeft, m.a.undoMove(ctx, in))
+	}
 	if err := m.copy(ctx, i, in, src, dst); err != nil {
 		// Also what was not told to be there may be: an answer can be lost.
 		return errors.Join(err, m.a.undoMove(ctx, in))
 	}
+	if !dst.arrive(wipes) {
+		return errors.Join(errLeft, m.a.undoMove(ctx, in))
+	}
+	defer dst.arrived()
 	if err := m.a.cat.relocate(ctx, r, in.target, in.final); err != nil {
 		if !errors.Is(err, errNotThere) {
 			return err // it may be switched later than we waited: the intent stays
@@ -199,7 +211,7 @@ func (a *Archive) finishLeft(ctx context.Context, in *moving, goOn func(context.
 	fctx, over := untilStalled(ctx, moveMost)
 	err := over(a.finishMove(fctx, in, goOn))
 	var own *sourceError
-	if errors.Is(err, errNotThere) || errors.As(err, &own) {
+	if errors.Is(err, errNotThere) || errors.Is(err, errLeft) || errors.As(err, &own) {
 		return nil
 	}
 	return err

@@ -237,6 +237,8 @@ func (m *mover) settle(ctx context.Context, i int, r *row, err error) error {
 		return ctx.Err()
 	case err == nil:
 		return nil
+	case errors.Is(err, errLeft): // another space is chosen for it
+		return nil
 	case errors.Is(err, errNotThere): // deleted by rule meanwhile
 		m.skip[r.ID] = time.Now().Add(moveAgain)
 		return nil

@@ -56,7 +56,7 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	a.mu.Lock()
 	clear(a.usage)
 	if space == "" {
-		a.unread = unread
+		a.toRead = unread
 	}
 	a.mu.Unlock()
 	switch {
@@ -90,7 +90,7 @@ func (a *Archive) allRead(ctx context.Context) error {
 // rebuild of all could not read, that one is over.
 func (a *Archive) hasRead(ctx context.Context, space string) error {
 	a.mu.Lock()
-	last := len(a.unread) == 1 && a.unread[space]
+	last := len(a.toRead) == 1 && a.toRead[space]
 	a.mu.Unlock()
 	if last {
 		if err := a.allRead(ctx); err != nil {
@@ -98,7 +98,7 @@ func (a *Archive) hasRead(ctx context.Context, space string) error {
 		}
 	}
 	a.mu.Lock()
-	delete(a.unread, space)
+	delete(a.toRead, space)
 	a.mu.Unlock()
 	return nil
 }
@@ -107,7 +107,7 @@ func (a *Archive) hasRead(ctx context.Context, space string) error {
 func (a *Archive) leftToRead() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Sorted(maps.Keys(a.unread))
+	return slices.Sorted(maps.Keys(a.toRead))
 }
 
 // nextGen begins a scan: rows that it does not see again go at its end.

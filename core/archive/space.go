@@ -48,6 +48,8 @@ type space struct {
 	untouched           bool     // recovery at start did not end: nothing in it is this process's yet
 	leaving             bool     // nothing new comes here: it is to be removed
 	wiping              bool     // likewise: everything in it is being deleted
+	wipes               int      // how often that began
+	arriving            int      // files that are being listed here instead of elsewhere
 	scanning            bool
 	scanDone, scanTotal int64
 	stuck               bool // the session was ended because nothing was taken for long

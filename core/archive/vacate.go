@@ -52,13 +52,16 @@ func (a *Archive) vacate(ctx context.Context, s *space) error {
 	defer cancel()
 	for {
 		busy := a.busyIn(s)
-		if len(busy) == 0 {
+		if len(busy) == 0 && !s.awaits() {
 			return nil
 		}
 		if a.closed.Load() {
 			return ErrClosed
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
+			if len(busy) == 0 {
+				return fault.New("space "+s.cfg.Name, "a file is just moved to it", "try again")
+			}
 			return fault.New("space "+s.cfg.Name, "it is still recorded into: "+strings.Join(busy, ", "), "their pool needs another space that works; see problems")
 		}
 	}
@@ -111,7 +114,43 @@ func (s *space) take(flag *bool) error {
 		return fault.New("space "+s.cfg.Name, "it is being emptied or removed already", "wait until that is over")
 	}
 	*flag = true
+	if flag == &s.wiping {
+		s.wipes++
+	}
 	return nil
+}
+
+// mayArrive tells whether files may be moved here, and until when a copy that is
+// made now counts: until everything in the space is deleted.
+func (s *space) mayArrive() (wipes int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wipes, !s.leaving && !s.wiping
+}
+
+// arrive says that a copy is going to be listed. It is refused when it may have
+// been deleted since mayArrive, or soon is. Who empties the space waits for arrived.
+func (s *space) arrive(wipes int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving || s.wiping || s.wipes != wipes {
+		return false
+	}
+	s.arriving++
+	return true
+}
+
+func (s *space) arrived() {
+	s.mu.Lock()
+	s.arriving--
+	s.mu.Unlock()
+}
+
+// awaits tells whether a file is being listed here.
+func (s *space) awaits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.arriving > 0
 }
 
 func (s *space) give(flag *bool) {

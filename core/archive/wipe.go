@@ -190,6 +190,10 @@ func (a *Archive) wipeListed(ctx context.Context, s *space, was disk, locked boo
 // planWipe marks what is listed in a space as going. A lock that was made since
 // somebody confirmed keeps what it keeps, unless locked.
 func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, error) {
+	// Rows that are on their way come first.
+	if err := a.cat.now(ctx, func(*sql.Tx) error { return nil }); err != nil {
+		return nil, fmt.Errorf("wait for the catalogue: %w", err)
+	}
 	a.planMu.Lock()
 	defer a.planMu.Unlock()
 	a.locks.mu.RLock()

@@ -166,3 +166,47 @@ func TestWipeDiskGoes(t *testing.T) {
 		t.Errorf("what lies on the disk that is away is not listed any more: %v", err)
 	}
 }
+
+// heldReads is a space that waits before it gives out the end of a file.
+type heldReads struct {
+	*storagetest.Dir
+	stop *stop
+}
+
+func (s *heldReads) ReadAt(ctx context.Context, name string, off int64, p []byte) (int, error) {
+	n, err := s.Dir.ReadAt(ctx, name, off, p)
+	if e, statErr := s.Dir.Stat(ctx, name); statErr == nil && strings.HasSuffix(name, ".mp4") && off+int64(n) == e.Size {
+		s.stop.wait()
+	}
+	return n, err
+}
+
+// TestWipeTargetOfMove: a space is initialised while a file is copied there. The
+// copy goes; the original stays, and is moved again.
+func TestWipeTargetOfMove(t *testing.T) {
+	t.Parallel()
+	live, dir, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
+	o := tiered(t.TempDir(), 1, live, dir)
+	cold := &heldReads{dir, newStop(t)}
+	o.Spaces[1].Storage = cold
+	h := open(t, o)
+	t.Cleanup(cold.stop.free)
+	eventually(t, "the first scan to end", func() bool { return !h.a.RetentionWaits() })
+	cold.stop.armed.Store(true)
+	record(t, h, cam, "live", 25*10)
+	<-cold.stop.entered // the first copy was read back whole
+	c, err := h.a.Contents(t.Context(), "s1")
+	if err != nil || c.Files != 1 {
+		t.Fatalf("%+v %v", c, err)
+	}
+	if err := h.initialize(t, "s1", c.Confirm, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the space to be new", func() bool { return h.saw("storage.initialized") == 1 })
+	if n := len(mediaFiles(t, dir.Root)); n != 0 {
+		t.Fatalf("%d files are left", n)
+	}
+	cold.stop.free()
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
+	audit(t, h.a, cam, 0, 25*10)
+}
