@@ -222,17 +222,9 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 // another one's; else what this process is writing stays.
 func (a *Archive) wipeFiles(ctx context.Context, s *space, was disk) error {
 	var names []string
-	kept, err := a.rowsIn(s.cfg.Name) // locked meanwhile
-	if err != nil {
-		return err
-	}
-	listed := map[string]bool{}
-	for _, r := range kept {
-		listed[r.Name] = true
-	}
-	err = s.st.List(ctx, "", "", func(es []Entry) error {
+	err := s.st.List(ctx, "", "", func(es []Entry) error {
 		for _, e := range es {
-			if a.ours(e.Name, was.lost) && !listed[e.Name] {
+			if a.ours(e.Name, was.lost) {
 				names = append(names, e.Name)
 			}
 		}
@@ -241,6 +233,11 @@ func (a *Archive) wipeFiles(ctx context.Context, s *space, was disk) error {
 	if err != nil {
 		return fmt.Errorf("list space %s: %w", s.cfg.Name, err)
 	}
+	keep, err := a.inUse(s)
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return keep[n] })
 	for some := range slices.Chunk(names, retainBatch) {
 		// One that was lost and is empty by now may have become the space.
 		if err := s.isStill(was); err != nil && (!was.lost || s.disk().id != was.id) {
@@ -254,6 +251,32 @@ func (a *Archive) wipeFiles(ctx context.Context, s *space, was disk) error {
 		}
 	}
 	return nil
+}
+
+// inUse are the names of files of a space that are listed, locked meanwhile, or
+// being recorded: where there is no other space a stream that begins while this
+// one is emptied goes here. Asked behind a list of the space it knows all of that
+// list; memory comes first, because it is left for the catalogue.
+func (a *Archive) inUse(s *space) (map[string]bool, error) {
+	var mine []*file
+	a.mu.Lock()
+	for _, f := range a.files {
+		if f.sp == s {
+			mine = append(mine, f)
+		}
+	}
+	a.mu.Unlock()
+	names := map[string]bool{}
+	for _, f := range mine {
+		f.mu.Lock()
+		names[f.openName], names[f.final] = true, true
+		f.mu.Unlock()
+	}
+	rows, err := a.rowsIn(s.cfg.Name)
+	for _, r := range rows {
+		names[r.Name] = true
+	}
+	return names, err
 }
 
 // ours tells whether a name is one that this program gives to files.

@@ -210,3 +210,40 @@ func TestWipeTargetOfMove(t *testing.T) {
 	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
 	audit(t, h.a, cam, 0, 25*10)
 }
+
+// TestWipeRecordedInto: a stream begins to be recorded while its only space is
+// emptied. What was there goes, the new footage stays.
+func TestWipeRecordedInto(t *testing.T) {
+	t.Parallel()
+	d, s := newDir(t), newStop(t)
+	o := options(t.TempDir(), 1, d)
+	o.Spaces[0].Storage = &heldLists{Dir: d, stop: s}
+	h := open(t, o)
+	t.Cleanup(s.free)
+	record(t, h, aged("yard", 1, time.Hour), "", 25*5)
+	eventually(t, "the first scan to end", func() bool { return !h.a.RetentionWaits() })
+	c, err := h.a.Contents(t.Context(), "s0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.armed.Store(true)
+	if err := h.initialize(t, "s0", c.Confirm, false); err != nil {
+		t.Fatal(err)
+	}
+	<-s.entered
+	r := begin(t, h, "gate", 2, "")
+	r.on(t, 4)
+	eventually(t, "files that are sealed and one that grows", func() bool {
+		return len(filesOf(t, d.Root, "gate")) > 0 && openMedia(d.Root) > 0
+	})
+	s.free()
+	eventually(t, "the space to be new", func() bool { return h.saw("storage.initialized") == 1 })
+	r.on(t, 3)
+	r.end(t, h)
+	if n := len(filesOf(t, d.Root, "yard")); n != 0 {
+		t.Errorf("%d files are left of what was there", n)
+	}
+	if h.saw("archive.damaged") > 0 {
+		t.Error("a file was missed that was deleted here")
+	}
+}
