@@ -247,6 +247,7 @@ func TestInitializeInUse(t *testing.T) {
 	if err := h.a.SetPools([]archive.Pool{pool("default", "s0", "s1")}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "it to be known what is locked", func() bool { return !h.a.RetentionWaits() })
 	c, err := h.a.Contents(context.Background(), "s0")
 	if err != nil || c.Files < 3 {
 		t.Fatalf("%+v %v", c, err)
@@ -259,7 +260,14 @@ func TestInitializeInUse(t *testing.T) {
 	moved := r.at
 	for moved == r.at || len(mediaFiles(t, b.Root)) == 0 { // until it goes on in the other one
 		r.on(t, 1)
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done <- nil
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
