@@ -28,7 +28,9 @@
 // they have under way has landed, and answers then. The newest epoch is kept
 // in .space/epoch, with the node it belongs to, so that an old core is refused
 // after the plugin was restarted, too. Epochs of different nodes are not
-// compared: a new installation counts from one again.
+// compared: a new installation counts from one again. A core that knows a newer
+// one than is noted here (Least) has another disk in mind: this folder is an
+// older copy of it, and is not written to.
 //
 // Failures. A message that fails leaves its file as it was: what a short write
 // left is cut off, a file made for it is removed. Later messages of that file
