@@ -36,15 +36,16 @@ type groomer struct {
 	stop context.CancelFunc // nil until it runs
 	ends sync.WaitGroup
 
-	mu    sync.Mutex
-	st    GroomStatus
-	skip  map[FileID]time.Time // when it is tried again; zero = not before the next start
-	told  bool                 // that it does not work
-	sum   groomSum
-	every time.Duration // between two passes
-	grace time.Duration // how long an original can be read once it is not listed any more
-	later []replaced    // of the goroutine alone
-	away  string        // a space with work that cannot be used now; of the goroutine alone
+	mu     sync.Mutex
+	st     GroomStatus
+	skip   map[FileID]time.Time // when it is tried again; zero = not before the next start
+	told   bool                 // that it does not work
+	sum    groomSum
+	every  time.Duration    // between two passes
+	grace  time.Duration    // how long an original can be read once it is not listed any more
+	later  []replaced       // of the goroutine alone
+	failed map[FileID]int64 // could not be read when they were tried last, and space.breaks then; of the goroutine alone
+	away   string           // a space with work that cannot be used now; of the goroutine alone
 }
 
 // groomSum is what the next event tells.
@@ -356,8 +357,12 @@ func (g *groomer) settle(ctx context.Context, in *grooming, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	again := groomAgain
 	if g.isUnreadable(ctx, in, err) {
 		err = errNotSwapped
+		if _, first := g.failed[in.old]; first {
+			again = g.every // the next pass
+		}
 	}
 	var bad *damagedError
 	switch {
@@ -365,7 +370,7 @@ func (g *groomer) settle(ctx context.Context, in *grooming, err error) error {
 		g.a.cat.markWhole([]FileID{in.old})
 		g.skipUntil(in.old, time.Now().Add(groomAgain)) // until that is written
 	case errors.Is(err, errNotSwapped):
-		g.skipUntil(in.old, time.Now().Add(groomAgain))
+		g.skipUntil(in.old, time.Now().Add(again))
 	case errors.As(err, &bad):
 		g.skipUntil(in.old, time.Time{})
 		g.set(func(s *GroomStatus) { s.Damaged++ })
@@ -399,12 +404,29 @@ func (g *groomer) isUnreadable(ctx context.Context, in *grooming, err error) boo
 		}
 	case there != nil:
 		return false
-	case listed == nil:
+	case listed == nil && g.failedBefore(in.old, s):
 		g.set(func(s *GroomStatus) { s.Failures++ })
 		g.a.notify(Notice{Type: "archive.groom_failed", UID: r.UID, Level: "warning", Message: fmt.Sprintf("%s in space %s is not groomed, it cannot be read: %v", in.name, in.space, err),
 			Data: map[string]any{"pool": g.pool.Name, "space": in.space, "file": in.name, "error": err.Error()}})
 	}
 	return true
+}
+
+// failedBefore tells whether a file could not be read when it was tried last
+// either, over the same connection to its space: a storage that dies takes
+// whatever is being read with it, and answers again a moment later. The first
+// time nothing is said, and the next pass tries again.
+func (g *groomer) failedBefore(id FileID, s *space) bool {
+	now := s.breaks.Load()
+	if at, known := g.failed[id]; known && at == now {
+		delete(g.failed, id)
+		return true
+	}
+	if g.failed == nil {
+		g.failed = map[FileID]int64{}
+	}
+	g.failed[id] = now
+	return false
 }
 
 func (g *groomer) reportDamage(in *grooming, err error) {

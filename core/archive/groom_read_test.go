@@ -63,6 +63,7 @@ func TestGroomUnreadable(t *testing.T) {
 		_, gaps, err := h.a.Ranges("gate", all)
 		return err == nil && len(gaps) == 1 && gaps[0].Why == archive.GapDeleted
 	})
+	eventually(t, "it to be told", func() bool { return h.saw("archive.groom_failed") > 0 }) // when it has failed twice
 	if st := h.a.Groomings()[0]; st.Failures != 1 || st.Damaged != 0 || h.saw("archive.groom_failed") != 1 {
 		t.Errorf("%+v, told %d times", st, h.saw("archive.groom_failed"))
 	}

@@ -23,6 +23,7 @@ type space struct {
 
 	reserve atomic.Int64    // bytes kept free
 	homes   atomic.Int64    // streams that are recorded here
+	breaks  atomic.Int64    // how often its connection began and ended
 	over    context.Context // ends when the space is removed
 	quit    context.CancelFunc
 	stop    context.CancelFunc // of ends; nil until they run
@@ -271,6 +272,8 @@ func (s *space) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.breaks.Add(1)
+	defer s.breaks.Add(1)
 	s.mu.Lock()
 	s.sent, s.wr = 0, 0
 	s.mu.Unlock()
