@@ -95,6 +95,7 @@ func (s *Space) mark(ctx context.Context, r Request) (created bool, problem *pb.
 	})
 	switch {
 	case err != nil && untrusted != nil:
+		//nolint:nilerr // told as a problem
 		return false, &pb.Problem{Key: "ca-file", What: "the certificate of the server is not trusted: " + untrusted.Err.Error(), Hint: "where an authority of your own signed it, name its certificate: ca-file = /path/to/ca.pem"}, nil
 	case status.Code(err) == codes.PermissionDenied:
 		return false, &pb.Problem{Key: "access-key", What: "the server does not let these keys in", Hint: "check access-key, secret-key and what they may do in the bucket"}, nil
