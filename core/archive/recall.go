@@ -1,0 +1,164 @@
+package archive
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"media-server/core/media"
+	"media-server/core/mux"
+)
+
+// recall fills what the next part follows on from a recovered file.
+func (a *Archive) recall(st *stream, f *file) {
+	l := lastPart{known: true, resumable: !f.header.Unreadable, run: f.header.Run, zero: f.header.Zero, tracks: f.header.Tracks}
+	for i := range f.frags {
+		fr := &f.frags[i]
+		l.track(fr.Track, f.marks[i].LastSeq+1, fr.BaseTime+fr.Duration, lastDuration(fr.Samples))
+	}
+	seg := f.segs[len(f.segs)-1]
+	l.segment, l.discontinuity, l.segmentStart, l.end = seg.Number, seg.Discontinuity, seg.Span.From, seg.Span.To
+	l.partIndex = f.frags[len(f.frags)-1].Part
+	l.clock, l.sequence = f.tail.clock, f.tail.sequence
+	st.last, st.recalled = l, true
+	st.prev = f.header.Previous
+	st.rules, st.home = f.header.Rules, f.sp
+	if f.state == sealing {
+		st.prev, st.prevSum = f.id, f.indexSum
+	}
+	// What was recovered may not have been synced: it counts as durable when
+	// the next sync of this file is reported, which covers it.
+}
+
+// fillFromPrevious adds the positions of tracks that have no unit in the last
+// file yet: after a roll, audio may be a part behind.
+func (a *Archive) fillFromPrevious(st *stream) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	l := &st.last
+	if st.cur == nil {
+		return
+	}
+	prev := st.cur.header.Previous
+	for range 4 {
+		if len(l.next) >= len(l.tracks) || prev == 0 {
+			return
+		}
+		have := map[int]bool{}
+		for _, p := range l.next {
+			have[p.Track] = true
+		}
+		tracks, before, err := a.sumOf(prev, l.run)
+		if err != nil {
+			a.log.Warn("where a track ended cannot be told", "stream", st.uid, "file", prev, "err", err)
+			return
+		}
+		for i := range tracks {
+			if t := &tracks[i]; !have[t.ID] {
+				l.track(t.ID, t.LastSeq+1, t.End, 0)
+			}
+		}
+		prev = before
+	}
+}
+
+// sumOf gives the track sums of a file of the run, in memory or in storage,
+// and the file before it.
+func (a *Archive) sumOf(id FileID, run media.RunID) ([]IndexTrack, FileID, error) {
+	if f := a.file(id); f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.sumTracks(), f.header.Previous, nil
+	}
+	x, err := a.indexOf(id)
+	if err != nil || x.Layout.Run != run {
+		return nil, 0, err
+	}
+	return x.Tracks, 0, nil
+}
+
+// recallLast tells a stream whose files are all sealed where it ended: its
+// numbers go on, and its run may.
+func (a *Archive) recallLast(st *stream) error {
+	st.mu.Lock()
+	known := st.last.known
+	st.mu.Unlock()
+	if known {
+		a.fillFromPrevious(st)
+		return nil
+	}
+	r, err := a.lastRow(st.uid)
+	if err != nil {
+		return err
+	}
+	last, disc, counted := a.cat.lastNumbers(st.uid)
+	if r == nil { // nothing left of it, but its numbers go on
+		st.mu.Lock()
+		if counted && !st.last.known {
+			st.last.known, st.last.segment, st.last.discontinuity = true, last, disc
+		}
+		st.mu.Unlock()
+		return nil
+	}
+	x, err := a.indexOfRow(r)
+	if err != nil {
+		return err
+	}
+	if len(x.Layout.Segments) == 0 || len(x.Layout.Fragments) == 0 {
+		return nil
+	}
+	seg := x.Layout.Segments[len(x.Layout.Segments)-1]
+	l := lastPart{known: true, run: r.Run, zero: r.Zero, segment: seg.Number, discontinuity: seg.Discontinuity, segmentStart: seg.Span.From, end: seg.Span.To}
+	for i := range x.Tracks {
+		t := &x.Tracks[i]
+		l.track(t.ID, t.LastSeq+1, t.End, lastDuration(x.Layout.Fragments[lastOf(x.Layout.Fragments, t.ID)].Samples))
+	}
+	frag := &x.Layout.Fragments[len(x.Layout.Fragments)-1]
+	l.partIndex = frag.Part
+	l.tracks, _ = a.cat.tracks(r.Init)
+	recent := media.WallOf(time.Now()).Sub(l.end) < 10*time.Minute
+	if recent && len(l.tracks) > 0 && !a.state.ended(st.uid, l.end) {
+		l.resumable = a.tailOfRow(r, x, &l) == nil
+	}
+	st.mu.Lock()
+	if !st.last.known {
+		st.last, st.recalled = l, !a.state.ended(st.uid, l.end)
+		st.prev, st.home = r.ID, a.space(r.Space)
+	}
+	st.mu.Unlock()
+	return nil
+}
+
+// readTail reads the clock state and the last moof's number from the headers
+// of the last part.
+func readTail(r io.ReaderAt, l *Layout, size int64) (t tailInfo, err error) {
+	for i := len(l.Fragments) - 1; i >= 0; i-- {
+		info, _, err := mux.ParseFragment(r, l.Fragments[i].Offset, size)
+		if err != nil {
+			return t, err
+		}
+		t.sequence = max(t.sequence, info.Sequence)
+		if info.Header.First {
+			t.clock = info.Header.Clock
+			return t, nil
+		}
+	}
+	return t, nil
+}
+
+func (a *Archive) tailOfRow(r *row, x *Index, l *lastPart) error {
+	s := a.space(r.Space)
+	if s == nil {
+		return ErrNoSpace
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	f, err := s.open(ctx, r.Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	t, err := readTail(f, &x.Layout, r.Size)
+	l.clock, l.sequence = t.clock, t.sequence
+	return err
+}
