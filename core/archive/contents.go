@@ -129,19 +129,11 @@ func (a *Archive) listedContents(s *space) (*SpaceContents, error) {
 		}
 		c.add(x)
 	}
-	a.mu.Lock()
-	var mine []*file
-	for _, f := range a.files {
-		if f.sp == s {
-			mine = append(mine, f)
-		}
-	}
-	a.mu.Unlock()
 	listed := map[FileID]bool{}
 	for _, r := range rows {
 		listed[r.ID] = true
 	}
-	for _, f := range mine {
+	for _, f := range a.filesIn(s) {
 		if listed[f.id] {
 			continue
 		}

@@ -2,7 +2,6 @@ package archive_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,27 +14,12 @@ import (
 	"media-server/core/archive/storagetest"
 )
 
-// keeps is a space that deletes nothing for a while.
-type keeps struct {
-	*storagetest.Dir
-	fails atomic.Bool
-	asked atomic.Int32
-}
-
-func (k *keeps) Delete(ctx context.Context, names []string) error {
-	k.asked.Add(1)
-	if k.fails.Load() {
-		return errors.New("input/output error")
-	}
-	return k.Dir.Delete(ctx, names)
-}
-
 // halfMoved has one file of gate in both spaces: it is listed in s1, and s0
 // could not delete the original. The tier is s0 to s1.
-func halfMoved(t *testing.T) (h *host, o archive.Options, cam *camera, live *keeps, cold *storagetest.Dir) {
+func halfMoved(t *testing.T) (h *host, o archive.Options, cam *camera, live *noDeletes, cold *storagetest.Dir) {
 	t.Helper()
 	cold, cam = newDir(t), aged("gate", 1, time.Minute)
-	live = &keeps{Dir: newDir(t)}
+	live = &noDeletes{Dir: newDir(t)}
 	data := t.TempDir()
 	options := func(epoch uint64) archive.Options {
 		o := tiered(data, epoch, live.Dir, cold)
@@ -47,11 +31,11 @@ func halfMoved(t *testing.T) (h *host, o archive.Options, cam *camera, live *kee
 	h = open(t, o)
 	record(t, h, cam, "live", 25*20)
 	h.close()
-	live.fails.Store(true)
+	live.off.Store(true)
 	o = options(2)
 	h = open(t, o)
 	eventually(t, "a file to be moved, and its original to stay", func() bool {
-		return live.asked.Load() > 0 && h.a.Moves()[0].Files > 0 && h.a.Moves()[0].State == "failing"
+		return live.tried.Load() > 0 && h.a.Moves()[0].Files > 0 && h.a.Moves()[0].State == "failing"
 	})
 	if n := both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)); n != 1 {
 		t.Fatalf("%d files are in both spaces", n)
@@ -75,7 +59,7 @@ func TestMoveCopyLost(t *testing.T) {
 		_, gaps, err := h.a.Ranges("gate", all)
 		return err == nil && len(gaps) == 1
 	})
-	live.fails.Store(false)
+	live.off.Store(false)
 	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && h.a.Moves()[0].State == "idle" })
 	audit(t, h.a, cam, 0, 25*20)
 	if _, gaps, err := h.a.Ranges("gate", all); err != nil || len(gaps) != 0 {
@@ -93,7 +77,7 @@ func TestMoveCopyDeleted(t *testing.T) {
 	o.Epoch, o.Pools[1].Days = 3, 1
 	h = open(t, o)
 	eventually(t, "the copy to be deleted by rule", func() bool { retain(t, h); return len(mediaFiles(t, cold.Root)) == 0 })
-	live.fails.Store(false)
+	live.off.Store(false)
 	eventually(t, "all to go", func() bool {
 		retain(t, h)
 		return len(mediaFiles(t, live.Root)) == 0 && len(mediaFiles(t, cold.Root)) == 0
@@ -157,7 +141,7 @@ func TestMoveUnwantedLate(t *testing.T) {
 	if err := h.a.SetPools(pools); err != nil {
 		t.Fatal(err)
 	}
-	live.fails.Store(false)
+	live.off.Store(false)
 	eventually(t, "the original to go", func() bool { return both(mediaFiles(t, live.Root), mediaFiles(t, cold.Root)) == 0 })
 	noIntents(t, h)
 	audit(t, h.a, cam, 0, 25*20)
@@ -196,17 +180,17 @@ func TestGroomUnwantedLate(t *testing.T) {
 	n := len(mediaFiles(t, dir.Root))
 	h.close()
 	o := groomOptions(data, 2, time.Hour, dir)
-	d := &keeps{Dir: dir}
-	d.fails.Store(true)
+	d := &noDeletes{Dir: dir}
+	d.off.Store(true)
 	o.Spaces[0].Storage = d
 	h = open(t, o)
-	eventually(t, "all to be groomed, and the originals to stay", func() bool { return groomedFiles(h.a) == int64(n) && d.asked.Load() > 0 })
+	eventually(t, "all to be groomed, and the originals to stay", func() bool { return groomedFiles(h.a) == int64(n) && d.tried.Load() > 0 })
 	pools := []archive.Pool{o.Pools[0]}
 	pools[0].GroomAfter = 0
 	if err := h.a.SetPools(pools); err != nil {
 		t.Fatal(err)
 	}
-	d.fails.Store(false)
+	d.off.Store(false)
 	eventually(t, "the originals to go", func() bool { return len(mediaFiles(t, dir.Root)) == n })
 	noIntents(t, h)
 	auditKeys(t, h.a, cam, 0, 25*20)
@@ -234,7 +218,7 @@ func TestMoveTargetRemoved(t *testing.T) {
 	if err := h.a.RemoveSpace(t.Context(), "s1"); err != nil {
 		t.Fatal(err)
 	}
-	live.fails.Store(false)
+	live.off.Store(false)
 	eventually(t, "the original to be listed again", func() bool {
 		_, gaps, err := h.a.Ranges("gate", all)
 		return err == nil && len(gaps) == 0

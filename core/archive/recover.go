@@ -65,20 +65,24 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 	return ctx.Err()
 }
 
+// filesIn lists the files of a space that are in memory.
+func (a *Archive) filesIn(s *space) (out []*file) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, f := range a.files {
+		if f.sp == s {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // openIn lists the names of growing files of a space that are in memory. In a
 // strange one only those count that have got their number there: the others
 // grew on the disk that was there before. What was given up is recovered.
 func (a *Archive) openIn(s *space, strange bool) map[string]bool {
-	a.mu.Lock()
-	var mine []*file
-	for _, f := range a.files {
-		if f.sp == s {
-			mine = append(mine, f)
-		}
-	}
-	a.mu.Unlock()
 	names := map[string]bool{}
-	for _, f := range mine {
+	for _, f := range a.filesIn(s) {
 		id, _ := idOf(f.openName)
 		f.mu.Lock()
 		if f.state != abandoned && (!strange || id != f.id) {

@@ -70,16 +70,8 @@ func (a *Archive) vacate(ctx context.Context, s *space) error {
 // busyIn lists the streams that have something in a space that is not sealed.
 // What waits for a run to go on is sealed: it goes on in a new file.
 func (a *Archive) busyIn(s *space) (uids []string) {
-	a.mu.Lock()
-	var mine []*file
-	for _, f := range a.files {
-		if f.sp == s {
-			mine = append(mine, f)
-		}
-	}
-	a.mu.Unlock()
 	lost := s.isLost()
-	for _, f := range mine {
+	for _, f := range a.filesIn(s) {
 		st := f.st
 		st.mu.Lock()
 		if st.cur == f && !st.begun {

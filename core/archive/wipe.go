@@ -258,16 +258,8 @@ func (a *Archive) wipeFiles(ctx context.Context, s *space, was disk) error {
 // one is emptied goes here. Asked behind a list of the space it knows all of that
 // list; memory comes first, because it is left for the catalogue.
 func (a *Archive) inUse(s *space) (map[string]bool, error) {
-	var mine []*file
-	a.mu.Lock()
-	for _, f := range a.files {
-		if f.sp == s {
-			mine = append(mine, f)
-		}
-	}
-	a.mu.Unlock()
 	names := map[string]bool{}
-	for _, f := range mine {
+	for _, f := range a.filesIn(s) {
 		f.mu.Lock()
 		names[f.openName], names[f.final] = true, true
 		f.mu.Unlock()
