@@ -44,6 +44,7 @@ type Archive struct {
 	lockAlarms map[string]LockAlarm // by pool
 	stays      shares
 	toMend     []string        // spaces to rebuild in the background; "" = all
+	untold     map[*space]bool // whose scan waits until it is known what they are
 	toRead     map[string]bool // spaces that the last rebuild of all could not read
 
 	change sync.Mutex      // spaces and pools are changed one at a time
@@ -221,7 +222,7 @@ func newArchive(o Options) (*Archive, error) {
 	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), measure: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
-		struck: map[FileID]bool{}, look: make(chan string, 8), locks: locks{making: map[LockID]Lock{}}}
+		struck: map[FileID]bool{}, look: make(chan string, 8), untold: map[*space]bool{}, locks: locks{making: map[LockID]Lock{}}}
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {
 		p.spaces = append(p.spaces, newSpace(a, cfg))
@@ -259,9 +260,7 @@ func (a *Archive) openSpace(ctx context.Context, s *space) {
 	s.mu.Unlock()
 	info, err := a.openStorage(octx, s)
 	if errors.Is(err, errLost) {
-		s.mu.Lock()
-		s.lost = true
-		s.mu.Unlock()
+		s.setLost()
 		s.setFailing("error", "lost", err)
 		return
 	}

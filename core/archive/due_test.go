@@ -76,6 +76,74 @@ func TestRestartBeforeScan(t *testing.T) {
 	}
 }
 
+// TestNoScanBeforeIdentity: nor does it list what lies in a space of which it is
+// not known yet whose it is.
+func TestNoScanBeforeIdentity(t *testing.T) {
+	t.Parallel()
+	root, _, _ := earlier(t)
+	own := &heldLists{Dir: storagetest.New(t.TempDir()), stop: newStop(t)} // in the rebuild of all
+	old := &heldLists{Dir: storagetest.New(root), stop: newStop(t)}        // when somebody asks whether it holds anything
+	old.stop.armed.Store(true)
+	own.stop.armed.Store(true)
+	o := options(t.TempDir(), 9, own.Dir)
+	o.Spaces = []archive.Space{{Name: "s0", Storage: own, Create: true}}
+	h := open(t, o)
+	<-own.stop.entered
+	if err := h.a.AddSpace(archive.Space{Name: "old", Storage: old, Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	<-old.stop.entered
+	own.stop.free()
+	if err := h.a.Rebuild(t.Context(), "", nil); err == nil { // the second one of all: it has the new space on its list
+		t.Error("it was read")
+	}
+	if _, ok := h.a.Bounds("gate"); ok {
+		t.Error("its footage is listed though nobody said that it is to be taken")
+	}
+	old.stop.free()
+	eventually(t, "the stranger to be seen", func() bool { return spaceState(h, "old").State == archive.SpaceLost })
+	eventually(t, "what is ours to be read", func() bool { return !h.a.RetentionWaits() })
+	if _, ok := h.a.Bounds("gate"); ok {
+		t.Error("its footage is listed though nobody said that it is to be taken")
+	}
+}
+
+// TestNoScanBeforeRecovery: a rebuild of all spaces that was under way when a
+// space was taken over does not count it as read before what grew in it, its
+// last ledger among it, was recovered.
+func TestNoScanBeforeRecovery(t *testing.T) {
+	t.Parallel()
+	root, cam, hall := earlier(t)
+	own := &heldLists{Dir: storagetest.New(t.TempDir()), stop: newStop(t)}           // in the rebuild of all, which a new catalogue asks for
+	old := &heldLists{Dir: storagetest.New(root), prefix: "open/", stop: newStop(t)} // in recovery
+	own.stop.armed.Store(true)
+	old.stop.armed.Store(true)
+	o := options(t.TempDir(), 9, own.Dir)
+	o.Spaces[0].Storage = own
+	h := open(t, o)
+	<-own.stop.entered
+	if err := h.a.AddSpace(archive.Space{Name: "old", Storage: old, Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stranger to be seen", func() bool { return spaceState(h, "old").State == archive.SpaceLost })
+	if err := h.a.RestoreSpace("old"); err != nil {
+		t.Fatal(err)
+	}
+	<-old.stop.entered
+	own.stop.free()
+	if err := h.a.Rebuild(t.Context(), "old", nil); err == nil { // behind that of all
+		t.Error("it was read")
+	}
+	old.stop.free()
+	takes(t, h, "old")
+	eventually(t, "what was growing to be listed", func() bool { _, ok := h.a.Bounds("hall"); return ok && archive.Listed(h.a, "hall") })
+	audit(t, h.a, cam, 0, 25*12)
+	audit(t, h.a, hall, 0, 25*3)
+	if locks := h.a.Locks("gate", all); len(locks) != 1 {
+		t.Errorf("locks %+v", locks)
+	}
+}
+
 // TestRestartBeforeNumbers: a space was taken, and the server ends before what
 // grew in it got numbers of its own. The next one does not take it for ours.
 func TestRestartBeforeNumbers(t *testing.T) {

@@ -164,6 +164,17 @@ func (a *Archive) spaceID(name string) (id [16]byte, epoch uint64, seen bool, er
 	return id, uint64(newest), err == nil, err
 }
 
+// setLost says that what lies at the path of the space is not the space.
+func (s *space) setLost() {
+	s.mu.Lock()
+	already := s.lost
+	s.lost, s.known = true, false
+	s.mu.Unlock()
+	if !already {
+		s.a.isTold(s)
+	}
+}
+
 // rememberSpace notes which space has a name from now on, and what is due of it
 // beside what was already.
 func (a *Archive) rememberSpace(ctx context.Context, name string, info SpaceInfo, due spaceDue) error {

@@ -2,6 +2,8 @@ package archive
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -42,8 +44,8 @@ func (a *Archive) mender(ctx context.Context) {
 			clear(failed)
 		}
 		var err error
-		if name != "" && a.space(name) == nil {
-			err = a.hasRead(ctx, name) // removed meanwhile
+		if name != "" && a.isNotOurs(name) {
+			err = a.hasRead(ctx, name) // removed meanwhile, or it turned out to be a stranger's
 		} else {
 			err = a.Rebuild(ctx, name, nil)
 		}
@@ -58,6 +60,53 @@ func (a *Archive) mender(ctx context.Context) {
 		for _, name := range again {
 			failed[name] = time.Now().Add(mendAgain)
 		}
+	}
+}
+
+// isNotOurs tells whether there is nothing to be read in a space: it was removed,
+// or nobody has said yet that what lies there is to be taken.
+func (a *Archive) isNotOurs(name string) bool {
+	s := a.space(name)
+	if s == nil {
+		return true
+	}
+	stranger, err := a.isStranger(s)
+	return err == nil && stranger && s.isLost()
+}
+
+// mayScan refuses to list what lies in a space before it is known that it is the
+// space, and before what grew in it was recovered: its last ledger is not listed
+// until then, and recovery would not see that the space was read without. Who is
+// refused is asked for again as soon as that is decided.
+func (a *Archive) mayScan(s *space) error {
+	a.mu.Lock()
+	a.untold[s] = true
+	a.mu.Unlock()
+	s.mu.Lock()
+	known, lost, why := s.known, s.lost, s.failing
+	s.mu.Unlock()
+	switch {
+	case known:
+		a.mu.Lock()
+		delete(a.untold, s)
+		a.mu.Unlock()
+		return nil
+	case lost:
+		return errors.New("the space is lost")
+	case why != "":
+		return fmt.Errorf("the space is not open: %s", why)
+	}
+	return errors.New("the space is not open yet")
+}
+
+// isTold lets a scan that mayScan refused begin, or be refused for good.
+func (a *Archive) isTold(s *space) {
+	a.mu.Lock()
+	waits := a.untold[s]
+	delete(a.untold, s)
+	a.mu.Unlock()
+	if waits {
+		a.wantRebuild(s.cfg.Name)
 	}
 }
 

@@ -32,11 +32,12 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 		if space != "" && s.cfg.Name != space {
 			continue
 		}
-		if stranger, err := a.isStranger(s); err != nil || s.isLost() {
-			if err == nil && stranger && space == "" {
-				continue // none of ours, and not to be listed before somebody says so
-			}
-			failed = errors.Join(failed, err, fmt.Errorf("rebuild space %s: the space is lost", s.cfg.Name))
+		stranger, err := a.isStranger(s)
+		if err == nil && stranger && s.isLost() && space == "" {
+			continue // none of ours, and not to be listed before somebody says so
+		}
+		if err = errors.Join(err, a.mayScan(s)); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("rebuild space %s: %w", s.cfg.Name, err))
 			unread[s.cfg.Name] = true
 			continue
 		}

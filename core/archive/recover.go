@@ -109,7 +109,7 @@ func (a *Archive) recoverFirst(ctx context.Context, s *space, atStart bool, hear
 		}
 	}
 	s.mu.Lock()
-	s.taken, s.untouched = false, false
+	s.taken, s.untouched, s.known = false, false, true
 	restoring := s.restoring
 	s.mu.Unlock()
 	if how.foreign {
@@ -118,6 +118,7 @@ func (a *Archive) recoverFirst(ctx context.Context, s *space, atStart bool, hear
 	if restoring {
 		a.wantRebuild(s.cfg.Name) // what it holds, and what the catalogue has of another
 	}
+	a.isTold(s)
 	return nil
 }
 

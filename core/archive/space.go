@@ -46,6 +46,7 @@ type space struct {
 	accept              bool     // somebody said that what lies there is right
 	restoring           bool     // from then on until it has been read
 	taken               bool     // it is another space than before: nothing in it is this process's
+	known               bool     // it is the space that it should be, and what grew in it was recovered: it may be scanned
 	untouched           bool     // recovery at start did not end: nothing in it is this process's yet
 	leaving             bool     // nothing new comes here: it is to be removed
 	wiping              bool     // likewise: everything in it is being deleted
@@ -500,9 +501,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 	wait := min(100*time.Millisecond<<min(fails-1, 6), 5*time.Second)
 	switch {
 	case errors.Is(err, errLost):
-		s.mu.Lock()
-		s.lost = true
-		s.mu.Unlock()
+		s.setLost()
 		s.setFailing("error", "lost", err)
 		s.failOver(ctx)
 		return min(wait, time.Second)
