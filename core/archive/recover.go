@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // errAside: the file is not understood. It is set aside and reported.
@@ -34,6 +36,7 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var found []*file
+	var away error
 	slots := make(chan struct{}, 8)
 	for _, e := range names {
 		id, ok := idOf(e.Name)
@@ -46,13 +49,25 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 		wg.Go(func() {
 			defer func() { <-slots }()
 			f, err := a.recoverEntry(ctx, s, e, renumber, how.heard)
+			for range unreadTries {
+				if !isReadError(err) || !s.has(ctx, e.Name) || !sleep(ctx, time.Second) {
+					break
+				}
+				f, err = a.recoverEntry(ctx, s, e, renumber, how.heard) // the backend may have been started anew
+			}
 			how.heard()
 			switch {
 			case err != nil && ctx.Err() != nil: // the next time
+			case errors.Is(err, os.ErrNotExist): // somebody took it
 			case errors.Is(err, errAside):
 				a.setAside(ctx, s, e, err)
+			case err != nil && s.has(ctx, e.Name):
+				a.notify(Notice{Type: "archive.unreadable", Level: "error", Message: fmt.Sprintf("%s cannot be recovered, it stays as it is until the next start: %v", e.Name, err),
+					Data: map[string]any{"space": s.cfg.Name, "file": e.Name, "error": err.Error()}})
 			case err != nil:
-				a.log.Error("an open file cannot be recovered now", "space", s.cfg.Name, "file", e.Name, "err", err)
+				mu.Lock()
+				away = err
+				mu.Unlock()
 			case f != nil:
 				mu.Lock()
 				found = append(found, f)
@@ -62,7 +77,18 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 	}
 	wg.Wait()
 	a.adopt(s, found, how.atStart)
-	return ctx.Err()
+	return errors.Join(ctx.Err(), away)
+}
+
+// unreadTries is how often more a growing file is read that could not be, while
+// its space answers, before the file is to blame.
+const unreadTries = 2
+
+// has tells whether a file that could not be recovered is there: then it is to
+// blame, and not the backend, which is tried again soon.
+func (s *space) has(ctx context.Context, name string) bool {
+	_, err := s.st.Stat(ctx, name)
+	return err == nil
 }
 
 // filesIn lists the files of a space that are in memory.

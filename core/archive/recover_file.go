@@ -31,7 +31,7 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 		return nil, err
 	}
 	defer stored.Close()
-	r := heardReader{stored, heard}
+	r := heardReader{marked{stored}, heard}
 	size, isCut := e.Size, false
 	if id, ok := idOf(e.Name); ok && !renumber {
 		if cut, ok := a.state.cut(id); ok && cut < size {
@@ -69,6 +69,9 @@ func (r heardReader) ReadAt(p []byte, off int64) (int, error) {
 // readHead reads ftyp, moov and the file header.
 func (a *Archive) readHead(r io.ReaderAt, s *space, name string, size int64) (*file, error) {
 	h, init, end, err := parseHead(r, size)
+	if isReadError(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAside, err)
 	}
@@ -162,7 +165,8 @@ func lastOf(frags []Fragment, track int) int {
 }
 
 // walk reads fragment after fragment and cuts the tail behind the last good
-// one (FORMAT.md, "Recovery").
+// one (FORMAT.md, "Recovery"). What cannot be read is no torn tail: then the file
+// stays as it is.
 func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, size int64) error {
 	var infos []mux.FragmentInfo
 	var durable, verified int64
@@ -173,13 +177,19 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 		if err == nil && info.Header.Run != f.header.Run {
 			err = fmt.Errorf("fragment of another run")
 		}
+		if isReadError(err) {
+			return err
+		}
 		if err != nil {
 			if at >= durable {
 				break
 			}
 			// Bytes that were acknowledged as synced are not ours to cut.
 			damaged = true
-			if at = findPart(r, at+1, size); at < 0 {
+			if at, err = findPart(r, at+1, size); err != nil {
+				return err
+			}
+			if at < 0 {
 				break
 			}
 			continue
@@ -198,7 +208,9 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 			verified = infos[i].End()
 			continue
 		}
-		if err := verifyUnits(r, &infos[i]); err != nil {
+		if err := verifyUnits(r, &infos[i]); isReadError(err) {
+			return err
+		} else if err != nil {
 			good = i
 			break
 		}
@@ -226,7 +238,11 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 		f.chain = chainOf(r, infos[:good])
 	}
 	// The trailer may have survived what lies before it, so it counts only now.
-	if x, b, err := readIndex(r, size); err == nil && x.Layout.File == f.header.ID && x.End == f.size && len(x.Layout.Fragments) == good {
+	x, b, err := readIndex(r, size)
+	if isReadError(err) {
+		return err
+	}
+	if err == nil && x.Layout.File == f.header.ID && x.End == f.size && len(x.Layout.Fragments) == good {
 		f.attestAgain(r, size-int64(len(b)))
 		f.adoptIndex(x, b, size)
 		return nil
@@ -281,7 +297,7 @@ func (f *file) addStored(info *mux.FragmentInfo) {
 }
 
 // findPart looks for the next part header from off on; -1 = none.
-func findPart(r io.ReaderAt, off, size int64) int64 {
+func findPart(r io.ReaderAt, off, size int64) (int64, error) {
 	id := boxID("mspart")
 	mark := append([]byte("uuid"), id[:]...)
 	buf := make([]byte, 256<<10)
@@ -295,16 +311,21 @@ func findPart(r io.ReaderAt, off, size int64) int64 {
 			}
 			start := off + int64(at+i) - 4
 			if _, _, err := mux.ParseFragment(r, start, size); err == nil {
-				return start
+				return start, nil
+			} else if isReadError(err) {
+				return -1, err
 			}
 			at += i + 1
 		}
+		if isReadError(err) {
+			return -1, err
+		}
 		if err != nil || n <= len(mark) {
-			return -1
+			return -1, nil
 		}
 		off += int64(n - len(mark))
 	}
-	return -1
+	return -1, nil
 }
 
 // setAside moves a file that is not understood out of the way, keeping it.

@@ -100,7 +100,7 @@ func (c *fileCheck) fragments(at int64) int64 {
 			if at == end && c.isBox(at) {
 				return end
 			}
-			resume := findPart(c.r, at+1, c.size)
+			resume, _ := findPart(c.r, at+1, c.size) // what cannot be read is damaged, here
 			from := c.span.To
 			if resume < 0 {
 				if !c.isBox(at) {

@@ -1,0 +1,147 @@
+package archive_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
+)
+
+// badPlace is a disk that cannot be read from some byte of a growing file on,
+// or is away as a whole.
+type badPlace struct {
+	*storagetest.Dir
+	uid  string
+	from int64
+	away atomic.Bool
+	fail atomic.Int64 // so many reads fail
+}
+
+func (d *badPlace) ReadAt(ctx context.Context, name string, off int64, p []byte) (int, error) {
+	if strings.HasPrefix(name, "open/"+d.uid) && off+int64(len(p)) > d.from && d.fail.Add(-1) >= 0 {
+		return 0, &os.PathError{Op: "read", Path: name, Err: syscall.EIO}
+	}
+	return d.Dir.ReadAt(ctx, name, off, p)
+}
+
+func (d *badPlace) Stat(ctx context.Context, name string) (archive.Entry, error) {
+	if d.away.Load() {
+		return archive.Entry{}, syscall.ENOTCONN
+	}
+	return d.Dir.Stat(ctx, name)
+}
+
+// growing is the oldest growing file of the stream.
+func (d *badPlace) growing(t *testing.T) (name string, content []byte) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(d.Root, "open", d.uid+"*.mp4"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%v %v", found, err)
+	}
+	content, err = os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found[0], content
+}
+
+// TestRecoverUnread: what cannot be read of a growing file is not cut off. The
+// others go on, the stream too, and a start that can read it lists all of it.
+func TestRecoverUnread(t *testing.T) {
+	for name, from := range map[string]int64{"head": 0, "middle": 60_000, "end": 1 << 40} {
+		t.Run(name, func(t *testing.T) {
+			dir, data := newDir(t), t.TempDir()
+			gate, yard := newCamera("gate", 1), newCamera("yard", 2)
+			synctest.Test(t, func(t *testing.T) {
+				gate.born, yard.born = 946684800_000000000, 946684800_000000000 // the bubble's clock
+				killed(t, options(data, 1, dir), 200, gate, yard)
+				dir.Descriptors = false
+				bad := &badPlace{Dir: dir, uid: "gate"}
+				file, was := bad.growing(t)
+				bad.from = min(from, int64(len(was))-10)
+				bad.fail.Store(1 << 40)
+				h := open(t, away(data, 2, bad))
+				if err := h.a.Opened(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if n := h.saw("archive.unreadable"); n != 1 || h.saw("archive.torn_tail")+h.saw("archive.set_aside") > 0 {
+					t.Errorf("%d notices, %+v", n, h.notices)
+				}
+				f := goOn(t, h, yard, 300)
+				f.flush()
+				later := newCamera("gate", 3)
+				later.born = gate.born.Add(time.Minute)
+				rec, err := h.a.Recorder("gate", archive.Rules{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := start(t, later, rec, archive.GapServerDown)
+				if err := errors.Join(l.feed(100), l.flush()); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+				h.close()
+				if _, is := bad.growing(t); !bytes.Equal(is, was) {
+					t.Errorf("%s was touched", file)
+				}
+				h = open(t, options(data, 3, dir))
+				defer h.close()
+				eventually(t, "all to be listed", func() bool { b, ok := h.a.Bounds("gate"); return ok && b.From == gate.born })
+				if h.saw("archive.unreadable")+h.saw("archive.torn_tail")+h.saw("archive.set_aside") > 0 {
+					t.Errorf("%+v", h.notices)
+				}
+				ranges, _, err := h.a.Ranges("gate", all)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var sum time.Duration
+				for _, r := range ranges {
+					sum += r.Span.To.Sub(r.Span.From)
+				}
+				if want := 12 * time.Second; sum < want-100*time.Millisecond || sum > want+100*time.Millisecond {
+					t.Errorf("%v are listed", ranges)
+				}
+				audit(t, h.a, yard, 0, 300)
+			})
+		})
+	}
+}
+
+// TestRecoverAway: the backend goes while a space is recovered. All of it is
+// recovered when it is back.
+func TestRecoverAway(t *testing.T) {
+	dir, data, gate := newDir(t), t.TempDir(), newCamera("gate", 1)
+	synctest.Test(t, func(t *testing.T) {
+		gate.born = 946684800_000000000
+		killed(t, options(data, 1, dir), 200, gate)
+		dir.Descriptors = false
+		bad := &badPlace{Dir: dir, uid: "gate"}
+		bad.fail.Store(1)
+		bad.away.Store(true)
+		h := open(t, away(data, 2, bad))
+		defer h.close()
+		time.Sleep(3 * time.Second)
+		bad.away.Store(false)
+		time.Sleep(30 * time.Second)
+		audit(t, h.a, gate, 0, 200)
+		if h.saw("archive.unreadable")+h.saw("archive.torn_tail")+h.saw("archive.set_aside") > 0 || !archive.Listed(h.a, "gate") {
+			t.Errorf("%+v", h.notices)
+		}
+	})
+}
+
+func away(data string, epoch uint64, d *badPlace) archive.Options {
+	o := options(data, epoch, d.Dir)
+	o.Spaces[0].Storage = d
+	return o
+}
