@@ -164,7 +164,7 @@ type Segment struct {
 
 // Notice is something that an operator, the journal or a script may want to
 // know. Types: archive.recovered, archive.torn_tail, archive.set_aside,
-// archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
+// archive.unreadable, archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
 // storage.ok, storage.slow, storage.overwriting, storage.reserve, storage.locked, storage.archived, storage.move_failed,
 // storage.added, storage.removed, storage.initialized, storage.moved, record.gap, record.file, record.locked,
 // record.unlocked, archive.groomed, archive.groom_failed, retention.deleted, retention.held, retention.keep_broken.

@@ -78,6 +78,9 @@ func powerCut(t *testing.T, seed uint64, rng *rand.Rand, least time.Duration, fs
 		return !bare || slices.ContainsFunc(s.Events("archive.rebuild"), func(e harness.Event) bool { return e.TimeMS > off.UnixMilli() })
 	})
 	x := cut{torn: s.Metric("mediaserver_torn_tails_total"), setAside: s.Metric("mediaserver_files_set_aside_total"), files: len(harness.Files(image))}
+	for _, e := range s.Events("archive.set_aside") {
+		t.Logf("set aside: %s", e.Message)
+	}
 	var b strings.Builder
 	for _, c := range cams {
 		c.Rules.To, c.Rules.Tail = off.UnixNano(), powerBound
