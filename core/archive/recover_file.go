@@ -302,7 +302,8 @@ func findPart(r io.ReaderAt, off, size int64) (int64, error) {
 	mark := append([]byte("uuid"), id[:]...)
 	buf := make([]byte, 256<<10)
 	for off < size {
-		n, err := r.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
+		want := buf[:min(int64(len(buf)), size-off)]
+		n, err := r.ReadAt(want, off)
 		b := buf[:n]
 		for at := 0; ; {
 			i := bytes.Index(b[at:], mark)
@@ -320,7 +321,7 @@ func findPart(r io.ReaderAt, off, size int64) (int64, error) {
 		if isReadError(err) {
 			return -1, err
 		}
-		if err != nil || n <= len(mark) {
+		if n < len(want) || n <= len(mark) {
 			return -1, nil
 		}
 		off += int64(n - len(mark))
