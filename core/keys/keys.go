@@ -78,11 +78,19 @@ const (
 // Open loads the signing key of a folder, or makes one. A key that the
 // passphrase does not open is an error; nothing is overwritten.
 func Open(dir, passphrase string) (*Signer, error) {
+	if s, err := Existing(dir, passphrase); s != nil || err != nil {
+		return s, err
+	}
+	return Rotate(dir, passphrase)
+}
+
+// Existing loads the signing key of a folder; nil, nil = there is none.
+func Existing(dir, passphrase string) (*Signer, error) {
 	path := filepath.Join(dir, signingFile)
 	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Rotate(dir, passphrase)
+		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("read the signing key: %w", err)
 	}

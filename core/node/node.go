@@ -68,7 +68,7 @@ type Node struct {
 	timings   timings
 	marks     *marks
 	backups   *backups
-	signer    archive.Signer // nil: no pool signs
+	signer    archive.Signer // nil: no pool signs, or ever did
 	vault     *keys.Vault    // of encrypted footage; nil: this process only rebuilds
 	strange   strange
 	proofs    *proofs
@@ -137,7 +137,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	}
 
 	n.vault = openVault(set, n.log)
-	if n.signer, err = openSigner(set, n.vault); err != nil {
+	if n.signer, err = openSigner(set, n.vault, n.log); err != nil {
 		n.journal.Close()
 		return errors.Join(err, n.access.Close())
 	}

@@ -33,7 +33,7 @@ func Rebuild(ctx context.Context, set *Settings, version, space string, progress
 	}
 	defer lock.Close()
 	n.boot = set
-	if n.signer, err = openSigner(set, nil); err != nil {
+	if n.signer, err = openSigner(set, nil, n.log); err != nil {
 		return err
 	}
 	o := n.hostOptions(set)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"path/filepath"
 
 	"media-server/core/archive"
@@ -21,15 +22,24 @@ func (s *Settings) KeysDir() string { return keysDir(s) }
 // openSigner opens or makes the signing key, if any pool signs. A key that
 // cannot be used ends the start: nothing is recorded unsigned in silence. Only
 // where every pool that signs encrypts as well, and cannot, the server starts:
-// nothing is recorded in those.
-func openSigner(set *Settings, v *keys.Vault) (archive.Signer, error) {
+// nothing is recorded in those. Where no pool signs any more, the key of before
+// is opened all the same: footage that was signed is still deleted, moved and
+// groomed, and verify must be able to tell that from theft.
+func openSigner(set *Settings, v *keys.Vault, log *slog.Logger) (archive.Signer, error) {
 	signs, clear := false, false
 	for _, p := range set.Archive.Pools {
 		signs = signs || p.Sign
 		clear = clear || p.Sign && !p.Encrypt
 	}
 	if !signs {
-		return nil, nil
+		s, err := keys.Existing(keysDir(set), set.Signing.Passphrase)
+		if err != nil {
+			log.Warn("no pool signs, and the signing key of before cannot be used: of signed footage that goes from now on, verify will say that somebody took it", "err", err)
+		}
+		if s == nil || err != nil {
+			return nil, nil
+		}
+		return s, nil
 	}
 	s, err := keys.Open(keysDir(set), set.Signing.Passphrase)
 	if err == nil {

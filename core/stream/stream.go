@@ -27,7 +27,7 @@ type Deps struct {
 	Recorder Recorder // nil: not recorded
 	LastEnd  func(uid string) (media.Wall, bool)
 	Epoch    uint64
-	Chain    bool         // leave room for chain links in part headers: some pool signs
+	Chain    bool         // leave room for chain links in part headers: there is a key to sign with
 	Notify   func(Notice) // must not block
 	Log      *slog.Logger
 	Now      func() time.Time // nil = time.Now

@@ -107,7 +107,9 @@ func TestGrooming(t *testing.T) {
 	for _, uid := range uids {
 		decodes(t, s, uid, was[uid].Ranges[0].From, 0)
 	}
-	line += overBorder(t, s, fmt.Sprintf("/dvr/film/playlist.m3u8?from=%d&to=%d", from-5_000, to+5_000))
+	border := fmt.Sprintf("/dvr/film/playlist.m3u8?from=%d&to=%d", from-5_000, to+5_000)
+	line += overBorder(t, s, border)
+	line += inBrowser(t, s, border, float64(to-from)/1000+9)
 	decodes(t, s, "film", from, to+8_000)            // out of the lock, with its sound, into what is groomed
 	s.Until("an event and the metric", func() bool { // new footage grows old all the time
 		return len(s.Events("archive.groomed")) > 0 && s.Metric("mediaserver_groomed_files_total", `pool="default"`) > 0
@@ -154,6 +156,33 @@ func overBorder(t *testing.T, s *harness.Server, u string) (line string) {
 		line += fmt.Sprintf("; %s shows %d pictures over the borders", p.name, shown)
 	}
 	return line
+}
+
+// playPage plays a playlist with the player that our own pages have.
+const playPage = `<!doctype html><title>play</title><body><video muted autoplay></video><script type="module">
+import Hls from "/cpanel/static/vendor/hls.light.min.mjs";
+const hls = new Hls();
+hls.on(Hls.Events.ERROR, (_, d) => { if (d.fatal || d.details == "bufferAppendError") globalThis.failed = d.type + " " + d.details });
+hls.loadSource("%s"); hls.attachMedia(document.querySelector("video"));
+</script></body>`
+
+// inBrowser lets Chromium do what overBorder does: it has to come to the end.
+func inBrowser(t *testing.T, s *harness.Server, u string, seconds float64) string {
+	t.Helper()
+	if _, err := exec.LookPath("chromium"); err != nil {
+		t.Log("without a browser: install the Debian package chromium")
+		return ""
+	}
+	seen := browser(t, s, "/play", fmt.Sprintf(playPage, u))
+	s.Until("Chromium to come to the end", func() bool {
+		at, failed := seen.at()
+		return at >= seconds || failed != ""
+	})
+	at, failed := seen.at()
+	if failed != "" || seen.total() < 75 {
+		t.Errorf("Chromium over the borders of groomed footage: %d pictures, up to %.1f s, %s", seen.total(), at, failed)
+	}
+	return fmt.Sprintf("; Chromium shows %d", seen.total())
 }
 
 // edit changes the settings file.

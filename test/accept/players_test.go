@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -225,7 +226,7 @@ func TestPlayersThroughKills(t *testing.T) {
 	var shows []func() int
 	var names []string
 	if _, err := exec.LookPath("chromium"); err == nil {
-		shows, names = append(shows, browser(t, s, "door")), append(names, "Chromium")
+		shows, names = append(shows, browser(t, s, "/live/door/", "").total), append(names, "Chromium")
 	} else {
 		t.Log("without a browser: install the Debian package chromium")
 	}
@@ -286,23 +287,32 @@ func follow(t *testing.T, p player, u string) func() int {
 
 // spy tells the test how many pictures the page's video has shown.
 const spy = `<script>setInterval(() => { const v = document.querySelector("video"); const q = v && v.getVideoPlaybackQuality();
-fetch("/__seen?n=" + (q ? q.totalVideoFrames : 0) + "&t=" + (v ? v.currentTime : 0) + "&e=" + (v && v.error ? v.error.message : "")) }, 250)</script></body>`
+fetch("/__seen?n=" + (q ? q.totalVideoFrames : 0) + "&t=" + (v ? v.currentTime : 0) + "&e=" + encodeURIComponent(v && v.error ? v.error.message : globalThis.failed || "")) }, 250)</script></body>`
 
-// browser opens the player page in Chromium, through a proxy that adds a spy
-// to it. What it counts goes on over reloads of the media.
-func browser(t *testing.T, s *harness.Server, uid string) func() int {
+// browser opens a page in Chromium, through a proxy that adds a spy to it. What
+// it counts goes on over reloads of the media. own, where given, is the page
+// instead of the server's.
+func browser(t *testing.T, s *harness.Server, page, own string) *counter {
 	t.Helper()
 	target, _ := url.Parse(s.HTTP)
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	seen := &counter{}
 	proxy.ModifyResponse = seen.spyOn
-	srv := httptest.NewServer(seen.handler(proxy))
+	mux := http.NewServeMux()
+	mux.Handle("/", seen.handler(proxy))
+	if own != "" {
+		mux.HandleFunc(page, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, strings.Replace(own, "</body>", spy, 1))
+		})
+	}
+	srv := httptest.NewServer(mux)
 	dir := t.TempDir()
 	_ = os.Chmod(dir, 0o777)
 	_ = os.Chmod(filepath.Dir(dir), 0o755)
 	ctx, stop := context.WithCancel(context.Background())
 	cmd := command(ctx, dir, "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio", "--no-first-run",
-		"--autoplay-policy=no-user-gesture-required", "--user-data-dir="+filepath.Join(dir, "profile"), "--remote-debugging-port=0", srv.URL+"/live/"+uid+"/")
+		"--autoplay-policy=no-user-gesture-required", "--user-data-dir="+filepath.Join(dir, "profile"), "--remote-debugging-port=0", srv.URL+page)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -316,5 +326,5 @@ func browser(t *testing.T, s *harness.Server, uid string) func() int {
 			t.Logf("Chromium: %v\n%s", seen, tail(said.String()))
 		}
 	})
-	return seen.total
+	return seen
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +56,15 @@ func (c *counter) total() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.before + c.n
+}
+
+// at is the position of the media, in seconds, and what went wrong.
+func (c *counter) at() (float64, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q, _ := url.ParseQuery(c.said)
+	s, _ := strconv.ParseFloat(q.Get("t"), 64)
+	return s, q.Get("e")
 }
 
 func (c *counter) String() string {

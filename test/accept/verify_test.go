@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,22 @@ func TestSignedFootage(t *testing.T) {
 	if code != 1 || !strings.Contains(out, touched+" ") || !strings.Contains(out, taken+" ") {
 		t.Errorf("a byte of %s changed, %s taken away: exit %d\n%s", touched, taken, code, out)
 	}
-	harness.Row(t, "signed footage verifies elsewhere", 0, "%d kills, %d frames; %s; a byte changed and a file taken away are named", kills, sum.Present, summary)
+	// Nothing is signed any more. What was goes by rule all the same, and nobody
+	// took it.
+	s.Stop()
+	edit(t, s, "sign = true", "sign = false\ndelete-most = 0%")
+	s.Sim("one", "", "dvr-chunk = 2s", "dvr-capacity = 1M")
+	oldest := filepath.Join(space, files[slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "one/") })])
+	s.Start()
+	s.Until("the oldest signed file to go by rule", func() bool {
+		_, err := os.Stat(oldest)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	s.Stop()
+	if out, code = verb(t, "verify", "-c", s.Conf); code != 0 || !strings.Contains(out, " 0 findings") {
+		t.Errorf("signed files have gone by rule, since nothing is signed: exit %d\n%s", code, out)
+	}
+	harness.Row(t, "signed footage verifies elsewhere", 0, "%d kills, %d frames; %s; a byte changed and a file taken away are named; none that went by rule after signing was ended", kills, sum.Present, summary)
 }
 
 func verb(t *testing.T, args ...string) (out string, code int) {
