@@ -264,16 +264,11 @@ func (a *Archive) noteAll(f *fact) {
 	}
 }
 
-// lockedBytes is how much of a stream's sealed footage locks keep, more being
-// one that is not in force yet; files count whole.
-func (a *Archive) lockedBytes(uid string, more media.Span) (n int64, err error) {
-	spans := a.locks.spans(uid)
-	if !more.Empty() {
-		spans = append(spans, more)
-		slices.SortFunc(spans, byFrom)
-	}
+// lockedBytes is how much of a stream's sealed footage locks keep; files count
+// whole.
+func (a *Archive) lockedBytes(uid string) (n int64, err error) {
 	seen := map[FileID]bool{}
-	for _, sp := range spans {
+	for _, sp := range a.locks.spans(uid) {
 		err = a.cat.sizes(uid, sp, func(id FileID, size int64) {
 			if !seen[id] {
 				seen[id] = true
@@ -287,44 +282,47 @@ func (a *Archive) lockedBytes(uid string, more media.Span) (n int64, err error) 
 	return n, nil
 }
 
-// lockFits refuses a lock that would take more of its pool than lock-max.
+// lockFits refuses a lock that would take more than lock-max of a pool that what
+// it locks lies in, by its age: live footage counts where it is recorded, older
+// footage where it was moved to.
 func (a *Archive) lockFits(l Lock) error {
-	p, err := a.pool(a.rulesOf(l.UID).Pool)
-	if err != nil || p.LockMax == (Threshold{}) {
-		return nil //nolint:nilerr // footage of a pool that is gone may be locked all the same
+	now := media.WallOf(time.Now())
+	have, more := map[string]int64{}, map[string]int64{}
+	if err := a.lockedByPool(more, l.UID, []media.Span{l.Span}, now); err != nil {
+		return err
 	}
-	total := a.poolTotal(p)
-	limit := p.LockMax.Of(total)
-	if total == 0 {
-		return nil
-	}
-	var have int64
-	for _, uid := range a.lockedIn(p, l.UID) {
-		var more media.Span
-		if uid == l.UID {
-			more = l.Span
+	for _, uid := range a.locks.uids() {
+		if uid != l.UID {
+			if err := a.lockedByPool(have, uid, a.locks.spans(uid), now); err != nil {
+				return err
+			}
 		}
-		n, err := a.lockedBytes(uid, more)
-		if err != nil {
-			return err
-		}
-		have += n
 	}
-	if have > limit {
-		return fault.New("pool "+p.Name, fmt.Sprintf("%d MB would be locked, lock-max allows %d MB of %d MB", have>>20, limit>>20, total>>20), "remove locks that are no longer needed, lock a shorter time, or raise lock-max")
+	if err := a.lockedByPool(have, l.UID, append(a.locks.spans(l.UID), l.Span), now); err != nil {
+		return err
+	}
+	for _, p := range a.allPools() {
+		total := a.poolTotal(&p)
+		if _, touched := more[p.Name]; !touched || p.LockMax == (Threshold{}) || total == 0 {
+			continue
+		}
+		if n, limit := have[p.Name], p.LockMax.Of(total); n > limit {
+			return fault.New("pool "+p.Name, fmt.Sprintf("%d MB would be locked, lock-max allows %d MB of %d MB", n>>20, limit>>20, total>>20), "remove locks that are no longer needed, lock a shorter time, or raise lock-max")
+		}
 	}
 	return nil
 }
 
-// lockedIn lists the streams of a pool that have locks, and those of also that
-// are in it.
-func (a *Archive) lockedIn(p *Pool, also ...string) (out []string) {
-	for _, uid := range append(a.locks.uids(), also...) {
-		if q, err := a.pool(a.rulesOf(uid).Pool); err == nil && q.Name == p.Name && !slices.Contains(out, uid) {
-			out = append(out, uid)
-		}
+// lockedByPool adds what locks keep of a stream to the pools that it lies in by
+// its age, and an entry for each pool that they are about though nothing lies
+// there yet. Footage of a pool that is gone counts nowhere.
+func (a *Archive) lockedByPool(sums map[string]int64, uid string, locks []media.Span, now media.Wall) error {
+	p, err := a.pool(a.rulesOf(uid).Pool)
+	if err != nil {
+		return nil //nolint:nilerr // it may be locked all the same
 	}
-	return out
+	stops, _ := a.stops(p, wish{})
+	return a.lockedAt(sums, uid, locks, stops, now)
 }
 
 // rulesOf is how a stream's footage is kept: as it is recorded now, else as the

@@ -200,6 +200,42 @@ func TestLockMax(t *testing.T) {
 	}
 }
 
+// TestLockMaxOfTiers: what lies in the archive pool by its age takes nothing of
+// the pool that it was recorded in.
+func TestLockMaxOfTiers(t *testing.T) {
+	live, old := newDir(t), newDir(t)
+	live.Limit(10 << 20)
+	old.Limit(10 << 20)
+	data, cam := t.TempDir(), aged("gate", 1, 2*time.Hour)
+	o := options(data, 1, live, old)
+	pools := func(inLive, inOld float64) []archive.Pool {
+		return []archive.Pool{
+			{Name: "default", Spaces: []string{o.Spaces[0].Name}, Overwrite: true, LockMax: archive.Threshold{Percent: inLive}, ArchiveTo: "old", ArchiveAfter: time.Hour},
+			{Name: "old", Spaces: []string{o.Spaces[1].Name}, Overwrite: true, LockMax: archive.Threshold{Percent: inOld}},
+		}
+	}
+	o.Pools = pools(1, 50)
+	h := open(t, o)
+	defer h.close()
+	record(t, h, cam, "default", 25*30)
+	eventually(t, "the ledgers to be read", func() bool { return !h.a.RetentionWaits() })
+	eventually(t, "it to be moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 && len(mediaFiles(t, old.Root)) > 0 })
+	retain(t, h) // the sizes of the spaces are known then
+	lock := func() error {
+		_, err := h.a.AddLock(t.Context(), archive.Lock{UID: "gate", Span: media.Span{From: cam.born, To: cam.born.Add(30 * time.Second)}, Who: "anna", Reason: "x"})
+		return err
+	}
+	if err := lock(); err != nil {
+		t.Fatal("refused by the pool that it lies in no longer:", err)
+	}
+	if err := h.a.SetPools(pools(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock(); err == nil || !strings.Contains(err.Error(), "pool old") || !strings.Contains(err.Error(), "lock-max") {
+		t.Errorf("more than the archive pool may have locked: %v", err)
+	}
+}
+
 // TestDeleteMost: a rule that would take most of a stream at once waits for a
 // person; ordinary ageing does not.
 func TestDeleteMost(t *testing.T) {

@@ -170,10 +170,10 @@ func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Previ
 		if s.PerDay, err = a.perDay(c.id, now); err != nil {
 			return nil, err
 		}
-		if s.Locked, err = a.lockedBytes(c.uid, media.Span{}); err != nil {
+		if s.Locked, err = a.lockedBytes(c.uid); err != nil {
 			return nil, err
 		}
-		if err := a.lockedByPool(locked, c.uid, stops, now); err != nil {
+		if err := a.lockedAt(locked, c.uid, a.locks.spans(c.uid), stops, now); err != nil {
 			return nil, err
 		}
 		f := retain.StreamFacts{UID: c.uid, Stops: stops, PerDay: s.PerDay, Capacity: r.Capacity}
@@ -259,19 +259,23 @@ func (a *Archive) stops(p *Pool, w wish) (out []retain.Stop, groom time.Duration
 	return out, groom
 }
 
-// lockedByPool adds what locks keep of a stream to the pools that it lies in by its
-// age.
-func (a *Archive) lockedByPool(sums map[string]int64, uid string, stops []retain.Stop, now media.Wall) error {
+// lockedAt adds what locks keep of a stream to the pools of its stops. What is
+// recorded later comes to the first of them.
+func (a *Archive) lockedAt(sums map[string]int64, uid string, locks []media.Span, stops []retain.Stop, now media.Wall) error {
 	seen := map[FileID]bool{}
-	for _, sp := range a.locks.spans(uid) {
+	for _, sp := range locks {
 		for k, stop := range stops {
-			part := media.Span{From: sp.From, To: min(sp.To, now.Add(-stop.From))}
+			part := sp
+			if k > 0 {
+				part.To = min(sp.To, now.Add(-stop.From))
+			}
 			if k+1 < len(stops) {
 				part.From = max(part.From, now.Add(-stops[k+1].From))
 			}
 			if part.Empty() {
 				continue
 			}
+			sums[stop.Pool] += 0
 			err := a.cat.sizes(uid, part, func(id FileID, size int64) {
 				if !seen[id] {
 					seen[id] = true
