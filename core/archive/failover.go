@@ -111,8 +111,8 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 		f.mu.Unlock()
 		return // sealing decides; what fails then comes here again
 	}
-	whole, lost := f.spanLocked(), keep < f.synced
-	f.synced = min(f.synced, keep)
+	whole, lost := f.spanLocked(), keep < max(f.synced, f.found)
+	f.synced, f.found = min(f.synced, keep), min(f.found, keep)
 	cut := f.cutLocked()
 	left := f.spanLocked()
 	wasCurrent := st.cur == f
@@ -161,9 +161,10 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 }
 
 // cutLocked forgets the fragments of parts that are not durable and returns
-// where the file ends then.
+// where the file ends then. What an earlier process wrote stays, durable or not:
+// there is no other copy of it.
 func (f *file) cutLocked() int64 {
-	durable := max(f.synced, f.first)
+	durable := max(f.synced, f.found, f.first)
 	n := len(f.frags)
 	for n > 0 && f.frags[n-1].End() > durable {
 		n--

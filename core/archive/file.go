@@ -42,6 +42,7 @@ type file struct {
 	size     int64  // laid out: written, on the way, or waiting
 	written  int64
 	synced   int64
+	found    int64 // end of what recovery read: nowhere but in this space, durable or not
 	reserved int64
 	pending  []*chunk // not yet synced, in offset order
 	frags    []Fragment

@@ -232,10 +232,19 @@ func (g *groomer) finishOne(ctx context.Context, in *grooming) error {
 			return err
 		}
 		return g.discard(ctx, s, in)
+	case !original && old == nil && g.a.lists(in.space, in.final): // a rebuild gave it another number: the original went long ago
+		g.a.state.endGroom(in)
+		return nil
 	case original || old == nil:
 		return g.discard(ctx, s, in)
 	}
 	return g.listInstead(ctx, in, old)
+}
+
+// lists tells whether what lies under a name is listed.
+func (a *Archive) lists(space, name string) bool {
+	_, err := a.cat.at(space, name)
+	return err == nil
 }
 
 // discard removes what an earlier process made of a file. The ledger may know it

@@ -29,7 +29,20 @@ func (a *Archive) kinOf(ctx context.Context, s *space, id [16]byte) (kinship, er
 		return kinship{}, nil
 	}
 	for _, other := range names {
-		if o := a.space(other); o != nil && o != s && o.markerID() == id {
+		o := a.space(other)
+		if o == nil || o == s {
+			continue
+		}
+		select { // all spaces are opened at once; one that is known waits for no other
+		case <-o.tried:
+		case <-ctx.Done():
+			return kinship{}, ctx.Err()
+		}
+		there := o.markerID()
+		if there == [16]byte{} && !o.isLost() {
+			return kinship{}, fmt.Errorf("space %s has the same id, and does not answer yet", other)
+		}
+		if there == id {
 			return kinship{strange: true, what: fmt.Sprintf("a copy of space %s lies at its path (%x)", other, id[:4]),
 				hint: "name another folder; to take it as a space of its own all the same: POST /api/v1/spaces/" + name + "/restore"}, nil
 		}

@@ -74,6 +74,14 @@ func (a *Archive) isNotOurs(name string) bool {
 	return err == nil && stranger && s.isLost()
 }
 
+// isKnown tells whether a space is the one that it should be, and what grew in it
+// was recovered.
+func (s *space) isKnown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
+
 // mayScan refuses to list what lies in a space before it is known that it is the
 // space, and before what grew in it was recovered: its last ledger is not listed
 // until then, and recovery would not see that the space was read without. Who is

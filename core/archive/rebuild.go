@@ -74,6 +74,12 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 
 // allRead says that the catalogue is whole and that all ledgers were read.
 func (a *Archive) allRead(ctx context.Context) error {
+	a.mu.Lock()
+	again := slices.Contains(a.toMend, "")
+	a.mu.Unlock()
+	if again {
+		return nil // the catalogue was made anew meanwhile: that rebuild will say so
+	}
 	if err := a.cat.setIncomplete(ctx, false); err != nil {
 		return err
 	}
@@ -136,6 +142,15 @@ func (c *catalogue) nextGen(ctx context.Context, space string) (int64, error) {
 // openRows finds the rows of a space's growing files, by files_open.
 const openRows = "SELECT " + rowColumns + rowTables + "WHERE f.flags & 1 AND p.name = ?"
 
+func (a *Archive) openRows(s *space) (rows []*row, err error) {
+	err = each(a.cat.reader(), openRows, func(q *sql.Rows) error {
+		r, err := scanRow(q)
+		rows = append(rows, r)
+		return err
+	}, s.cfg.Name)
+	return rows, err
+}
+
 // settleRows compares the rows of files of a space that were open when the last
 // process ended with what lies there: what was sealed meanwhile gets its row,
 // what is gone loses it. Until then nobody can tell where a stream's last file
@@ -143,15 +158,10 @@ const openRows = "SELECT " + rowColumns + rowTables + "WHERE f.flags & 1 AND p.n
 // for the writer, once took longer than the streams waited, and two of them
 // asked their drivers for units that the archive had.
 func (a *Archive) settleRows(ctx context.Context, s *space) {
-	if !s.usable() {
+	if !s.isKnown() {
 		return
 	}
-	var rows []*row
-	err := each(a.cat.reader(), openRows, func(q *sql.Rows) error {
-		r, err := scanRow(q)
-		rows = append(rows, r)
-		return err
-	}, s.cfg.Name)
+	rows, err := a.openRows(s)
 	if err != nil {
 		a.log.Warn("rows of open files cannot be read", "space", s.cfg.Name, "err", err)
 		return
@@ -163,6 +173,7 @@ func (a *Archive) settleRows(ctx context.Context, s *space) {
 			continue
 		}
 		switch now, err := a.sealedMeanwhile(ctx, s, r); {
+		case errors.Is(err, os.ErrNotExist) && s.has(ctx, openName(r.UID, r.ID)): // it could not be recovered
 		case errors.Is(err, os.ErrNotExist):
 			gone = append(gone, r.ID)
 		case err != nil:
@@ -220,7 +231,7 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	for _, s := range a.allSpaces() {
-		if !s.usable() {
+		if !s.isKnown() {
 			continue
 		}
 		var last Entry

@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"media-server/core/media"
@@ -77,9 +78,66 @@ func (a *Archive) sumOf(id FileID, run media.RunID) ([]IndexTrack, FileID, error
 	return x.Tracks, 0, nil
 }
 
-// recallLast tells a stream whose files are all sealed where it ended: its
-// numbers go on, and its run may.
+// stepNumbers is how many segment numbers are left out for a file that is there
+// and cannot be read now: more than any file has segments.
+const stepNumbers = 10_000
+
+func (st *stream) setUnread(id FileID) {
+	st.mu.Lock()
+	st.unread = max(st.unread, id)
+	st.mu.Unlock()
+}
+
+// recallLast tells a stream where it ended: its numbers go on, and its run may.
+// Where a younger file of it cannot be read now, neither goes on where the
+// youngest that was read ends: what that one has would be recorded twice, under
+// the same numbers.
 func (a *Archive) recallLast(st *stream) error {
+	if err := a.recallRead(st); err != nil {
+		return err
+	}
+	st.mu.Lock()
+	last := st.prev
+	if st.cur != nil {
+		last = st.cur.id
+	}
+	st.mu.Unlock()
+	if away, err := a.unreadAfter(st, last); err != nil || !away {
+		return err
+	}
+	st.mu.Lock()
+	st.last.known, st.last.resumable = true, false
+	st.last.segment += stepNumbers
+	st.mu.Unlock()
+	return nil
+}
+
+// unreadAfter tells whether a file of a stream that is younger than one could not
+// be recovered, or lies in a space that could not be opened.
+func (a *Archive) unreadAfter(st *stream, id FileID) (bool, error) {
+	st.mu.Lock()
+	unread := st.unread
+	st.mu.Unlock()
+	if unread > id {
+		return true, nil
+	}
+	for _, s := range a.allSpaces() {
+		if s.isKnown() {
+			continue
+		}
+		rows, err := a.openRows(s)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(rows, func(r *row) bool { return r.UID == st.uid && r.ID > id && a.file(r.ID) == nil }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// recallRead is recallLast as far as files were read.
+func (a *Archive) recallRead(st *stream) error {
 	st.mu.Lock()
 	known := st.last.known
 	st.mu.Unlock()

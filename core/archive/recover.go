@@ -37,6 +37,7 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 	var mu sync.Mutex
 	var found []*file
 	var away error
+	unread := map[string]FileID{} // the youngest file of a stream that is there and cannot be read
 	slots := make(chan struct{}, 8)
 	for _, e := range names {
 		id, ok := idOf(e.Name)
@@ -50,12 +51,17 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 			defer func() { <-slots }()
 			f, err := a.recoverEntry(ctx, s, e, renumber, how.heard)
 			for range unreadTries {
-				if !isReadError(err) || !s.has(ctx, e.Name) || !sleep(ctx, time.Second) {
+				if err == nil || errors.Is(err, errAside) || !s.has(ctx, e.Name) || !sleep(ctx, time.Second) {
 					break
 				}
 				f, err = a.recoverEntry(ctx, s, e, renumber, how.heard) // the backend may have been started anew
 			}
 			how.heard()
+			if uid, ok := growingOf(e.Name); ok && !renumber && err != nil && !errors.Is(err, errAside) && !errors.Is(err, os.ErrNotExist) {
+				mu.Lock()
+				unread[uid] = max(unread[uid], id)
+				mu.Unlock()
+			}
 			switch {
 			case err != nil && ctx.Err() != nil: // the next time
 			case errors.Is(err, os.ErrNotExist): // somebody took it
@@ -76,6 +82,9 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 		})
 	}
 	wg.Wait()
+	for uid, id := range unread {
+		a.stream(uid).setUnread(id)
+	}
 	a.adopt(s, found, how.atStart)
 	return errors.Join(ctx.Err(), away)
 }
@@ -214,7 +223,7 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		st.mu.Lock()
 		st.files = append(st.files, f)
 		a.addFile(f)
-		keep := newest[st] == f && atStart && !f.cut && (st.cur == nil || st.cur.id < f.id) && !a.hasNewer(f)
+		keep := newest[st] == f && atStart && !f.cut && (st.cur == nil || st.cur.id < f.id) && st.unread < f.id && !a.hasNewer(f)
 		if keep {
 			if st.cur != nil { // in another space, older
 				st.sealLocked(true)
@@ -249,6 +258,15 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 func (a *Archive) hasNewer(f *file) bool {
 	r, err := a.cat.newest(f.header.UID)
 	return err == nil && r.ID > f.id && r.ID>>32 >= f.id>>32 && r.Span.From >= f.spanLocked().To-holeTolerance
+}
+
+// growingOf is the stream whose growing media file has a name.
+func growingOf(name string) (uid string, ok bool) {
+	uid, ok = strings.CutSuffix(strings.TrimPrefix(name, openPrefix), ".mp4")
+	if i := strings.LastIndexByte(uid, '.'); ok && i > 0 {
+		return uid[:i], validName(uid[:i])
+	}
+	return "", false
 }
 
 // idOf reads the file id out of a name.

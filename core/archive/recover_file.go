@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,26 +33,52 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 	}
 	defer stored.Close()
 	r := heardReader{marked{stored}, heard}
-	size, isCut := e.Size, false
-	if id, ok := idOf(e.Name); ok && !renumber {
-		if cut, ok := a.state.cut(id); ok && cut < size {
-			size = cut
-			isCut = true
-		}
-	}
+	size := e.Size
 	f, err := a.readHead(r, s, e.Name, size)
 	if err != nil {
 		return nil, err
 	}
-	f.cut = isCut
-	if renumber {
-		f.id = a.nextFile()
+	if f.id, err = a.numberOf(s, f, renumber); err != nil {
+		return nil, fmt.Errorf("look up %s: %w", e.Name, err)
+	}
+	if cut, ok := a.state.cut(f.id); ok && cut < size {
+		size, f.cut = cut, true
 	}
 	err = a.walk(ctx, r, f, e, size)
-	if isCut && errors.Is(err, errAside) {
+	if f.cut && errors.Is(err, errAside) {
 		return nil, s.st.Delete(ctx, []string{e.Name}) // all of it was written elsewhere
 	}
 	return f, err
+}
+
+// numberOf is the number that a growing file has with us: the one in its header,
+// or another one where it came with a space of another installation. strange: its
+// own number says nothing here.
+func (a *Archive) numberOf(s *space, f *file, strange bool) (FileID, error) {
+	for _, g := range a.filesIn(s) {
+		if g.openName == f.openName && (!strange || g.id != f.header.ID) {
+			return g.id, nil // it was given up, under the number that it got here
+		}
+	}
+	if strange {
+		return a.nextFile(), nil
+	}
+	r, err := a.cat.at(s.cfg.Name, f.final)
+	if err == nil {
+		return r.ID, nil // as an earlier process has listed it
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	switch r, err = a.cat.get(f.header.ID); {
+	case errors.Is(err, sql.ErrNoRows):
+		return f.header.ID, nil
+	case err != nil:
+		return 0, err
+	case r.UID == f.header.UID && r.Run == f.header.Run:
+		return f.header.ID, nil // the same, in another place
+	}
+	return a.nextFile(), nil // a file of ours has it
 }
 
 // heardReader tells when something was read.
@@ -144,7 +171,7 @@ func (f *file) adoptIndex(x *Index, b []byte, size int64) {
 	f.frags, f.segs, f.marks = x.Layout.Fragments, x.Layout.Segments, x.Marks
 	f.flags = x.Flags
 	f.indexAt, f.indexSum = size-int64(len(b)), sum256(b)
-	f.size, f.written, f.synced = size, size, 0
+	f.size, f.written, f.found, f.synced = size, size, size, 0
 	f.state = sealing
 	for i := range f.marks {
 		for k := range x.Tracks {
@@ -235,7 +262,11 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 	}
 	f.size = verified
 	if f.header.Optional&featureSigned != 0 {
-		f.chain = chainOf(r, infos[:good])
+		c, err := chainOf(r, infos[:good])
+		if err != nil {
+			return err
+		}
+		f.chain = c
 	}
 	// The trailer may have survived what lies before it, so it counts only now.
 	x, b, err := readIndex(r, size)
@@ -243,7 +274,9 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 		return err
 	}
 	if err == nil && x.Layout.File == f.header.ID && x.End == f.size && len(x.Layout.Fragments) == good {
-		f.attestAgain(r, size-int64(len(b)))
+		if err := f.attestAgain(r, size-int64(len(b))); err != nil {
+			return err
+		}
 		f.adoptIndex(x, b, size)
 		return nil
 	}
@@ -263,7 +296,7 @@ func (a *Archive) walk(ctx context.Context, r io.ReaderAt, f *file, e Entry, siz
 			Data:    map[string]any{"file": e.Name, "cut": e.Size - f.size, "kept": f.size}})
 	}
 	a.counters.recovered.Add(1)
-	f.written, f.synced, f.reserved = f.size, min(durable, f.size), f.size
+	f.written, f.synced, f.found, f.reserved = f.size, min(durable, f.size), f.size, f.size
 	return nil
 }
 
@@ -365,7 +398,7 @@ func (a *Archive) readLedger(ctx context.Context, s *space, e Entry) (good int, 
 	}
 	b := make([]byte, e.Size)
 	if n, err := s.st.ReadAt(ctx, e.Name, 0, b); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
-		return 0, err
+		return 0, readError{err}
 	}
 	// Where a file was cut is told by its number: of another node that is
 	// another file. After the loss of state.db the node is another one as well.

@@ -23,13 +23,19 @@ type badPlace struct {
 	*storagetest.Dir
 	uid  string
 	from int64
+	to   int64 // 0 = up to the end
 	away atomic.Bool
 	fail atomic.Int64 // so many reads fail
+	part bool         // and give what lies in front of the bad place
 }
 
 func (d *badPlace) ReadAt(ctx context.Context, name string, off int64, p []byte) (int, error) {
-	if strings.HasPrefix(name, "open/"+d.uid) && off+int64(len(p)) > d.from && d.fail.Add(-1) >= 0 {
-		return 0, &os.PathError{Op: "read", Path: name, Err: syscall.EIO}
+	if strings.HasPrefix(name, "open/"+d.uid) && off+int64(len(p)) > d.from && (d.to == 0 || off < d.to) && d.fail.Add(-1) >= 0 {
+		n := 0
+		if d.part && off < d.from {
+			n, _ = d.Dir.ReadAt(ctx, name, off, p[:d.from-off])
+		}
+		return n, &os.PathError{Op: "read", Path: name, Err: syscall.EIO}
 	}
 	return d.Dir.ReadAt(ctx, name, off, p)
 }

@@ -244,16 +244,16 @@ func insertSigned(tx *sql.Tx, f *fact) error {
 
 // chainOf computes where the chain of a recovered file stands, from its last
 // fragment: that has the link of the one before.
-func chainOf(r io.ReaderAt, infos []mux.FragmentInfo) *chain {
+func chainOf(r io.ReaderAt, infos []mux.FragmentInfo) (*chain, error) {
 	if len(infos) == 0 || !infos[len(infos)-1].Header.HasChain {
-		return nil
+		return nil, nil
 	}
 	last := &infos[len(infos)-1]
 	link, _, err := storedLink(r, last)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return &chain{link: link, count: uint32(len(infos))}
+	return &chain{link: link, count: uint32(len(infos))}, nil
 }
 
 // storedLink is the link of a stored fragment, from its bytes, and the leaves
@@ -318,21 +318,22 @@ func signatureOf(r io.ReaderAt, size int64) (*Signature, error) {
 
 // attestAgain makes the ledger's record of a file that was found signed but not
 // sealed: the one made then may have died with its process.
-func (f *file) attestAgain(r io.ReaderAt, indexAt int64) {
+func (f *file) attestAgain(r io.ReaderAt, indexAt int64) error {
 	a := f.st.a
 	b := make([]byte, indexAt-f.size)
 	if a.o.Signer == nil || len(b) != signSize {
-		return
+		return nil
 	}
-	if n, _ := r.ReadAt(b, f.size); n < len(b) {
-		return
+	if n, err := r.ReadAt(b, f.size); n < len(b) {
+		return fmt.Errorf("read signature: %w", err)
 	}
 	sig, err := parseSignature(b)
 	if err != nil {
-		return
+		return nil //nolint:nilerr // readers say so
 	}
 	sp := f.spanLocked()
 	f.attest = &fact{Type: factSigned, UID: f.header.UID, At: sp.From, Until: sp.To, File: f.header.ID, Size: f.size, Cause: causeSealed, Link: sig.Link}
 	signFact(f.attest, a.o.Signer)
 	a.state.add(f.attest)
+	return nil
 }

@@ -34,6 +34,7 @@ type stream struct {
 
 	last     lastPart
 	prev     FileID   // last file of the run
+	unread   FileID   // youngest growing file that could not be recovered; 0 = none
 	prevSum  [32]byte // its index
 	expected int64    // bytes a full file will take, from the last one
 	home     *space   // that its newest file is in
