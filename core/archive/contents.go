@@ -142,6 +142,17 @@ func (a *Archive) listedContents(s *space) (*SpaceContents, error) {
 		f.mu.Unlock()
 		c.add(x)
 	}
+	s.mu.Lock()
+	unread := s.unread
+	s.mu.Unlock()
+	for _, e := range unread {
+		uid, _ := growingOf(e.Name)
+		x := StreamContents{UID: uid, Files: 1, Bytes: e.Size}
+		if len(a.locks.spans(uid)) > 0 {
+			x.Locked = e.Size // nobody can tell which time it is of
+		}
+		c.add(x)
+	}
 	return c, nil
 }
 

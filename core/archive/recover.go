@@ -37,6 +37,7 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 	var mu sync.Mutex
 	var found []*file
 	var away error
+	var left []Entry
 	unread := map[string]FileID{} // the youngest file of a stream that is there and cannot be read
 	slots := make(chan struct{}, 8)
 	for _, e := range names {
@@ -68,6 +69,9 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 			case errors.Is(err, errAside):
 				a.setAside(ctx, s, e, err)
 			case err != nil && s.has(ctx, e.Name):
+				mu.Lock()
+				left = append(left, e)
+				mu.Unlock()
 				a.notify(Notice{Type: "archive.unreadable", Level: "error", Message: fmt.Sprintf("%s cannot be recovered, it stays as it is until the next start: %v", e.Name, err),
 					Data: map[string]any{"space": s.cfg.Name, "file": e.Name, "error": err.Error()}})
 			case err != nil:
@@ -82,6 +86,9 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 		})
 	}
 	wg.Wait()
+	s.mu.Lock()
+	s.unread = left
+	s.mu.Unlock()
 	for uid, id := range unread {
 		a.stream(uid).setUnread(id)
 	}

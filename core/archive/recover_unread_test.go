@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -82,6 +83,9 @@ func TestRecoverUnread(t *testing.T) {
 				}
 				if n := h.saw("archive.unreadable"); n != 1 || h.saw("archive.torn_tail")+h.saw("archive.set_aside") > 0 {
 					t.Errorf("%d notices, %+v", n, h.notices)
+				}
+				if c, err := h.a.Contents(t.Context(), "s0"); err != nil || !slices.ContainsFunc(c.Streams, func(s archive.StreamContents) bool { return s.UID == "gate" && s.Bytes == int64(len(was)) }) {
+					t.Errorf("what is left of it is not among what the space holds: %+v %v", c, err)
 				}
 				f := goOn(t, h, yard, 300)
 				f.flush()

@@ -48,6 +48,7 @@ type space struct {
 	taken               bool     // it is another space than before: nothing in it is this process's
 	known               bool     // it is the space that it should be, and what grew in it was recovered: it may be scanned
 	untouched           bool     // recovery at start did not end: nothing in it is this process's yet
+	unread              []Entry  // growing media files that could not be recovered
 	leaving             bool     // nothing new comes here: it is to be removed
 	wiping              bool     // likewise: everything in it is being deleted
 	wipes               int      // how often that began
