@@ -35,6 +35,9 @@ func (a *Archive) settleDouble(ctx context.Context, r *row) error {
 	}
 	listed, err := a.cat.get(r.Twin.ID)
 	mine := a.space(r.Space)
+	if mine == nil {
+		return nil // removed meanwhile
+	}
 	if errors.Is(err, sql.ErrNoRows) { // the scan of the other space found that it is not there
 		if _, err := mine.st.Stat(ctx, r.Name); err != nil {
 			return err

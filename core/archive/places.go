@@ -193,6 +193,7 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 		err = a.mayGo(ctx, s) // what was sealed meanwhile
 	}
 	if err == nil && s.isLost() {
+		s.stopScan() // one whose reads hang would list what it had read
 		err = a.disown(ctx, s, GapDiskError)
 	}
 	if err == nil {
@@ -208,6 +209,17 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 	s.end()
 	a.notify(Notice{Type: "storage.removed", Level: "info", Message: "space " + name + " was removed", Data: map[string]any{"space": name}})
 	return nil
+}
+
+// stopScan ends a scan of the space that is under way, and waits for that.
+func (s *space) stopScan() {
+	s.mu.Lock()
+	stop, ended := s.endScan, s.scanEnded
+	s.mu.Unlock()
+	if stop != nil {
+		stop(errors.New("the space is being removed"))
+		<-ended
+	}
 }
 
 // startSpace starts the goroutines of a space; a.change is held, or nobody else

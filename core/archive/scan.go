@@ -45,11 +45,12 @@ func (a *Archive) scan(ctx context.Context, s *space, progress func(done, total 
 	defer stop(nil)
 	c := &scan{a: a, s: s, tell: progress, stop: stop, odd: map[string]bool{}}
 	s.mu.Lock()
-	s.scanning, s.scanDone, s.scanTotal = true, 0, 0
+	s.scanning, s.scanDone, s.scanTotal, s.endScan, s.scanEnded = true, 0, 0, stop, make(chan struct{})
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
-		s.scanning = false
+		close(s.scanEnded)
+		s.scanning, s.endScan = false, nil
 		s.restoring = s.restoring && err != nil
 		s.mu.Unlock()
 	}()

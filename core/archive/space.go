@@ -55,7 +55,9 @@ type space struct {
 	arriving            int      // files that are being listed here instead of elsewhere
 	scanning            bool
 	scanDone, scanTotal int64
-	stuck               bool // the session was ended because nothing was taken for long
+	endScan             context.CancelCauseFunc // of the scan under way
+	scanEnded           chan struct{}           // is closed behind it
+	stuck               bool                    // the session was ended because nothing was taken for long
 	full                bool
 	fullAt              time.Time // when it last said so
 	stale               bool
