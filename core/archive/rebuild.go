@@ -25,6 +25,11 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	if progress == nil {
 		progress = func(int, int) {}
 	}
+	if space == "" {
+		a.mu.Lock()
+		a.toMend = slices.DeleteFunc(a.toMend, func(s string) bool { return s == "" }) // this is it
+		a.mu.Unlock()
+	}
 	var failed error
 	var twins []*row
 	unread := map[string]bool{}
