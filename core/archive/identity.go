@@ -246,8 +246,9 @@ type SpaceStatus struct {
 	Done    int64     // files read while scanning
 	Total   int64     // files found so far
 	Usage   Usage
-	Waiting int64 // bytes that wait to be written
-	Leaving bool  // nothing new comes to it: it is to be removed
+	Waiting int64         // bytes that wait to be written
+	Slow    time.Duration // what a sync takes while that is longer than promised; 0 = all is well
+	Leaving bool          // nothing new comes to it: it is to be removed
 }
 
 // SpaceStatuses lists all spaces in the order of the settings.
@@ -266,6 +267,9 @@ func (a *Archive) status(s *space) SpaceStatus {
 		if s.failWhat != "" {
 			x.Why += ": " + s.failWhat
 		}
+	}
+	if x.Slow = s.pace.told; x.Slow > 0 && x.Since.IsZero() {
+		x.Since = s.pace.since
 	}
 	s.mu.Unlock()
 	x.Pools = a.poolsOf(x.Name)

@@ -11,6 +11,7 @@ type SpaceMetrics struct {
 	QueueBytes    int64
 	QueueLimit    int64
 	OldestWaiting time.Duration // of parts not yet written
+	Unsynced      time.Duration // age of the oldest part that a power cut would take now
 	BytesWritten  uint64
 	BytesSynced   uint64
 	AppendTime    time.Duration // sum over appends of the time from sending to Written
@@ -50,6 +51,9 @@ func (a *Archive) Metrics() Metrics {
 			LastSync: s.stats.lastSync, SyncCalls: s.stats.syncCalls, Reconnects: s.stats.reconnects, Failures: s.stats.failures, Usage: s.usage}
 		if s.wr < len(s.q) {
 			x.OldestWaiting = now.Sub(s.q[s.wr].queued)
+		}
+		if len(s.q) > 0 {
+			x.Unsynced = now.Sub(s.q[0].queued)
 		}
 		s.mu.Unlock()
 		m.Spaces = append(m.Spaces, x)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"media-server/core/fault"
 	"media-server/core/media"
@@ -156,13 +157,15 @@ func (a *Archive) checkPools(pools []Pool) error {
 }
 
 // TuneSpace takes over what the settings of a space say now: what is kept free,
-// and whatever its Storage was told since it was opened last.
-func (a *Archive) TuneSpace(name string, reserve int64) error {
+// how often it is synced, and whatever its Storage was told since it was opened
+// last.
+func (a *Archive) TuneSpace(name string, reserve int64, fsync time.Duration) error {
 	s := a.space(name)
 	if s == nil {
 		return ErrNoSuchSpace
 	}
 	s.reserve.Store(reserve)
+	s.fsync.Store(int64(fsync))
 	poke(s.retune)
 	return nil
 }

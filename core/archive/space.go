@@ -22,6 +22,7 @@ type space struct {
 	late  bool          // added while the archive ran
 
 	reserve atomic.Int64    // bytes kept free
+	fsync   atomic.Int64    // longest time between syncs, ns; 0 or less = none is promised
 	homes   atomic.Int64    // streams that are recorded here
 	breaks  atomic.Int64    // how often its connection began and ended
 	over    context.Context // ends when the space is removed
@@ -66,6 +67,7 @@ type space struct {
 	led                 *ledger
 	seals               []*file
 	stats               spaceStats
+	pace                syncPace
 
 	wake     chan struct{}
 	sealWake chan struct{}
@@ -83,6 +85,7 @@ func newSpace(a *Archive, cfg Space) *space {
 	s := &space{a: a, cfg: cfg, st: cfg.Storage, tried: make(chan struct{}), reads: make(chan struct{}, 16),
 		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1), retune: make(chan struct{}, 1)}
 	s.reserve.Store(cfg.Reserve)
+	s.fsync.Store(int64(cfg.Fsync))
 	s.over, s.quit = context.WithCancel(context.Background())
 	return s
 }
@@ -446,6 +449,7 @@ func (s *space) onSynced(r AppendResult) {
 	if cleared {
 		s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " takes data again", Data: map[string]any{"space": s.cfg.Name}})
 	}
+	s.paced(r.Took)
 	touched := map[*stream]bool{}
 	for _, c := range done {
 		if st := c.onSynced(); st != nil {

@@ -64,8 +64,9 @@ type Options struct {
 type Space struct {
 	Name    string
 	Storage Storage
-	Create  bool  // write a marker when the space is new and empty
-	Reserve int64 // bytes kept free whatever happens
+	Create  bool          // write a marker when the space is new and empty
+	Reserve int64         // bytes kept free whatever happens
+	Fsync   time.Duration // longest time between syncs that its settings promise; 0 or less = none
 }
 
 // Pool is a set of spaces that recordings are spread over.

@@ -87,6 +87,8 @@ func (n *Node) archiveMetrics(m *metricWriter) {
 		m.counter("mediaserver_append_seconds", s.AppendTime.Seconds(), "space", s.Space)
 		m.counter("mediaserver_sync_seconds", s.SyncTime.Seconds(), "space", s.Space)
 		m.counter("mediaserver_sync_calls_total", float64(s.SyncCalls), "space", s.Space)
+		m.gauge("mediaserver_sync_last_seconds", s.LastSync.Seconds(), "space", s.Space)
+		m.gauge("mediaserver_unsynced_seconds", s.Unsynced.Seconds(), "space", s.Space) // what a power cut would take now
 	}
 }
 

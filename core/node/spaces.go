@@ -3,7 +3,9 @@ package node
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"media-server/core/archive"
 	"media-server/core/config"
@@ -139,6 +141,11 @@ func spaceProblem(s archive.SpaceStatus) (api.Problem, bool) {
 		if p.Hint == "" {
 			p.Hint = "frames wait in memory and in the drivers meanwhile; mend the disk or name another space in the pool"
 		}
+		return p, true
+	}
+	if s.Slow > 0 {
+		p.Level, p.What = "warning", fmt.Sprintf("a sync takes %s, longer than fsync allows: a power cut loses up to that much more", s.Slow.Round(time.Millisecond))
+		p.Hint = "see whether the disk fails or something else keeps it busy; a space on a mount of its own is synced with one call; or raise fsync in [space." + s.Name + "]"
 		return p, true
 	}
 	return p, false

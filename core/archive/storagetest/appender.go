@@ -93,7 +93,7 @@ func (a *appender) syncLocked() {
 	}
 	a.d.syncLocked()
 	a.synced = a.seq
-	a.push(archive.AppendResult{Kind: archive.Synced, Sequence: a.seq, Took: time.Millisecond})
+	a.push(archive.AppendResult{Kind: archive.Synced, Sequence: a.seq, Took: a.d.takes})
 }
 
 // Send implements archive.Appender.

@@ -36,6 +36,7 @@ type Dir struct {
 	used    int64
 	fail    func(archive.AppendData) archive.FailReason
 	syncBad int
+	takes   time.Duration // what it says of a sync
 	stalled chan struct{}
 	apps    map[*appender]struct{}
 	dirty   map[string]*unsynced
@@ -54,7 +55,7 @@ var errDead = errors.New("storagetest: the backend is dead")
 
 // New makes a space in root.
 func New(root string) *Dir {
-	return &Dir{Root: root, Descriptors: true, apps: map[*appender]struct{}{}, dirty: map[string]*unsynced{}}
+	return &Dir{Root: root, Descriptors: true, takes: time.Millisecond, apps: map[*appender]struct{}{}, dirty: map[string]*unsynced{}}
 }
 
 func (d *Dir) path(name string) string { return filepath.Join(d.Root, filepath.FromSlash(name)) }
@@ -366,6 +367,13 @@ func (d *Dir) FailSyncs(n int) {
 	d.mu.Lock()
 	d.syncBad = n
 	d.mu.Unlock()
+}
+
+// SyncsTake says how long each sync takes from now on.
+func (d *Dir) SyncsTake(t time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.takes = t
 }
 
 // Stall makes appends wait until the returned function is called.
