@@ -15,6 +15,7 @@ func TestSlowSync(t *testing.T) {
 	o.Spaces[0].Fsync = 500 * time.Millisecond
 	h := open(t, o)
 	defer h.close()
+	eventually(t, "the first scan to end", func() bool { return h.saw("archive.rebuild") > 0 && stateOf(h).State == archive.SpaceNormal })
 	r := begin(t, h, "gate", 1, "")
 	synced := func(rounds int, each time.Duration) {
 		t.Helper()
