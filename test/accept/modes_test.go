@@ -2,6 +2,7 @@ package accept
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,6 +93,70 @@ func TestEventRecording(t *testing.T) {
 		line += fmt.Sprintf("; %s: %v kept, %s", c.UID, kept.Round(time.Second), s.Judge(c.UID, s.Account(c)))
 	}
 	harness.Row(t, "recording around events", 0, "%d events told (%d with a kill of the core behind them), %d motions%s", len(at), len(at)-1, motions, line)
+}
+
+// TestScheduleRecording: what the schedule wants is there to the last frame
+// before the minute at which it says off, and nothing behind it; the server says
+// that nothing is missing. At the next change it records around events.
+func TestScheduleRecording(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{Restart: "1s"})
+	edit(t, s, "[server]", "[server]\ntime-zone = Europe/Berlin")
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().In(zone)
+	off := now.Add(12 * time.Second).Truncate(time.Minute).Add(time.Minute) // time to begin
+	event, end := off.Add(time.Minute), off.Add(3*time.Minute)
+	clock := func(t time.Time) string { return t.Format("15:04") }
+	// Every day: the test may run around midnight.
+	week := fmt.Sprintf("mon-sun %s-%s continuous; mon-sun %s-%s event", clock(now.Add(-time.Hour)), clock(off), clock(event), clock(end))
+	cam := harness.Camera{UID: "door", Sent: s.Sim("door", "", "dvr-mode = schedule", "dvr-schedule = "+week, "dvr-pre = 2s", "dvr-post = 2s", "dvr-chunk = 3s")}
+	s.Start()
+	footage(s, "door")
+	time.Sleep(time.Until(off.Add(4 * time.Second))) // the clock on the wall
+	f := s.Footage("door")
+	if n := len(f.Ranges); n != 1 {
+		t.Fatalf("ranges %v", spans(f.Ranges))
+	}
+	if late := f.Ranges[0].To - off.UnixMilli(); late < -500 || late > 500 {
+		t.Errorf("it was recorded until %v, the schedule said off at %v", spans(f.Ranges), off)
+	}
+	if gaps := slices.DeleteFunc(f.Gaps, func(g harness.Span) bool { return g.Why == "off_schedule" }); len(gaps) > 0 {
+		t.Errorf("gaps %v", spans(gaps))
+	}
+	var why struct {
+		Recorded bool
+		Why      string
+	}
+	if _, err := s.Call("GET", fmt.Sprintf("streams/door/why?at=%d", off.UnixMilli()+2000), &why); err != nil || why.Recorded || why.Why != "off_schedule" {
+		t.Errorf("why: %+v %v", why, err)
+	}
+	// The core dies while the schedule says off: nothing of that is recorded, or missed.
+	s.Kill()
+	s.Start()
+	time.Sleep(2 * time.Second)
+	line := fmt.Sprintf("off at %s: recorded to %+d ms of it", clock(off), f.Ranges[0].To-off.UnixMilli())
+	if now := s.Footage("door").Ranges; len(now) != 1 || now[0].To != f.Ranges[0].To {
+		t.Errorf("behind the end: %v", spans(now))
+	}
+	if harness.Pick(true, false) {
+		time.Sleep(time.Until(event.Add(10 * time.Second)))
+		if now := s.Footage("door").Ranges; len(now) != 1 {
+			t.Errorf("without an event: %v", spans(now))
+		}
+		at := time.Now()
+		if status, err := s.Send("POST", "streams/door/event", `{"kind":"door"}`, nil); err != nil || status != 201 {
+			t.Fatalf("the event was answered %d %v", status, err)
+		}
+		s.Until("the footage of the event", func() bool {
+			return covers(s.Footage("door"), at.Add(-2*time.Second).UnixMilli(), at.Add(2*time.Second).UnixMilli())
+		})
+		line += ", then around an event"
+	}
+	cam.Rules = ledger.Rules{From: f.Ranges[0].From * 1e6, To: f.Ranges[0].To*1e6 - int64(300*time.Millisecond), Tail: -1, Gaps: map[string][]ledger.Gap{}}
+	harness.Row(t, "recording by schedule", 0, "%s; %s", line, s.Judge("door", s.Account(cam)))
 }
 
 // covered tells whether a stream has everything from one time to another.

@@ -229,6 +229,41 @@ func TestStorageStopped30s(t *testing.T) {
 	judge(t, s, fmt.Sprintf("storage stopped for %v (%.1f MB waited)", harness.Pick(30*time.Second, 6*time.Second), held/1e6), 0, cams, "mp4")
 }
 
+// TestDiskStalls30s: the disk takes nothing for half a minute, while the storage
+// process itself is well and is not restarted: what comes waits in the core, then
+// in the drivers.
+func TestDiskStalls30s(t *testing.T) {
+	t.Parallel()
+	d := disk.Fuse(t, 1)
+	s := harness.New(t, harness.Options{Ini: "[space.main]\npath = " + filepath.Join(d.Dir(), "space") + "\n"})
+	var cams []harness.Camera
+	var uids []string
+	for i := range harness.Pick(50, 4) {
+		uid := fmt.Sprintf("cam-%02d", i)
+		uids = append(uids, uid)
+		cams = append(cams, harness.Camera{UID: uid, Sent: s.Sim(uid, []string{"", "codec=h265", "codec=none"}[i%3], "dvr-chunk = 5s")})
+	}
+	s.Start()
+	footage(s, uids...)
+	time.Sleep(2 * time.Second)
+	pid, length := s.Plugin("local"), harness.Pick(30*time.Second, 6*time.Second)
+	release := d.Inject(disk.Fault{Ops: disk.Write | disk.Fsync, Stall: time.Hour})
+	held := 0.0
+	for begun := time.Now(); time.Since(begun) < length; time.Sleep(500 * time.Millisecond) {
+		held = max(held, s.Metric("mediaserver_queue_bytes", `queue="write"`))
+	}
+	hits := d.Hits()
+	release()
+	to := s.Close(uids...)
+	if now := s.Plugin("local"); now != pid || hits == 0 {
+		t.Errorf("the storage process was %d and is %d; %d calls stood still", pid, now, hits)
+	}
+	for i := range cams {
+		cams[i].Rules.To, cams[i].Rules.Tail, cams[i].Rules.Gaps = to, -1, map[string][]ledger.Gap{}
+	}
+	judge(t, s, fmt.Sprintf("disk stands still for %v (%.1f MB waited)", length, held/1e6), 0, cams, "mp4")
+}
+
 // TestFsyncAndExtents counts, on an ext4 of its own, what durability costs.
 func TestFsyncAndExtents(t *testing.T) {
 	t.Parallel()
