@@ -90,7 +90,7 @@ func TestSignedFootage(t *testing.T) {
 	// Nothing is signed any more. What was goes by rule all the same, and nobody
 	// took it.
 	s.Stop()
-	edit(t, s, "sign = true", "sign = false\ndelete-most = 0%")
+	edit(t, s, "sign = true", "sign = false\ndelete-most = 100%")
 	s.Sim("one", "", "dvr-chunk = 2s", "dvr-capacity = 1M")
 	oldest := filepath.Join(space, files[slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "one/") })])
 	s.Start()
