@@ -75,7 +75,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 		Served: n.viewers.served, First: n.timings.add,
 		AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
-	w.main.Use(a, play, panel)
+	w.main.Use(a, play, panel, web.Foreign)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
 		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})

@@ -6,6 +6,10 @@
 //	                                                                      │
 //	 client ◀── sendfile / write, rolling deadline ◀── timeline.Body ◀────┘
 //
+// A name of the published interface that is not built is refused by name, with
+// what to do instead, before it is called unknown: each room has a table of
+// them (Later), and so have the addresses of other servers' interfaces (Foreign).
+//
 // What does not belong here: listeners that outlive this process (ports opens
 // them), playlists (hls), MP4 (mp4), who may play (access), what exists
 // (timeline).

@@ -217,11 +217,6 @@ var baseRoutes = []route{
 	{"POST", "users/{name}/password", Administrator, (*API).setPassword},
 }
 
-// later are routes of the published interface that this version lacks; they
-// are refused by name rather than as unknown.
-var later = []string{"cluster", "tokens", "exports", "drivers", "plugins", "packs",
-	"log", "hooks", "users", "audit", "lua", "openapi.json"}
-
 const prefix = "/api/v1/"
 
 // Handle answers if the path is the API's; else it returns false untouched.
@@ -257,24 +252,12 @@ func (a *API) answer(ctx *fasthttp.RequestCtx, path string) *web.Error {
 		}
 		return r.fn(a, ctx, who, args)
 	}
-	if path == "backfill" && string(ctx.Method()) == "POST" {
-		return web.E(501, "not_in_this_version", "fetching what is missing is not in this version", "GET backfill lists what is missing")
+	if e := later.Refuse(string(ctx.Method()), path); e != nil {
+		return e
 	}
 	if len(allowed) > 0 {
 		ctx.Response.Header.Set("Allow", strings.Join(allowed, ", "))
 		return web.E(405, "method", "this route does not take "+string(ctx.Method()), "allowed: "+strings.Join(allowed, ", "))
-	}
-	first, _, _ := strings.Cut(path, "/")
-	for _, l := range later {
-		if first == l {
-			return web.E(501, "not_in_this_version", "/api/v1/"+l+" is not in this version", "")
-		}
-	}
-	if args, ok := match("streams/{uid}/{what}", path); ok {
-		switch args[1] {
-		case "restart", "pause", "resume", "rename", "move":
-			return web.E(501, "not_in_this_version", "streams/{uid}/"+args[1]+" is not in this version", "")
-		}
 	}
 	return web.E(404, "no_such_route", "the API has no "+strconv.Quote("/api/v1/"+path), "")
 }

@@ -10,6 +10,9 @@ import (
 )
 
 func (h *Handler) answerHLS(r request) *web.Error {
+	if e := container(r); e != nil {
+		return e
+	}
 	if e := h.admit(r, "hls"); e != nil {
 		return e
 	}

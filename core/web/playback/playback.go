@@ -109,6 +109,10 @@ func (h *Handler) Handle(ctx *fasthttp.RequestCtx) bool {
 		ctx.SetStatusCode(204)
 		return true
 	}
+	if e := r.later(); e != nil {
+		web.Fail(ctx, e)
+		return true
+	}
 	if !ctx.IsGet() && !ctx.IsHead() {
 		ctx.Response.Header.Set("Allow", "GET, HEAD, OPTIONS")
 		web.Fail(ctx, web.E(405, "method", "playback URLs are read with GET", ""))

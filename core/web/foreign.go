@@ -1,0 +1,29 @@
+package web
+
+// Foreign are the addresses of other servers' interfaces that this one has
+// published as its own too, and of the store of pictures. It is the last room
+// that is asked: /{uid}/… would take what belongs to others.
+var Foreign = &Later{Root: "/", Names: []Name{
+	{Path: "v1/nvr/convert2mp4/...", Use: "GET /dvr/<uid>/record.mp4?from=T&to=T gives the MP4 at once; media-server export writes it to a file"},
+	{Path: "api/streams/{uid}/ranges", Use: "GET /dvr/<uid>/ranges.json tells them in milliseconds"},
+	{Path: "api/streams/...", Use: "GET /api/v1/streams lists the streams"},
+	{Path: "api/auth/token/access", Use: "make a token with POST /api/v1/tokens/api or media-server token api"},
+	{Path: "pictures/v1/...", Use: "pictures of footage are at /live/<uid>/preview.mp4 and /dvr/<uid>/videoshot.mp4?time=T; others are not stored"},
+
+	{Path: "{uid}/index.m3u8", Use: sameLive},
+	{Path: "{uid}/index-{from}-{duration}.m3u8", Use: samePast},
+	{Path: "{uid}/archive-{from}-now.m3u8", Use: "/dvr/<uid>/playlist.m3u8?from=T goes on from then"},
+	{Path: "{uid}/archive-{from}-{duration}.m3u8", Use: samePast},
+	{Path: "{uid}/archive-{from}-{duration}.mp4", Use: "/dvr/<uid>/record.mp4?from=T&duration=D is the same"},
+	{Path: "{uid}/archive-{from}-{duration}.ts", Use: "/dvr/<uid>/record.mp4?from=T&duration=D gives the range as MP4"},
+	{Path: "{uid}/rewind-{seconds}.m3u8", Use: "/live/<uid>/playlist.m3u8?from=-2h starts in the past and slides into live"},
+	{Path: "{uid}/timeshift_abs-{from}.m3u8", Use: "/live/<uid>/playlist.m3u8?from=T starts in the past and slides into live"},
+	{Path: "{uid}/timeshift_rel-{seconds}.m3u8", Use: "/live/<uid>/playlist.m3u8?from=-2h starts in the past and slides into live"},
+	{Path: "{uid}/preview.mp4", Use: "/live/<uid>/preview.mp4 is the same"},
+	{Path: "{uid}/recording_status.json", Use: "/dvr/<uid>/ranges.json tells what is recorded"},
+}}
+
+const (
+	sameLive = "/live/<uid>/playlist.m3u8 is the same"
+	samePast = "/dvr/<uid>/playlist.m3u8?from=T&duration=D is the same"
+)

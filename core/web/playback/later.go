@@ -1,0 +1,41 @@
+package playback
+
+import (
+	"fmt"
+
+	"media-server/core/web"
+)
+
+// later are files of the published interface that this version lacks.
+var later = web.Later{Root: "/", Names: []web.Name{
+	{Path: "live/{uid}/preview.jpg", Use: "/live/<uid>/preview.mp4 is the newest picture, a key frame that browsers show in <video>"},
+	{Path: "dvr/{uid}/videoshot.jpg", Use: "/dvr/<uid>/videoshot.mp4?time=T is the picture, a key frame that browsers show in <video>"},
+	{Path: "dvr/{uid}/scrub.m3u8", Use: "/dvr/<uid>/videoshot.mp4?time=T is the key frame at a time"},
+	{Path: "live/{uid}/whep/...", Use: "/live/<uid>/playlist.m3u8 plays in browsers as HLS"},
+}}
+
+// later refuses a file that is not served, if it is one of those names. The
+// method does not matter: WHEP begins with POST.
+func (r *request) later() *web.Error {
+	if proto(r.live, r.file) != "" {
+		return nil
+	}
+	root := "dvr"
+	if r.live {
+		root = "live"
+	}
+	return later.Refuse(string(r.ctx.Method()), root+"/"+r.uid+"/"+r.file)
+}
+
+// container refuses the kinds of segments that playlists cannot name. What is
+// recorded is fragmented MP4 and is sent as it lies.
+func container(r request) *web.Error {
+	switch v := r.args.Get("container"); v {
+	case "", "fmp4":
+		return nil
+	case "ts":
+		return web.NotYet("container=ts", "leave container out: the segments are fragmented MP4; a player that reads MPEG-TS alone may take record.mp4")
+	default:
+		return web.E(400, "bad_container", fmt.Sprintf("container %q is not understood", clip(v)), "leave container out: the segments are fragmented MP4")
+	}
+}

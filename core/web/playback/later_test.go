@@ -1,0 +1,50 @@
+package playback
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// TestLater walks the names of the published interface that are not built:
+// each is refused by name and tells what to use instead. Files are refused
+// alike for every stream, so that nothing is told of one.
+func TestLater(t *testing.T) {
+	h := newHandler()
+	for _, c := range []struct{ method, uri string }{
+		{"GET", "/live/gate/preview.jpg"},
+		{"HEAD", "/live/gate/preview.jpg"},
+		{"GET", "/live/shut/preview.jpg"},
+		{"GET", "/live/none/preview.jpg"},
+		{"GET", "/dvr/gate/videoshot.jpg?time=-1h"},
+		{"GET", "/dvr/gate/scrub.m3u8"},
+		{"GET", "/dvr/gate/scrub.m3u8&from=1"},
+		{"POST", "/live/gate/whep"},
+		{"POST", "/live/gate/whep/"},
+		{"GET", "/live/gate/whep"},
+		{"DELETE", "/live/gate/whep/17"},
+		{"PATCH", "/live/gate/whep/17"},
+		{"GET", "/live/gate/playlist.m3u8?container=ts"},
+		{"GET", "/live/gate/playlist.m3u8&container=ts"},
+		{"GET", "/live/gate/playlist_ios.m3u8?container=ts"},
+		{"GET", "/live/gate/media.m3u8?container=ts"},
+		{"GET", "/dvr/gate/playlist.m3u8?from=-1h&container=ts"},
+	} {
+		ctx, _ := do(h, c.method, c.uri)
+		var f failure
+		if err := json.Unmarshal(ctx.Response.Body(), &f); err != nil || ctx.Response.StatusCode() != 501 || f.Error.Hint == "" {
+			t.Errorf("%s %s: %d %s", c.method, c.uri, ctx.Response.StatusCode(), ctx.Response.Body())
+		}
+		shape(t, ctx, "not_in_this_version")
+	}
+	for uri, want := range map[string]string{ // what stands near the names
+		"/dvr/gate/preview.jpg":                    "no_such_file",
+		"/live/gate/videoshot.jpg":                 "no_such_file",
+		"/live/gate/playlist.m3u8?container=mkv":   "bad_container",
+		"/live/gate/playlist.m3u8?container=fmp4":  "no_footage",
+		"/live/shut/playlist.m3u8?container=ts":    "login",
+		"/dvr/gate/ranges.json?from=x&container=y": "bad_time",
+	} {
+		ctx, _ := do(h, "GET", uri)
+		shape(t, ctx, want)
+	}
+}
