@@ -2,7 +2,10 @@ package web
 
 import (
 	"encoding/json"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -96,4 +99,40 @@ func ask(method, uri string) *fasthttp.RequestCtx {
 	var ctx fasthttp.RequestCtx
 	ctx.Init(&req, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1}, nil)
 	return &ctx
+}
+
+// TestRefusalsAreNotLogged: a name that is refused is no failure of the server.
+func TestRefusalsAreNotLogged(t *testing.T) {
+	log := make(lines, 8)
+	base := serve(t, Options{Log: slog.New(slog.NewTextHandler(log, nil))}, func(ctx *fasthttp.RequestCtx) {
+		switch string(ctx.Path()) {
+		case "/later":
+			Fail(ctx, NotYet("later", ""))
+		case "/broken":
+			Fail(ctx, E(503, "storage", "the disk is away", ""))
+		}
+		ctx.SetConnectionClose()
+	})
+	for _, path := range []string{"/later", "/broken"} {
+		resp, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	var all string
+	for len(log) > 0 { // what is logged is so before the answer is sent
+		all += <-log
+	}
+	if strings.Contains(all, "/later") || !strings.Contains(all, "/broken") {
+		t.Errorf("the log: %s", all)
+	}
+}
+
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
 }

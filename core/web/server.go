@@ -236,8 +236,10 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	s.answer(ctx)
-	if ctx.Response.StatusCode() >= 500 && s.opt.Log != nil {
-		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", ctx.Response.StatusCode())
+	// 501 refuses a name of the interface that is not built: nothing failed here,
+	// and a client that polls one would fill the log.
+	if st := ctx.Response.StatusCode(); st >= 500 && st != 501 && s.opt.Log != nil {
+		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", st)
 	}
 }
 
