@@ -40,7 +40,8 @@ func forever(r request) {
 // playlist answers playlist.m3u8 and media.m3u8, for live and for ranges.
 func (h *Handler) playlist(r request) *web.Error {
 	req := hls.Request{UID: r.uid, Live: r.live, Carry: r.carry()}
-	ranged := !r.live || r.args.Get("from") != "" || r.args.Get("start_time") != "" || r.args.Get("timestamp") != "" || r.args.Get("time") != ""
+	// An end without a beginning is refused rather than answered with live.
+	ranged := !r.live || r.has(fromKeys...) || r.has(toKeys...) || r.has("duration")
 	var more []string
 	if ranged {
 		s, open, e := h.span(r)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -215,10 +216,21 @@ func clip(s string) string {
 	return s
 }
 
+// Names of the ends of a range, and those that other servers give them.
+var (
+	fromKeys = []string{"from", "start_time", "timestamp", "time"}
+	toKeys   = []string{"to", "end_time"}
+)
+
+// has tells whether one of the keys has a value.
+func (r *request) has(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool { return r.args.Get(k) != "" })
+}
+
 // span reads from, to and duration. open: neither to nor duration was given.
 func (h *Handler) span(r request) (s media.Span, open bool, e *web.Error) {
 	now := time.Now()
-	read := func(keys ...string) (media.Wall, bool, *web.Error) {
+	read := func(keys []string) (media.Wall, bool, *web.Error) {
 		for _, k := range keys {
 			if v := r.args.Get(k); v != "" {
 				w, err := timeline.ParseTime(v, now, h.opt.Zone())
@@ -230,7 +242,7 @@ func (h *Handler) span(r request) (s media.Span, open bool, e *web.Error) {
 		}
 		return 0, false, nil
 	}
-	from, has, e := read("from", "start_time", "timestamp", "time")
+	from, has, e := read(fromKeys)
 	if e != nil {
 		return s, false, e
 	}
@@ -238,7 +250,7 @@ func (h *Handler) span(r request) (s media.Span, open bool, e *web.Error) {
 		return s, false, web.E(400, "no_from", "from is missing", "for instance ?from=-1h or ?from=2026-03-01T08:00:00Z&duration=5m")
 	}
 	s.From = from
-	if s.To, has, e = read("to", "end_time"); e != nil || has {
+	if s.To, has, e = read(toKeys); e != nil || has {
 		if e == nil && s.To <= s.From {
 			e = web.E(400, "bad_range", "to is not after from", "")
 		}

@@ -137,6 +137,10 @@ func TestAnswers(t *testing.T) {
 		{"DELETE", "DELETE", "/dvr/gate/record.mp4?from=-1h", 405, "method"},
 		{"unknown method", "BREW", "/live/gate/playlist.m3u8", 405, "method"},
 		{"ranges of nothing", "GET", "/dvr/gate/ranges.json", 200, ""},
+		{"ranges, a length of no beginning", "GET", "/dvr/gate/ranges.json?duration=5m", 400, "no_from"},
+		{"ranges, empty from", "GET", "/dvr/gate/ranges.json?from=", 400, "no_from"},
+		{"live, an end of no beginning", "GET", "/live/gate/playlist.m3u8?to=now", 400, "no_from"},
+		{"live, a length of no beginning", "GET", "/live/gate/media.m3u8?duration=5m", 400, "no_from"},
 		{"ranges, rubbish", "GET", "/dvr/gate/ranges.json?from=x", 400, "bad_time"},
 		{"page", "GET", "/live/gate/", 200, ""},
 		{"options", "OPTIONS", "/live/gate/playlist.m3u8", 204, ""},
@@ -228,6 +232,38 @@ func TestSpanTimes(t *testing.T) {
 		s, open, e := h.span(r)
 		if e != nil || open || s.From.Milli() != want[0]*1000 || s.To.Milli() != want[1]*1000 {
 			t.Errorf("%s: %v %v %v", query, s, open, e)
+		}
+	}
+}
+
+// archiveAsked keeps what was asked of it last.
+type archiveAsked struct {
+	empty
+	span media.Span
+}
+
+func (a *archiveAsked) Ranges(_ string, s media.Span) ([]archive.Range, []archive.Gap, error) {
+	a.span = s
+	return nil, nil, nil
+}
+
+// TestRangesAsked: ranges.json obeys either end alone.
+func TestRangesAsked(t *testing.T) {
+	a := &archiveAsked{}
+	h := newHandler()
+	h.opt.Timeline = timeline.New(a, func(string) timeline.Ring { return nil })
+	const all = 1<<63 - 1
+	for query, want := range map[string]media.Span{
+		"":                       {From: 0, To: all},
+		"from=100":               {From: 100e9, To: all},
+		"to=200":                 {From: 0, To: 200e9},
+		"end_time=200":           {From: 0, To: 200e9},
+		"from=100&to=200":        {From: 100e9, To: 200e9},
+		"timestamp=100&duration": {From: 100e9, To: all},
+		"time=100&duration=50":   {From: 100e9, To: 150e9},
+	} {
+		if ctx, _ := do(h, "GET", "/dvr/gate/ranges.json?"+query); ctx.Response.StatusCode() != 200 || a.span != want {
+			t.Errorf("%q: %d, asked %v, want %v", query, ctx.Response.StatusCode(), a.span, want)
 		}
 	}
 }

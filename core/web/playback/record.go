@@ -212,7 +212,12 @@ func Ranges(rs []archive.Range, gs []archive.Gap, ls []archive.Lock) any {
 
 func (h *Handler) ranges(r request) *web.Error {
 	s := media.Span{From: 0, To: 1<<63 - 1}
-	if len(r.args["from"])+len(r.args["start_time"]) > 0 {
+	begins := r.has(fromKeys...) || r.args.Has("from")
+	if !begins && r.has(toKeys...) {
+		r.args.Set("from", "0") // all until then
+		begins = true
+	}
+	if begins || r.has("duration") {
 		var open bool
 		var e *web.Error
 		if s, open, e = h.span(r); e != nil {
