@@ -70,7 +70,6 @@ type Archive struct {
 
 type counters struct {
 	behind, tornTails, setAside, recovered, cutResponses, deleted, deletedBytes atomic.Int64
-	gapNanos                                                                    atomic.Int64
 }
 
 // Open opens the databases, makes the spaces ready and recovers what was

@@ -194,7 +194,7 @@ func (a *Archive) gapEnds(st *stream, from, to media.Wall, why GapCause) {
 		why = GapUnknown
 	}
 	a.record(st, &fact{Type: factGap, UID: st.uid, At: from, Until: to, Cause: why})
-	a.counters.gapNanos.Add(int64(to - from))
+	st.gapTime.Add(int64(to - from))
 	a.notify(Notice{Type: "record.gap", UID: st.uid, Level: "warning", Message: fmt.Sprintf("%s of %s are missing: %s", to.Sub(from).Round(time.Millisecond), st.uid, why),
 		Data: map[string]any{"from_ms": from.Milli(), "to_ms": to.Milli(), "why": string(why)}})
 }

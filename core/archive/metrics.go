@@ -14,8 +14,10 @@ type SpaceMetrics struct {
 	Unsynced      time.Duration // age of the oldest part that a power cut would take now
 	BytesWritten  uint64
 	BytesSynced   uint64
-	AppendTime    time.Duration // sum over appends of the time from sending to Written
-	SyncTime      time.Duration // sum
+	Appends       uint64        // that were Written
+	AppendTime    time.Duration // sum over them of the time from sending to Written
+	Syncs         uint64        // that were Synced, each of one or more SyncCalls
+	SyncTime      time.Duration // sum over them of how long storage took
 	LastSync      time.Duration
 	SyncCalls     uint64
 	Reconnects    uint64
@@ -35,19 +37,22 @@ type Metrics struct {
 	CutResponses int64 // readers whose file was deleted under them
 	Deleted      int64
 	DeletedBytes int64
-	GapTime      time.Duration // of gaps that ended since the start
+	Gaps         map[string]time.Duration // by stream, of gaps that ended since the start
 }
 
 // Metrics gives a snapshot.
 func (a *Archive) Metrics() Metrics {
 	c := &a.counters
 	m := Metrics{Moves: a.Moves(), Groomings: a.Groomings(), Behind: c.behind.Load(), TornTails: c.tornTails.Load(), Recovered: c.recovered.Load(), SetAside: c.setAside.Load(),
-		CutResponses: c.cutResponses.Load(), Deleted: c.deleted.Load(), DeletedBytes: c.deletedBytes.Load(), GapTime: time.Duration(c.gapNanos.Load())}
+		CutResponses: c.cutResponses.Load(), Deleted: c.deleted.Load(), DeletedBytes: c.deletedBytes.Load(), Gaps: map[string]time.Duration{}}
+	for _, st := range a.allStreams() {
+		m.Gaps[st.uid] = time.Duration(st.gapTime.Load())
+	}
 	now := time.Now()
 	for _, s := range a.allSpaces() {
 		s.mu.Lock()
 		x := SpaceMetrics{Space: s.cfg.Name, State: s.stateLocked(), Problem: s.failing, QueueBytes: s.bytes, QueueLimit: a.spaceLimit(),
-			BytesWritten: s.stats.written, BytesSynced: s.stats.synced, AppendTime: s.stats.appendTime, SyncTime: s.stats.syncTime,
+			BytesWritten: s.stats.written, BytesSynced: s.stats.synced, Appends: s.stats.appends, AppendTime: s.stats.appendTime, Syncs: s.stats.syncs, SyncTime: s.stats.syncTime,
 			LastSync: s.stats.lastSync, SyncCalls: s.stats.syncCalls, Reconnects: s.stats.reconnects, Failures: s.stats.failures, Usage: s.usage}
 		if s.wr < len(s.q) {
 			x.OldestWaiting = now.Sub(s.q[s.wr].queued)

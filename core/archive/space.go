@@ -76,6 +76,7 @@ type space struct {
 
 type spaceStats struct {
 	written, synced, syncCalls uint64
+	appends, syncs             uint64
 	appendTime, syncTime       time.Duration
 	lastSync                   time.Duration
 	reconnects, failures       uint64
@@ -371,6 +372,7 @@ func (s *space) onWritten(seq uint64) {
 	for s.wr < s.sent && s.q[s.wr].seq <= seq {
 		c := s.q[s.wr]
 		s.stats.written += uint64(c.size)
+		s.stats.appends++
 		s.stats.appendTime += now.Sub(c.sentAt)
 		s.wr++
 	}
@@ -435,6 +437,7 @@ func (s *space) onSynced(r AppendResult) {
 	s.q = s.q[n:]
 	s.sent -= n
 	s.wr = max(0, s.wr-n)
+	s.stats.syncs++
 	s.stats.syncTime += r.Took
 	s.stats.lastSync = r.Took
 	s.stats.syncCalls = r.Calls

@@ -3,6 +3,7 @@ package archive
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"media-server/core/media"
@@ -41,6 +42,8 @@ type stream struct {
 	counted  bool     // among home.homes
 
 	files []*file // in memory, oldest first
+
+	gapTime atomic.Int64 // ns, of gaps that ended since the start; needs no mu
 
 	watchMu  sync.Mutex
 	watchers map[chan struct{}]struct{}

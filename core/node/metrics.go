@@ -5,7 +5,9 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
+	"media-server/core/archive"
 	"media-server/core/stream"
 )
 
@@ -15,10 +17,12 @@ import (
 // every verb).
 func (n *Node) writeMetrics(w io.Writer) {
 	m := metricWriter{w: w, node: n.current.Load().Server.Label()}
+	x := n.archive.Metrics()
 	for _, r := range n.streams.list() {
+		m.counter("mediaserver_gap_seconds_total", x.Gaps[r.set.UID].Seconds(), "stream", r.set.UID)
 		n.streamMetrics(&m, r)
 	}
-	n.archiveMetrics(&m)
+	archiveMetrics(&m, &x)
 	for _, p := range n.host.Plugins() {
 		m.counter("mediaserver_plugin_restarts_total", float64(p.Restarts), "plugin", p.Name)
 		m.gauge("mediaserver_plugin_up", bit(p.PID != 0), "plugin", p.Name)
@@ -58,9 +62,7 @@ func (n *Node) streamMetrics(m *metricWriter, r *running) {
 	}
 }
 
-func (n *Node) archiveMetrics(m *metricWriter) {
-	x := n.archive.Metrics()
-	m.counter("mediaserver_gap_seconds_total", x.GapTime.Seconds())
+func archiveMetrics(m *metricWriter, x *archive.Metrics) {
 	m.counter("mediaserver_torn_tails_total", float64(x.TornTails))
 	m.counter("mediaserver_files_set_aside_total", float64(x.SetAside))
 	m.counter("mediaserver_responses_cut_total", float64(x.CutResponses))
@@ -84,8 +86,8 @@ func (n *Node) archiveMetrics(m *metricWriter) {
 		m.gauge("mediaserver_space_used_bytes", float64(s.Usage.Used), "space", s.Space)
 		m.gauge("mediaserver_queue_bytes", float64(s.QueueBytes), "queue", "write", "space", s.Space)
 		m.gauge("mediaserver_queue_limit_bytes", float64(s.QueueLimit), "queue", "write", "space", s.Space)
-		m.counter("mediaserver_append_seconds", s.AppendTime.Seconds(), "space", s.Space)
-		m.counter("mediaserver_sync_seconds", s.SyncTime.Seconds(), "space", s.Space)
+		m.times("mediaserver_append_seconds", s.AppendTime, s.Appends, "space", s.Space)
+		m.times("mediaserver_sync_seconds", s.SyncTime, s.Syncs, "space", s.Space)
 		m.counter("mediaserver_sync_calls_total", float64(s.SyncCalls), "space", s.Space)
 		m.gauge("mediaserver_sync_last_seconds", s.LastSync.Seconds(), "space", s.Space)
 		m.gauge("mediaserver_unsynced_seconds", s.Unsynced.Seconds(), "space", s.Space) // what a power cut would take now
@@ -144,4 +146,11 @@ func (m *metricWriter) gauge(name string, v float64, labels ...string) {
 
 func (m *metricWriter) counter(name string, v float64, labels ...string) {
 	m.sample(name, v, labels)
+}
+
+// times writes how often something was done and how long it took in all, of
+// which a mean can be had.
+func (m *metricWriter) times(name string, sum time.Duration, count uint64, labels ...string) {
+	m.sample(name+"_sum", sum.Seconds(), labels)
+	m.sample(name+"_count", float64(count), labels)
 }
