@@ -324,6 +324,14 @@ func TestServer(t *testing.T) {
 		}
 	})
 
+	t.Run("names that are not built", func(t *testing.T) {
+		for _, path := range []string{"/rec/index.m3u8", "/v1/nvr/convert2mp4/1", "/live/rec/preview.jpg", "/api/v1/log.csv"} {
+			if code, body := r.play(path, "one"); code != 501 || !strings.Contains(body, "not_in_this_version") {
+				t.Errorf("%s: %d %s", path, code, body)
+			}
+		}
+	})
+
 	t.Run("viewers", func(t *testing.T) {
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 			if code, _ := r.play("/live/ring/playlist.m3u8", "one"); code == 200 {
