@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"text/tabwriter"
+	"time"
 
 	"golang.org/x/term"
 
@@ -17,11 +20,17 @@ import (
 )
 
 type backupCmd struct {
+	Make    backupMakeCmd    `cmd:"" default:"withargs" help:"Make a backup now."`
+	List    backupListCmd    `cmd:"" help:"Backups in the folder, newest first, those of other servers too."`
+	Dismiss backupDismissCmd `cmd:"" help:"Go on without the backup that was found when this server started anew."`
+}
+
+type backupMakeCmd struct {
 	Out  string `short:"o" type:"path" help:"Copy the backup there as well."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
-func (c *backupCmd) Run(g *globals) error {
+func (c *backupMakeCmd) Run(g *globals) error {
 	cl, set, err := g.server()
 	if err != nil {
 		return err
@@ -45,6 +54,62 @@ func (c *backupCmd) Run(g *globals) error {
 	}
 	fmt.Println(b.Path)
 	return nil
+}
+
+type backupListCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+func (c *backupListCmd) Run(g *globals) error {
+	cl, set, err := g.server()
+	if err != nil {
+		return err
+	}
+	var l struct{ Items []api.Backup }
+	if cl.running() {
+		err = cl.do("GET", "/api/v1/backups", nil, &l)
+	} else {
+		l.Items, err = node.BackupsOffline(set)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(l.Items)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "MADE\tSIZE\tSERVER\tFILE\tNOTE")
+	for _, b := range l.Items {
+		of, note := b.Node, ""
+		switch {
+		case b.Own:
+			of = "this one"
+		case of == "":
+			of = "unknown"
+		}
+		if b.Offered {
+			note = "offered"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", time.UnixMilli(b.Made).In(set.Server.Zone()).Format(time.DateTime), size(b.Size), of, filepath.Join(set.BackupDir(), b.Name), note)
+	}
+	return w.Flush()
+}
+
+type backupDismissCmd struct{}
+
+func (backupDismissCmd) Run(g *globals) error {
+	cl, set, err := g.server()
+	if err != nil {
+		return err
+	}
+	if cl.running() {
+		return cl.do("POST", "/api/v1/restore", map[string]bool{"dismiss": true}, nil)
+	}
+	was, err := node.DismissOffline(set)
+	if err == nil && was == "" {
+		return errors.New("no backup is offered to this server")
+	}
+	return err
 }
 
 func copyFile(from, to string) error {

@@ -47,7 +47,7 @@ type cli struct {
 	Retention retentionCmd `cmd:"" help:"What the rules delete, and how long footage will be kept."`
 	Why       whyCmd       `cmd:"" help:"Why there is, or is not, footage of a stream at a time."`
 	Inspect   inspectCmd   `cmd:"" help:"What should have been recorded in a day or a month, what was, and what is missing."`
-	Backup    backupCmd    `cmd:"" help:"Save databases, keys and settings in one file."`
+	Backup    backupCmd    `cmd:"" help:"Save databases, keys and settings in one file; list such files."`
 	Restore   restoreCmd   `cmd:"" help:"Bring a backup back (the server must not run)."`
 	Verify    verifyCmd    `cmd:"" help:"Find what was changed, cut or taken away of signed footage."`
 	Keys      keysCmd      `cmd:"" help:"The keys that footage is signed with."`

@@ -350,12 +350,82 @@ func TestNextAndPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Prune(dir, 2); err != nil {
+	if err := Prune(dir, "n", 2); err != nil {
 		t.Fatal(err)
 	}
 	left, err := List(dir)
 	if err != nil || len(left) != 2 || !left[0].Made.After(left[1].Made) || time.Until(left[1].Made) < 2*time.Hour {
 		t.Errorf("%+v %v", left, err)
+	}
+}
+
+// TestPruneOfTwo: two servers share a folder, in which lies what a third made
+// when names had no node. Each deletes its own alone, and all can be restored.
+func TestPruneOfTwo(t *testing.T) {
+	dir, day := t.TempDir(), time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
+	var last string
+	for i := range 12 {
+		for _, node := range []string{"", "aa", "bb"} {
+			if i >= 3 && node == "" || i >= 6 && node == "aa" {
+				continue // installed anew, as bb
+			}
+			src, _ := tree(t, "old")
+			src.Node = node
+			path, err := Write(t.Context(), src, dir, "", day.AddDate(0, 0, i))
+			if err == nil {
+				err = Prune(dir, node, 2)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if node == "aa" {
+				last = path
+			}
+		}
+	}
+	list, err := List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := map[string]int{}
+	for _, x := range list {
+		has[x.Node]++
+		if x.Made.Hour() != 3 || !strings.HasPrefix(x.Name, prefix+x.Node) {
+			t.Errorf("%+v", x)
+		}
+		if _, err := Stage(filepath.Join(dir, x.Name), "", Target{DataDir: t.TempDir(), Settings: "x/media-server.ini", Streams: "x/streams.d", KeysDir: "x/keys"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(last); err != nil || has[""] != 3 || has["aa"] != 2 || has["bb"] != 2 {
+		t.Errorf("%v, the last of aa: %v", has, err)
+	}
+}
+
+// TestOffer: an offer outlives everything but a restore and its dismissal.
+func TestOffer(t *testing.T) {
+	src, _ := tree(t, "old")
+	path := made(t, src, "")
+	for _, restores := range []bool{true, false} {
+		_, to := tree(t, "new")
+		if err := Offer(to.DataDir, path); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if restores {
+			_, err = Stage(path, "", to)
+		}
+		if got, err1 := Offered(to.DataDir); err != nil || err1 != nil || got != path {
+			t.Fatalf("%q %v %v", got, err, err1)
+		}
+		if restores {
+			_, err = Finish(to.DataDir)
+		} else {
+			err = errors.Join(Dismiss(to.DataDir), Dismiss(to.DataDir))
+		}
+		if got, err1 := Offered(to.DataDir); err != nil || err1 != nil || got != "" {
+			t.Errorf("restored %v: %q %v %v", restores, got, err, err1)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 type Config struct {
 	Path       string // folder; empty = data-dir/backups
 	At         string // time of day; empty = never by itself
-	Keep       int    // how many; older ones go
+	Keep       int    // how many of this server; its older ones go
 	Passphrase string // wraps them; empty = readable by the server's user only
 }
 
@@ -28,7 +28,7 @@ func (c *Config) Bind(set *config.Set) {
 		}
 		return "", ""
 	})
-	s.Int("keep", &c.Keep, 1, 10000, "How many backups are kept; older ones are deleted.").Restart()
+	s.Int("keep", &c.Keep, 1, 10000, "How many backups of this server are kept; its older ones are deleted, those of other servers in the folder are not.").Restart()
 	s.SecretText("passphrase", &c.Passphrase, "Wraps the backups, which hold private keys and password hashes. Write ${ENV_NAME} or ${file:/path}. Without it they are readable by the server's user only.").Restart()
 }
 

@@ -1,7 +1,7 @@
 // Package backup saves what a server knows and no media file says — accounts,
 // locks, gap causes, events, keys, settings — in one file, and brings it back.
 //
-//	databases (snapshots), keys/, node-id, ini files ─▶ Write ─▶ path/media-server-<time>.backup
+//	databases (snapshots), keys/, node-id, ini files ─▶ Write ─▶ path/media-server-<node>-<time>.backup
 //	a backup ─▶ Stage ─▶ data-dir/restore/ + data-dir/restore.json ─▶ Finish (at a start) ─▶ data-dir
 //
 // Format: a tar (POSIX.1-2001) that `tar tvf` lists. Its first member is
@@ -11,6 +11,10 @@
 // then pieces of at most 64 KiB, each a big-endian u32 length and AES-256-GCM
 // of the piece (key: argon2id of the passphrase, 64 MiB, 3 passes; nonce: four
 // zero bytes and the piece's number; associated data: one byte, 1 for the last).
+//
+// A server deletes old backups of its own alone. One that starts anew beside
+// backups offers the newest until a restore is carried out or the offer is
+// dismissed: data-dir/restore-offer.
 //
 // The catalogue is not in it: it is a cache. Footage is not in it either.
 //

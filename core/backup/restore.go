@@ -82,6 +82,7 @@ func Stage(file, passphrase string, to Target) (*Staged, error) {
 		s.Restores = append(s.Restores, dest)
 		p.Moves = append(p.Moves, moved{From: filepath.Join(stage, filepath.FromSlash(x.Name)), To: dest, Keep: settings})
 	}
+	p.Moves = append(p.Moves, moved{To: filepath.Join(to.DataDir, offerFile)})
 	// A database's log of its own belongs to the one that was there.
 	for _, db := range databases {
 		for _, suffix := range []string{"-wal", "-shm"} {

@@ -25,7 +25,7 @@ type Source struct {
 	Streams  string // folder of stream files
 	KeysDir  string
 	Program  string
-	Node     string
+	Node     string // id, which the name of the file has
 	// Snapshot writes a consistent copy of a database to a new file.
 	Snapshot func(ctx context.Context, from, to string) error
 }
@@ -55,8 +55,6 @@ const (
 	format       = "media-server backup"
 	version      = 2
 	manifestName = "manifest.json"
-	suffix       = ".backup"
-	prefix       = "media-server-"
 )
 
 // Write makes a backup in dir and returns its path.
@@ -81,7 +79,7 @@ func Write(ctx context.Context, src Source, dir, passphrase string, at time.Time
 		}
 		m.Members = append(m.Members, x)
 	}
-	path = filepath.Join(dir, prefix+at.UTC().Format("20060102T150405.000Z")+suffix)
+	path = filepath.Join(dir, fileName(src.Node, at))
 	tmp := filepath.Join(work, "backup")
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -206,44 +204,6 @@ func put(t *tar.Writer, name string, size int64, at time.Time, r io.Reader) erro
 		return err
 	}
 	_, err := io.Copy(t, r)
-	return err
-}
-
-// Info is a backup in a folder.
-type Info struct {
-	Name string
-	Size int64
-	Made time.Time
-}
-
-// List lists the backups of a folder, newest first.
-func List(dir string) (out []Info, err error) {
-	list, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	for _, e := range list {
-		if !strings.HasPrefix(e.Name(), prefix) || !strings.HasSuffix(e.Name(), suffix) {
-			continue
-		}
-		if fi, err := e.Info(); err == nil {
-			made, err := time.Parse("20060102T150405.000Z", strings.TrimSuffix(strings.TrimPrefix(e.Name(), prefix), suffix))
-			if err != nil {
-				made = fi.ModTime()
-			}
-			out = append(out, Info{e.Name(), fi.Size(), made})
-		}
-	}
-	slices.SortFunc(out, func(a, b Info) int { return b.Made.Compare(a.Made) })
-	return out, err
-}
-
-// Prune deletes all but the newest keep backups of a folder.
-func Prune(dir string, keep int) error {
-	list, err := List(dir)
-	for i := keep; i < len(list); i++ {
-		err = errors.Join(err, os.Remove(filepath.Join(dir, list[i].Name)))
-	}
 	return err
 }
 

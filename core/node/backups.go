@@ -22,7 +22,7 @@ type backups struct {
 	one   sync.Mutex
 	mu    sync.Mutex
 	fail  error  // of the last one
-	offer string // a backup that was found at the first start
+	offer string // a backup that was found at the first start, and nobody has decided about
 }
 
 // backupDir is where the backups of these settings lie.
@@ -46,11 +46,50 @@ func firstStart(dataDir string) bool {
 	return true
 }
 
-// found notes a backup that a server starting anew could begin with.
-func (k *backups) found(set *Settings) {
-	if list, err := backup.List(backupDir(set)); err == nil && len(list) > 0 && firstStart(set.Server.DataDir) {
-		k.offer = filepath.Join(backupDir(set), list[0].Name)
+// found notes a backup that a server starting anew could begin with. It is
+// offered over restarts, until a restore or a person has decided.
+func (k *backups) found(set *Settings) error {
+	dir := set.Server.DataDir
+	if list, err := backup.List(backupDir(set)); err == nil && len(list) > 0 && firstStart(dir) {
+		if err := backup.Offer(dir, filepath.Join(backupDir(set), list[0].Name)); err != nil {
+			return fault.Wrap(err, "data-dir", "the data folder cannot be written to", "free space or check its owner and mode")
+		}
 	}
+	offer, err := backup.Offered(dir)
+	if err != nil {
+		return fault.Wrap(err, "data-dir", "what was offered at the first start cannot be read", "check the mode of restore-offer, or delete it")
+	}
+	k.offer = offer
+	return nil
+}
+
+// dismiss lets this server go on without what was offered to it.
+func (k *backups) dismiss() (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	was := k.offer
+	if was == "" {
+		return "", nil
+	}
+	err := backup.Dismiss(k.n.boot.Server.DataDir)
+	if err == nil {
+		k.offer = ""
+	}
+	return was, err
+}
+
+// DismissOffline is dismiss while no server runs; "" = nothing was offered.
+func DismissOffline(set *Settings) (string, error) {
+	h, err := offlineHome(set)
+	if err != nil {
+		return "", err
+	}
+	defer h.Close()
+	was, err := backup.Offered(set.Server.DataDir)
+	if err != nil || was == "" {
+		return "", err
+	}
+	return was, backup.Dismiss(set.Server.DataDir)
 }
 
 // run makes the daily backups.
@@ -85,7 +124,7 @@ func (k *backups) make(ctx context.Context) (string, error) {
 	k.mu.Unlock()
 	if err == nil {
 		k.n.emit(event("server.backup", "", "info", "a backup was made: "+path, map[string]any{"file": path}))
-		err = backup.Prune(backupDir(k.n.boot), k.n.boot.Backup.Keep)
+		err = backup.Prune(backupDir(k.n.boot), k.n.home.nodeName(), k.n.boot.Backup.Keep)
 	}
 	return path, err
 }
@@ -131,8 +170,8 @@ func (k *backups) problems() (out []api.Problem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.offer != "" {
-		out = append(out, api.Problem{Level: "warning", Where: "data-dir", What: "this server starts anew, and there is a backup: " + k.offer,
-			Hint: "to begin with what it holds, stop the server and run: media-server restore " + k.offer})
+		out = append(out, api.Problem{Level: "warning", Where: "data-dir", What: "this server started anew, and there is a backup: " + k.offer,
+			Hint: "to begin with what it holds, stop the server and run: media-server restore " + k.offer + " (media-server backup list shows all); to go on without it: media-server backup dismiss"})
 	}
 	if k.fail != nil {
 		out = append(out, api.Problem{Level: "error", Where: "[backup]", What: "the last backup failed: " + k.fail.Error(), Hint: "is there room in the folder, and may the server write to it?"})
@@ -146,12 +185,42 @@ func (k *backups) problems() (out []api.Problem) {
 // Backups implements api.Backups.
 func (b backend) Backups() ([]api.Backup, error) {
 	list, err := backup.List(backupDir(b.n.boot))
+	offer := b.n.backups.offered()
 	var out []api.Backup
 	for _, x := range list {
-		out = append(out, api.Backup{Name: x.Name, Size: x.Size, Made: x.Made.UnixMilli()})
+		out = append(out, apiBackup(b.n.boot, x, b.n.home.nodeName(), offer))
 	}
 	return out, err
 }
+
+// offered is the backup that is offered; "" = none.
+func (k *backups) offered() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.offer
+}
+
+func apiBackup(set *Settings, x backup.Info, node, offer string) api.Backup {
+	return api.Backup{Name: x.Name, Node: x.Node, Own: x.Node == node, Offered: filepath.Join(backupDir(set), x.Name) == offer, Size: x.Size, Made: x.Made.UnixMilli()}
+}
+
+// BackupsOffline is the list of backups while no server runs.
+func BackupsOffline(set *Settings) ([]api.Backup, error) {
+	node, _ := os.ReadFile(filepath.Join(set.Server.DataDir, "node-id")) // without one all are of others
+	offer, err := backup.Offered(set.Server.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	list, err := backup.List(backupDir(set))
+	var out []api.Backup
+	for _, x := range list {
+		out = append(out, apiBackup(set, x, strings.TrimSpace(string(node)), offer))
+	}
+	return out, err
+}
+
+// DismissBackup implements api.Backups.
+func (b backend) DismissBackup() (string, error) { return b.n.backups.dismiss() }
 
 // MakeBackup implements api.Backups.
 func (b backend) MakeBackup() (api.Backup, error) {
@@ -159,7 +228,7 @@ func (b backend) MakeBackup() (api.Backup, error) {
 	if err != nil {
 		return api.Backup{}, err
 	}
-	x := api.Backup{Name: filepath.Base(path), Path: path, Made: now().UnixMilli()}
+	x := api.Backup{Name: filepath.Base(path), Node: b.n.home.nodeName(), Own: true, Path: path, Made: now().UnixMilli()}
 	if fi, err := os.Stat(path); err == nil {
 		x.Size = fi.Size()
 	}

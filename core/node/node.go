@@ -100,7 +100,9 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer n.home.Close()
-	n.backups.found(set)
+	if err := n.backups.found(set); err != nil {
+		return err
+	}
 	lock, err := takeRunDir(set.Server.RunDir)
 	if err != nil {
 		return err

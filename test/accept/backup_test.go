@@ -50,12 +50,34 @@ func TestBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Start() // as whoever does not know of the backup
-	offered := false
-	for _, p := range s.Problems() {
-		offered = offered || strings.Contains(p.Hint, "restore "+file)
+	offered := func() (is bool) {
+		for _, p := range s.Problems() {
+			is = is || strings.Contains(p.Hint, "restore "+file)
+		}
+		return is
 	}
-	if !offered {
+	if !offered() {
 		t.Errorf("a server that starts anew beside a backup says %v", s.Problems())
+	}
+	own := s.Verb("backup")
+	s.Stop()
+	s.Until("the plugins to end", func() bool { return len(s.Processes()) == 0 })
+	s.Start()
+	if !offered() {
+		t.Errorf("started again, with a backup of its own, it says %v", s.Problems())
+	}
+	if out, _ := verb(t, "backup", "list", "-c", s.Conf); strings.Count(out, "offered") != 1 || strings.Count(out, "this one") != 1 || !strings.Contains(out, file) || !strings.Contains(out, own) {
+		t.Errorf("the list of backups: %s", out)
+	}
+	s.Verb("backup", "dismiss")
+	if offered() {
+		t.Error("what was dismissed is offered on")
+	}
+	s.Stop()
+	s.Until("the plugins to end", func() bool { return len(s.Processes()) == 0 })
+	s.Start()
+	if offered() {
+		t.Error("what was dismissed is offered by the next start")
 	}
 	if got, _ := verb(t, "keys", "public", "-c", s.Conf); got == public {
 		t.Fatal("the test proves nothing: the key came from elsewhere")

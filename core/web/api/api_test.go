@@ -168,8 +168,9 @@ func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
 }
 func (f *fake) OpenGaps(media.Span) ([]GapItem, error) { return f.gaps, f.fail }
 
-func (f *fake) Backups() ([]Backup, error)  { return nil, f.fail }
-func (f *fake) MakeBackup() (Backup, error) { return Backup{Name: "b"}, f.fail }
+func (f *fake) Backups() ([]Backup, error)     { return nil, f.fail }
+func (f *fake) DismissBackup() (string, error) { return "b", f.fail }
+func (f *fake) MakeBackup() (Backup, error)    { return Backup{Name: "b"}, f.fail }
 func (f *fake) StageRestore(name string) (StagedRestore, error) {
 	switch name {
 	case "b":
@@ -361,6 +362,9 @@ func TestAnswers(t *testing.T) {
 		{"a restore unconfirmed", "admin", "POST", "restore", `{"file":"b"}`, 409, "confirm"},
 		{"a restore of nothing", "admin", "POST", "restore", `{}`, 409, "confirm"},
 		{"a restore of none", "admin", "POST", "restore", `{"file":"x","confirm":"x"}`, 404, "no_such_backup"},
+		{"an offer dismissed", "admin", "POST", "restore", `{"dismiss":true}`, 204, ""},
+		{"an offer dismissed by an operator", "operator", "POST", "restore", `{"dismiss":true}`, 403, "role"},
+		{"an offer dismissed and restored", "admin", "POST", "restore", `{"dismiss":true,"file":"b","confirm":"b"}`, 400, "bad_body"},
 		{"a restore of rubbish", "admin", "POST", "restore", `{"file":"damaged","confirm":"damaged"}`, 409, "backup"},
 		{"retention", "viewer", "GET", "retention", "", 200, ""},
 		{"preview", "operator", "POST", "retention/preview", "", 200, ""},

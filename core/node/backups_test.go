@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"media-server/core/backup"
+)
+
+// TestOfferOverRestarts: a backup that lies beside a new data folder is offered
+// by every start until somebody says no, though the folder is new no more.
+func TestOfferOverRestarts(t *testing.T) {
+	set := new(Settings)
+	set.Server.DataDir, set.Backup.Path = t.TempDir(), t.TempDir()
+	src := backup.Source{DataDir: t.TempDir(), Node: "before", Snapshot: func(context.Context, string, string) error { return nil }}
+	file, err := backup.Write(t.Context(), src, set.Backup.Path, "", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func() *backups {
+		k := &backups{n: &Node{boot: set}}
+		if err := k.found(set); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	offers := func(k *backups) (is bool) {
+		for _, p := range k.problems() {
+			is = is || strings.Contains(p.Hint, "restore "+file)
+		}
+		return is
+	}
+	if !offers(start()) {
+		t.Fatal("the first start offers nothing")
+	}
+	for _, db := range []string{"state.db", "accounts.db"} {
+		if err := os.WriteFile(filepath.Join(set.Server.DataDir, db), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := start()
+	if !offers(k) {
+		t.Error("the second start offers nothing")
+	}
+	if was, err := k.dismiss(); was != file || err != nil || offers(k) {
+		t.Errorf("dismissed %q %v, offered on %v", was, err, offers(k))
+	}
+	if was, err := k.dismiss(); was != "" || err != nil {
+		t.Errorf("dismissed again: %q %v", was, err)
+	}
+	if offers(start()) {
+		t.Error("what was dismissed is offered by the next start")
+	}
+}
