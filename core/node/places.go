@@ -296,3 +296,13 @@ func poolOptions(ps []archive.PoolConfig) (out []archive.Pool) {
 	}
 	return out
 }
+
+// poolInForce is a pool as a section that the settings do not have any more
+// would give it: poolOptions the other way round.
+func poolInForce(p *archive.Pool) archive.PoolConfig {
+	size := func(t archive.Threshold) config.Size { return config.Size{Bytes: t.Bytes, Percent: int(t.Percent)} }
+	return archive.PoolConfig{Name: p.Name, Spaces: p.Spaces, Overwrite: p.Overwrite, Days: p.Days,
+		OverwriteFree: size(p.OverwriteFree), AlarmFree: size(p.AlarmFree), LockMax: size(p.LockMax), DeleteMost: config.Size{Percent: int(p.DeleteMost)},
+		Sign: p.Sign, Encrypt: p.Encrypt, ArchiveTo: p.ArchiveTo, ArchiveAfter: p.ArchiveAfter, ArchiveAt: p.ArchiveAt, ArchiveRate: p.ArchiveRate,
+		GroomAfter: p.GroomAfter, Stage: p.Stage}
+}

@@ -59,11 +59,9 @@ func (b backend) Pools() (out []api.Pool, err error) {
 	for _, q := range b.n.archive.Pools() {
 		p, ok := set.Archive.Pool(q.Name)
 		if !ok { // still in use, though the settings do not have it
-			p = archive.PoolConfig{Name: q.Name, Spaces: q.Spaces, Overwrite: q.Overwrite, Days: q.Days}
+			p = poolInForce(&q)
 		}
-		x := api.Pool{Name: p.Name, Spaces: p.Spaces, Streams: []string{}, Leaving: !ok, Settings: map[string]string{
-			"overwrite": yesNo(p.Overwrite), "days": config.FormatDuration(p.Days), "overwrite-free": p.OverwriteFree.String(), "alarm-free": p.AlarmFree.String(),
-			"lock-max": p.LockMax.String(), "delete-most": p.DeleteMost.String(), "sign": yesNo(p.Sign)}}
+		x := api.Pool{Name: p.Name, Spaces: p.Spaces, Streams: []string{}, Leaving: !ok, Settings: poolSettings(&p)}
 		for _, s := range plan.Streams {
 			if s.Pool == p.Name {
 				x.Streams = append(x.Streams, s.UID)
@@ -82,6 +80,16 @@ func (b backend) Pools() (out []api.Pool, err error) {
 		out = append(out, x)
 	}
 	return out, nil
+}
+
+// poolSettings are the keys of a [pool.NAME] in ini notation, all but spaces.
+func poolSettings(p *archive.PoolConfig) map[string]string {
+	return map[string]string{
+		"overwrite": yesNo(p.Overwrite), "days": config.FormatDuration(p.Days), "overwrite-free": p.OverwriteFree.String(), "alarm-free": p.AlarmFree.String(),
+		"lock-max": p.LockMax.String(), "delete-most": p.DeleteMost.String(), "sign": yesNo(p.Sign), "encrypt": yesNo(p.Encrypt),
+		"archive-to": p.ArchiveTo, "archive-after": config.FormatDuration(p.ArchiveAfter), "archive-at": p.ArchiveAt.String(), "archive-rate": config.FormatBytes(p.ArchiveRate),
+		"groom-after": config.FormatDuration(p.GroomAfter), "stage": p.Stage,
+	}
 }
 
 func yesNo(b bool) string {
