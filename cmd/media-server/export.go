@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/user"
 
 	"media-server/core/export"
 )
@@ -54,7 +52,6 @@ func (c *exportCmd) Run(g *globals) error {
 	// for ever; the proof is of that.
 	q = resp.Request.URL.Query()
 	q.Set("reason", c.Reason)
-	q.Set("by", whoRuns())
 	name := c.Output + export.Suffix
 	err = cl.proof("/api/v1/streams/"+url.PathEscape(c.UID)+"/proof?"+q.Encode(), resp.Header.Get("ETag"), name)
 	if err == nil {
@@ -80,15 +77,4 @@ func (c *client) proof(path, etag, name string) error {
 		return err
 	}
 	return nil
-}
-
-// whoRuns is who runs this program, also through sudo.
-func whoRuns() string {
-	if s := os.Getenv("SUDO_USER"); s != "" {
-		return s
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("user %d", os.Getuid())
 }

@@ -69,8 +69,12 @@ func (a *Archive) AddLock(ctx context.Context, l Lock) (Lock, error) {
 		return l, fault.New("", "the lock has no length", "give to after from")
 	case l.Until != 0 && l.Until <= media.WallOf(time.Now()):
 		return l, fault.New("", "the lock would be over at once", "give an until in the future, or none")
-	case len(l.Reason) > mostReason || len(l.Who) > mostWho || !utf8.ValidString(l.Reason) || !utf8.ValidString(l.Who):
+	case len(l.Reason) > mostReason:
 		return l, fault.New("", fmt.Sprintf("the reason is longer than %d bytes", mostReason), "say it shorter")
+	case len(l.Who) > mostWho:
+		return l, fault.New("", fmt.Sprintf("the name of who locks is longer than %d bytes", mostWho), "use a token or an account with a shorter name")
+	case !utf8.ValidString(l.Reason) || !utf8.ValidString(l.Who):
+		return l, fault.New("", "the reason, or the name of who locks, is no UTF-8", "write it in UTF-8")
 	}
 	if err := a.lockFits(l); err != nil {
 		return l, err

@@ -137,14 +137,16 @@ func TestLockBounds(t *testing.T) {
 	h, cam := recorded(t, t.TempDir(), newDir(t), 1, 6)
 	defer h.close()
 	sp := media.Span{From: cam.born, To: cam.born.Add(time.Second)}
-	for name, l := range map[string]archive.Lock{
-		"backwards":     {UID: "gate", Span: media.Span{From: sp.To, To: sp.From}},
-		"over at once":  {UID: "gate", Span: sp, Until: media.WallOf(time.Now().Add(-time.Second))},
-		"a long reason": {UID: "gate", Span: sp, Reason: strings.Repeat("x", 300)},
-		"not UTF-8":     {UID: "gate", Span: sp, Reason: "\xff"},
+	for want, l := range map[string]archive.Lock{
+		"the lock has no length":                 {UID: "gate", Span: media.Span{From: sp.To, To: sp.From}},
+		"the lock would be over at once":         {UID: "gate", Span: sp, Until: media.WallOf(time.Now().Add(-time.Second))},
+		"the reason is longer than 200 bytes":    {UID: "gate", Span: sp, Reason: strings.Repeat("x", 201)},
+		"of who locks is longer than 64 bytes":   {UID: "gate", Span: sp, Reason: "x", Who: strings.Repeat("n", 65)},
+		"the name of who locks, is no UTF-8":     {UID: "gate", Span: sp, Reason: "\xff"},
+		"or the name of who locks, is no UTF-8 ": {UID: "gate", Span: sp, Who: "\xff"},
 	} {
-		if _, err := h.a.AddLock(t.Context(), l); err == nil {
-			t.Errorf("%s: taken", name)
+		if _, err := h.a.AddLock(t.Context(), l); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
+			t.Errorf("%s: %v", want, err)
 		}
 	}
 	if ls := h.a.Locks("", all); len(ls) != 0 {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +17,24 @@ import (
 
 // controlConn is a connection over the control socket whose peer is this
 // process's user or root.
-type controlConn struct{ net.Conn }
+type controlConn struct {
+	net.Conn
+	user ControlUser
+}
+
+// ControlUser is who opened the control socket, by the kernel's word.
+type ControlUser struct {
+	UID uint32 // that the program runs as
+	// Login is the user who logged in, whatever he has become since (su, sudo);
+	// UID where that is not known.
+	Login uint32
+}
+
+// UserOf tells who is at the other end of the control socket.
+func UserOf(c net.Conn) (ControlUser, bool) {
+	cc, ok := c.(controlConn)
+	return cc.user, ok
+}
 
 // IsControl tells whether a request came over the control socket: whoever can
 // open that is this server's own user or root, and may do everything.
@@ -78,28 +97,48 @@ func (l *controlListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if uid, err := peerUID(c); err != nil || uid != 0 && uid != uint32(os.Getuid()) {
+		p, err := peerOf(c)
+		if err != nil || p.UID != 0 && p.UID != uint32(os.Getuid()) {
 			c.Close()
 			continue
 		}
-		return controlConn{c}, nil
+		return controlConn{c, p}, nil
 	}
 }
 
-func peerUID(c *net.UnixConn) (uint32, error) {
+func peerOf(c *net.UnixConn) (ControlUser, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return ControlUser{}, err
 	}
 	var cred *unix.Ucred
 	var cerr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return 0, err
+		return ControlUser{}, err
 	}
 	if cerr != nil {
-		return 0, cerr
+		return ControlUser{}, cerr
 	}
-	return cred.Uid, nil
+	return ControlUser{UID: cred.Uid, Login: loginOf(cred.Pid, cred.Uid)}, nil
+}
+
+// loginOf is the user who logged in where a process comes from. Linux keeps it
+// over su and sudo (audit, set by pam_loginuid), and it is 2^32-1 where nobody
+// logged in, as in a service.
+func loginOf(pid int32, uid uint32) uint32 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", pid))
+	if err != nil {
+		return uid
+	}
+	return loginIn(string(b), uid)
+}
+
+func loginIn(text string, uid uint32) uint32 {
+	n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+	if err != nil || n == 1<<32-1 {
+		return uid
+	}
+	return uint32(n)
 }

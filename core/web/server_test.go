@@ -257,7 +257,10 @@ func TestControlSocket(t *testing.T) {
 	l.SetUnlinkOnClose(false)
 	l.Close()
 	third := New(Options{Control: path})
-	third.Use(handler(func(ctx *fasthttp.RequestCtx) { fmt.Fprint(ctx, IsControl(ctx.Conn())) }))
+	third.Use(handler(func(ctx *fasthttp.RequestCtx) {
+		p, _ := UserOf(ctx.Conn())
+		fmt.Fprint(ctx, IsControl(ctx.Conn()), p.UID, p.Login)
+	}))
 	if err := third.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +274,7 @@ func TestControlSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, _ := io.ReadAll(resp.Body); string(b) != "true" {
+	if b, _ := io.ReadAll(resp.Body); string(b) != fmt.Sprint(true, os.Getuid(), loginOf(int32(os.Getpid()), uint32(os.Getuid()))) {
 		t.Errorf("control connection: %s", b)
 	}
 	resp.Body.Close()
@@ -281,5 +284,13 @@ func TestControlSocket(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestLoginIn(t *testing.T) {
+	for text, want := range map[string]uint32{"1000": 1000, "1000\n": 1000, "0": 0, "4294967295": 7, "": 7, "x": 7, "-1": 7} {
+		if got := loginIn(text, 7); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
 	}
 }

@@ -62,9 +62,6 @@ func (a *API) proof(ctx *fasthttp.RequestCtx, who Identity, args []string) *web.
 		return web.E(405, "method", "a proof is made for who takes it", "ask with GET")
 	}
 	p := NewProof{Who: who.Name, Reason: string(ctx.QueryArgs().Peek("reason")), IfMatch: string(ctx.Request.Header.Peek("If-Match"))}
-	if by := string(ctx.QueryArgs().Peek("by")); by != "" && web.IsControl(ctx.Conn()) {
-		p.Who = by + ", " + who.Name
-	}
 	if len(p.Reason) > mostReason || len(p.Who) > mostReason {
 		return web.E(400, "bad_reason", fmt.Sprintf("a reason has at most %d bytes", mostReason), "")
 	}

@@ -43,8 +43,8 @@ func forwarded(ctx *fasthttp.RequestCtx) bool {
 // Identify finds out who asks the API: the control socket, an API token, a
 // session, or an address that needs no login.
 func (d *Door) Identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
-	if web.IsControl(ctx.Conn()) {
-		return api.Identity{Name: "control socket", Role: api.Administrator}, nil
+	if p, ok := web.UserOf(ctx.Conn()); ok {
+		return api.Identity{Name: person(p), Role: api.Administrator}, nil
 	}
 	if tok := bearer(ctx); tok != "" {
 		id, ok := d.Accounts.Identify(tok)
