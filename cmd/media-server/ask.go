@@ -9,98 +9,10 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"media-server/core/web/api"
 )
-
-type statusCmd struct {
-	UID  string `arg:"" optional:"" help:"Stream; without it all."`
-	JSON bool   `name:"json" help:"Print JSON."`
-}
-
-func (c *statusCmd) Run(g *globals) error {
-	cl, set, err := g.server()
-	if err != nil {
-		return err
-	}
-	if c.UID != "" {
-		var s api.Stream
-		if err := cl.do("GET", "/api/v1/streams/"+url.PathEscape(c.UID), nil, &s); err != nil {
-			return err
-		}
-		if c.JSON {
-			return printJSON(s)
-		}
-		printStream(s, set.Server.Zone())
-		return nil
-	}
-	var srv api.Server
-	var l struct{ Items []api.Stream }
-	if err := cl.do("GET", "/api/v1/server", nil, &srv); err != nil {
-		return err
-	}
-	if err := cl.do("GET", "/api/v1/streams?limit=10000", nil, &l); err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(map[string]any{"server": srv, "streams": l.Items})
-	}
-	fmt.Printf("%s (%s), up %s, %d of %d streams active, %d recording, %d viewers, %d problems\n", srv.Name, srv.Version,
-		time.Since(time.UnixMilli(srv.Started)).Round(time.Second), srv.Active, srv.Streams, srv.Recording, srv.Viewers, srv.Problems)
-	var spaces struct{ Items []api.SpaceStatus }
-	if err := cl.do("GET", "/api/v1/spaces", nil, &spaces); err != nil {
-		return err
-	}
-	printSpaces(os.Stdout, spaces.Items)
-	var plan api.RetentionPlan
-	if err := cl.do("GET", "/api/v1/retention", nil, &plan); err == nil { // a catalogue that cannot be read just now is told by problems
-		printPools(plan.Pools)
-	}
-	printGroomings(cl)
-	var in api.Inspection
-	if err := cl.do("GET", "/api/v1/inspection?day=today", nil, &in); err == nil {
-		printToday(&in)
-	}
-	zone := set.Server.Zone()
-	var backups struct{ Items []api.Backup }
-	if err := cl.do("GET", "/api/v1/backups", nil, &backups); err == nil { // a folder that cannot be read is told by problems
-		fmt.Println(lastBackup(backups.Items, set.BackupDir(), zone))
-	}
-	for _, p := range srv.Pending {
-		fmt.Println("waits for a restart:", p)
-	}
-	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "STREAM\tSTATE\tRECORDING\tBIT RATE\tLAST FRAME\tFOOTAGE\tREASON")
-	for _, s := range l.Items {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.UID, s.State, yes(s.Recording), rate(s.BitrateIn), clock(s.LastFrame, zone), size(s.Bytes), s.Reason)
-	}
-	return w.Flush()
-}
-
-func printStream(s api.Stream, zone *time.Location) {
-	fmt.Printf("%s (%s): %s since %s\n", s.UID, s.Name, s.State, time.UnixMilli(s.Since).In(zone).Format(time.DateTime))
-	for _, l := range [][2]string{{"reason", s.Reason}, {"hint", s.Hint}, {"source", s.Settings["stream-url"]}, {"device", s.Device},
-		{"bit rate", rate(s.BitrateIn)}, {"footage", size(s.Bytes)}} {
-		if l[1] != "" {
-			fmt.Printf("  %-9s %s\n", l[0], l[1])
-		}
-	}
-	for _, t := range s.Tracks {
-		note := ""
-		switch {
-		case t.LeftOut != "":
-			note = "left out: " + t.LeftOut
-		case !t.InHLS:
-			note = "recorded, not in HLS"
-		}
-		fmt.Printf("  track     %s %s\n", t.Codec, note)
-	}
-	for _, p := range s.Problems {
-		fmt.Printf("  %-9s %s; %s\n", p.Level, p.What, p.Hint)
-	}
-}
 
 func yes(b bool) string {
 	if b {
@@ -126,13 +38,6 @@ func size(b int64) string {
 		v, i = v/1000, i+1
 	}
 	return fmt.Sprintf("%.1f %cB", v, units[i])
-}
-
-func clock(ms int64, zone *time.Location) string {
-	if ms <= 0 {
-		return "-"
-	}
-	return time.UnixMilli(ms).In(zone).Format("15:04:05")
 }
 
 type problemsCmd struct {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -57,6 +58,29 @@ func (c *client) do(method, path string, in, out any) error {
 		return fmt.Errorf("the server's answer is not understood: %w", err)
 	}
 	return nil
+}
+
+// all reads a list to its end, page by page.
+func all[T any](c *client, path string) ([]T, error) {
+	out, cursor := []T{}, ""
+	for {
+		var page struct {
+			Items []T
+			Next  *string
+		}
+		q := "?limit=1000"
+		if cursor != "" {
+			q += "&cursor=" + url.QueryEscape(cursor)
+		}
+		if err := c.do("GET", path+q, nil, &page); err != nil {
+			return nil, err
+		}
+		out = append(out, page.Items...)
+		if page.Next == nil {
+			return out, nil
+		}
+		cursor = *page.Next
+	}
 }
 
 func (c *client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {

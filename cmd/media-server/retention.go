@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -181,23 +182,23 @@ func printPlan(p *api.RetentionPlan, zone *time.Location) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.UID, size(s.Bytes), size(s.PerDay), size(s.Locked), kept, s.LimitedBy, goes, grooms, note)
 	}
 	_ = w.Flush()
-	printPools(p.Pools)
+	printPools(os.Stdout, p.Pools)
 	fmt.Printf("%d files, %s would be deleted now\n", p.Deletes, size(p.Goes))
 	if p.Grooms > 0 {
 		fmt.Printf("%d files would keep their key frames only now, which frees about %s and cannot be undone\n", p.Grooms, size(p.GroomGain))
 	}
 }
 
-func printPools(ps []api.RetentionPool) {
+func printPools(out io.Writer, ps []api.RetentionPool) {
 	for _, q := range ps {
-		fmt.Printf("pool %s: %s of %s free, %s a day, %s locked", q.Name, size(q.Free), size(q.Total), size(q.PerDay), size(q.Locked))
+		fmt.Fprintf(out, "pool %s: %s of %s free, %s a day, %s locked", q.Name, size(q.Free), size(q.Total), size(q.PerDay), size(q.Locked))
 		switch {
 		case q.FullIn > 0:
-			fmt.Printf(", full in %.1f days", q.FullIn)
+			fmt.Fprintf(out, ", full in %.1f days", q.FullIn)
 		case q.Days > 0:
-			fmt.Printf(", room for %.1f days", q.Days)
+			fmt.Fprintf(out, ", room for %.1f days", q.Days)
 		}
-		fmt.Println()
+		fmt.Fprintln(out)
 	}
 }
 

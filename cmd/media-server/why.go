@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"text/tabwriter"
@@ -91,7 +92,7 @@ func (c *inspectCmd) Run(g *globals) error {
 }
 
 // printToday is a line of status: how much of today's video there is.
-func printToday(in *api.Inspection) {
+func printToday(out io.Writer, in *api.Inspection) {
 	var expected, recorded, missing float64
 	worst, most := "", 0.0
 	for _, s := range in.Streams {
@@ -101,9 +102,9 @@ func printToday(in *api.Inspection) {
 		}
 	}
 	span := func(s float64) string { return (time.Duration(s) * time.Second).String() }
-	fmt.Printf("today: %s of video expected, %s recorded, %s missing", span(expected), span(recorded), span(missing))
+	fmt.Fprintf(out, "today: %s of video expected, %s recorded, %s missing", span(expected), span(recorded), span(missing))
 	if most >= 1 {
-		fmt.Printf(", most of it of %s (%s); see media-server inspect", worst, span(most))
+		fmt.Fprintf(out, ", most of it of %s (%s); see media-server inspect", worst, span(most))
 	}
-	fmt.Println()
+	fmt.Fprintln(out)
 }

@@ -29,7 +29,7 @@ func (b backend) Server() api.Server {
 	s := api.Server{
 		Name: set.Server.Label(), Node: n.home.nodeName(), Version: n.opt.Version, Started: n.started.UnixMilli(),
 		Now: media.WallOf(now()).Milli(), TimeZone: zoneName(set), Epoch: n.home.epoch, Viewers: n.viewers.of(""),
-		Problems: len(b.Problems()), Spaces: b.spaces(), Plugins: b.plugins(), Pending: []string{},
+		Problems: len(b.Problems()), Locks: len(n.archive.Locks("", always)), Spaces: b.spaces(), Plugins: b.plugins(), Pending: []string{},
 	}
 	for _, r := range n.streams.list() {
 		s.Streams++

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -112,10 +113,29 @@ func (b backend) Keys() (api.Keys, error) {
 	for _, k := range list {
 		out.Signing = append(out.Signing, api.SigningKey{ID: k.ID.String(), Made: k.Made.UnixMilli(), InForce: k.InForce})
 	}
-	if in, ok := b.n.vault.Info(); ok {
-		out.Encryption = KeysInfo(&in)
+	if b.n.signer != nil {
+		id := b.n.signer.KeyID()
+		out.Signs = hex.EncodeToString(id[:])
+	}
+	out.Pending = b.exportPending()
+	in, open := b.n.vault.Info()
+	switch err := b.n.vault.Err(); {
+	case open:
+		out.Vault, out.Encryption = "open", KeysInfo(&in)
+	case b.n.vault.None() && !encryptsAny(b.n.boot):
+		out.Vault = "none"
+	default:
+		out.Vault = "closed"
+		if err != nil {
+			out.VaultWhy = err.Error()
+		}
 	}
 	return out, nil
+}
+
+// exportPending tells whether a signing key is in use that nobody has saved.
+func (b backend) exportPending() bool {
+	return (b.n.signer != nil || b.n.proofs.signs()) && !keys.Exported(keysDir(b.n.boot))
 }
 
 // KeysInfo tells of a vault in the words of the API.

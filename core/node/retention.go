@@ -9,14 +9,16 @@ import (
 
 	"media-server/core/archive"
 	"media-server/core/config"
-	"media-server/core/keys"
 	"media-server/core/media"
 	"media-server/core/web/api"
 )
 
+// always is all of time.
+var always = media.Span{From: -1 << 62, To: 1<<63 - 1}
+
 // Locks implements api.Locks.
 func (b backend) Locks(uid string) (out []api.Lock) {
-	for _, l := range b.n.archive.Locks(uid, media.Span{From: -1 << 62, To: 1<<63 - 1}) {
+	for _, l := range b.n.archive.Locks(uid, always) {
 		out = append(out, apiLock(l))
 	}
 	return out
@@ -176,7 +178,7 @@ func (b backend) retentionProblems() (out []api.Problem) {
 			What: fmt.Sprintf("locks keep %d of %d MB; other footage will have to go after %s", l.Locked>>20, l.Usable>>20, l.Kept.Round(time.Hour)),
 			Hint: "remove locks that are no longer needed (media-server lock list), or add a space to the pool"})
 	}
-	if (b.n.signer != nil || b.n.proofs.signs()) && !keys.Exported(keysDir(b.n.boot)) {
+	if b.exportPending() {
 		out = append(out, api.Problem{Level: "warning", Where: "[keys]", What: "the signing key has not been saved elsewhere",
 			Hint: "run: media-server keys export -o FILE, and keep the file apart from this machine"})
 	}

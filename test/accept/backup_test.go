@@ -31,11 +31,17 @@ func TestBackup(t *testing.T) {
 	time.Sleep(5 * time.Second)
 	s.Verb("lock", "add", "gate", "--from=-4s", "--to=now", "--reason", "case 12")
 	public, _ := verb(t, "keys", "public", "-c", s.Conf)
-	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "last backup: none yet; media-server backup\n") {
-		t.Errorf("status before any backup: %s", out)
+	out, _ := verb(t, "status", "-c", s.Conf)
+	for _, want := range []string{"last backup: none yet; media-server backup\n", "locks: 1\n", "signing: key ", "; not saved elsewhere yet: media-server keys export -o FILE\n", "encryption: off, no keys\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("status before any backup lacks %q: %s", want, out)
+		}
+	}
+	if out, _ := verb(t, "status", "gate", "-c", s.Conf); !strings.Contains(out, "  last frame 20") || !strings.Contains(out, "  recording  yes, continuous") || !strings.Contains(out, "  free days  ") {
+		t.Errorf("status of a stream: %s", out)
 	}
 	file := s.Verb("backup")
-	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "last backup: "+time.Now().Format("2006-01-02")) || !strings.Contains(out, filepath.Base(file)+" in "+filepath.Dir(file)) {
+	if out, _ := verb(t, "status", "-c", s.Conf); !strings.Contains(out, "last backup: "+time.Now().Format("2006-01-02")) || !strings.Contains(out, " s ago), ") || !strings.Contains(out, filepath.Base(file)+" in "+filepath.Dir(file)) {
 		t.Errorf("status after the backup %s: %s", file, out)
 	}
 	since := time.Now().UnixMilli()

@@ -52,6 +52,7 @@ type Server struct {
 	Recording int      `json:"recording"`
 	Viewers   int      `json:"viewers"`
 	Problems  int      `json:"problems"`
+	Locks     int      `json:"locks"` // in force, of all streams
 	Spaces    []Space  `json:"spaces"`
 	Plugins   []Plugin `json:"plugins"`
 	Pending   []string `json:"pending_restart"`

@@ -13,7 +13,11 @@ import (
 // Keys is GET keys: what keys there are, never a key.
 type Keys struct {
 	Signing    []SigningKey    `json:"signing"`
-	Encryption *EncryptionKeys `json:"encryption,omitempty"` // none, or they are not at hand: see problems
+	Signs      string          `json:"signs,omitempty"` // key that pools are signed with until the next start; none = no pool signs
+	Pending    bool            `json:"export_pending"`  // the signing key has not been saved elsewhere
+	Vault      string          `json:"vault"`           // of the keys of encrypted footage: none, open, closed
+	VaultWhy   string          `json:"vault_why,omitempty"`
+	Encryption *EncryptionKeys `json:"encryption,omitempty"` // of an open vault
 }
 
 // SigningKey is a key that footage is, or was, signed with.
