@@ -47,11 +47,11 @@ func (r remote) CreateToken(name, role string, ttl time.Duration, _ string) (str
 }
 
 func (r remote) Tokens() (ts []api.Token) {
-	var l struct{ Items []api.Token }
-	if err := r.c.do("GET", "/api/v1/tokens", nil, &l); err != nil {
+	ts, err := all[api.Token](r.c, "/api/v1/tokens")
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "media-server:", err)
 	}
-	return l.Items
+	return ts
 }
 
 func (r remote) RevokeToken(id string) error {

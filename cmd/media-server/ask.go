@@ -49,11 +49,11 @@ func (c *problemsCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	var l struct{ Items []api.Problem }
-	if err := cl.do("GET", "/api/v1/problems", nil, &l); err != nil {
+	ps, err := all[api.Problem](cl, "/api/v1/problems")
+	if err != nil {
 		return err
 	}
-	return printProblems(l.Items, c.JSON)
+	return printProblems(ps, c.JSON)
 }
 
 func printProblems(ps []api.Problem, asJSON bool) error {

@@ -65,21 +65,21 @@ func (c *backupListCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	var l struct{ Items []api.Backup }
+	var list []api.Backup
 	if cl.running() {
-		err = cl.do("GET", "/api/v1/backups", nil, &l)
+		list, err = all[api.Backup](cl, "/api/v1/backups")
 	} else {
-		l.Items, err = node.BackupsOffline(set)
+		list, err = node.BackupsOffline(set)
 	}
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return printJSON(l.Items)
+		return printJSON(list)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "MADE\tSIZE\tSERVER\tFILE\tNOTE")
-	for _, b := range l.Items {
+	for _, b := range list {
 		of, note := b.Node, ""
 		switch {
 		case b.Own:

@@ -73,31 +73,31 @@ func (c *lockListCmd) Run(g *globals) error {
 	}
 	uids := []string{c.UID}
 	if c.UID == "" {
-		var l struct{ Items []api.Stream }
-		if err := cl.do("GET", "/api/v1/streams?limit=10000", nil, &l); err != nil {
+		streams, err := all[api.Stream](cl, "/api/v1/streams")
+		if err != nil {
 			return err
 		}
 		uids = nil
-		for _, s := range l.Items {
+		for _, s := range streams {
 			uids = append(uids, s.UID)
 		}
 	}
-	all := []api.Lock{}
+	list := []api.Lock{}
 	for _, uid := range uids {
-		var l struct{ Items []api.Lock }
-		if err := cl.do("GET", "/api/v1/streams/"+url.PathEscape(uid)+"/locks", nil, &l); err != nil {
+		ls, err := all[api.Lock](cl, "/api/v1/streams/"+url.PathEscape(uid)+"/locks")
+		if err != nil {
 			return err
 		}
-		all = append(all, l.Items...)
+		list = append(list, ls...)
 	}
 	if c.JSON {
-		return printJSON(all)
+		return printJSON(list)
 	}
-	if len(all) == 0 {
+	if len(list) == 0 {
 		fmt.Println("no locks")
 		return nil
 	}
-	printLocks(all, set.Server.Zone())
+	printLocks(list, set.Server.Zone())
 	return nil
 }
 

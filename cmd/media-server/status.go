@@ -76,7 +76,7 @@ func askStatus(cl *client) (*status, error) {
 	}
 	s.Retention = try[api.RetentionPlan](cl, "/api/v1/retention")
 	s.Keys = try[api.Keys](cl, "/api/v1/keys")
-	s.Today = try[api.Inspection](cl, "/api/v1/inspection?day=today")
+	s.Today, _ = inspection(cl, url.Values{"day": {"today"}})
 	if list, err := all[api.Backup](cl, "/api/v1/backups"); err == nil {
 		s.backups, s.Backup = true, lastBackup(list)
 	}

@@ -66,8 +66,8 @@ func (c *inspectCmd) Run(g *globals) error {
 			q.Set(k, v)
 		}
 	}
-	var in api.Inspection
-	if err := cl.do("GET", "/api/v1/inspection?"+q.Encode(), nil, &in); err != nil {
+	in, err := inspection(cl, q)
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -89,6 +89,27 @@ func (c *inspectCmd) Run(g *globals) error {
 		}
 	}
 	return w.Flush()
+}
+
+// inspection reads all pages of an inspection.
+func inspection(cl *client, q url.Values) (*api.Inspection, error) {
+	var out *api.Inspection
+	for {
+		in := new(api.Inspection)
+		if err := cl.do("GET", "/api/v1/inspection?"+q.Encode(), nil, in); err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = in
+		} else {
+			out.Streams = append(out.Streams, in.Streams...)
+		}
+		if in.Next == nil {
+			out.Next = nil
+			return out, nil
+		}
+		q.Set("cursor", *in.Next)
+	}
 }
 
 // printToday is a line of status: how much of today's video there is.

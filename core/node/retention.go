@@ -173,7 +173,9 @@ func (b backend) retentionProblems() (out []api.Problem) {
 			What: fmt.Sprintf("%s would delete %d of %d MB at once; nothing of the stream is deleted by rule until somebody confirms", h.Why, h.Goes>>20, h.Bytes>>20),
 			Hint: "look with: media-server retention preview; then correct the setting, or: media-server retention confirm " + h.UID})
 	}
-	for _, l := range b.n.archive.LockAlarms() {
+	alarms := b.n.archive.LockAlarms()
+	slices.SortFunc(alarms, func(x, y archive.LockAlarm) int { return strings.Compare(x.Pool, y.Pool) })
+	for _, l := range alarms {
 		out = append(out, api.Problem{Level: "warning", Where: "pool " + l.Pool,
 			What: fmt.Sprintf("locks keep %d of %d MB; other footage will have to go after %s", l.Locked>>20, l.Usable>>20, l.Kept.Round(time.Hour)),
 			Hint: "remove locks that are no longer needed (media-server lock list), or add a space to the pool"})

@@ -310,12 +310,7 @@ func (a *API) server(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Erro
 }
 
 func (a *API) problems(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	ps := a.b.Problems()
-	if ps == nil {
-		ps = []Problem{}
-	}
-	web.JSON(ctx, list{Items: ps})
-	return nil
+	return answerPage(ctx, a.b.Problems(), func(x *Problem) string { return x.Level + "\x00" + x.Where + "\x00" + x.What })
 }
 
 func (a *API) streams(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {

@@ -33,10 +33,18 @@ type fake struct {
 	pools   []Pool
 	set     []Setting
 	proof   NewProof
+
+	problems  []Problem
+	held      []HeldBack
+	groomings []Grooming
+	moves     []Move
+	marks     []Mark
+	backups   []Backup
+	inspected []InspectionStream
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }
-func (f *fake) Problems() []Problem { return nil }
+func (f *fake) Problems() []Problem { return f.problems }
 func (f *fake) Streams() []Stream   { return []Stream{{UID: "a"}, {UID: "B"}, {UID: "c"}} }
 func (f *fake) Stream(uid string) (Stream, bool) {
 	for _, s := range f.Streams() {
@@ -92,15 +100,15 @@ func (f *fake) RetentionPreview(c RetentionChanges) (*RetentionPlan, error) {
 	return &RetentionPlan{}, f.fail
 }
 func (f *fake) RetentionOutlook() (*RetentionPlan, error) { return &RetentionPlan{}, f.fail }
-func (f *fake) RetentionHeld() []HeldBack                 { return nil }
-func (f *fake) Groomings() []Grooming                     { return nil }
-func (f *fake) Moves() []Move                             { return nil }
+func (f *fake) RetentionHeld() []HeldBack                 { return f.held }
+func (f *fake) Groomings() []Grooming                     { return f.groomings }
+func (f *fake) Moves() []Move                             { return f.moves }
 func (f *fake) ConfirmRetention(uid string) bool          { return uid == "a" }
 
 func (f *fake) AddMark(uid string, m NewMark) (Mark, error) {
 	return Mark{UID: uid, Kind: m.Kind, At: m.At.Milli()}, f.fail
 }
-func (f *fake) MarksOf(string, media.Span) ([]Mark, error) { return nil, f.fail }
+func (f *fake) MarksOf(string, media.Span) ([]Mark, error) { return f.marks, f.fail }
 
 func (f *fake) SpaceStatuses() []SpaceStatus { return f.spaces }
 func (f *fake) Pools() ([]Pool, error)       { return f.pools, f.fail }
@@ -161,14 +169,14 @@ func (f *fake) RestoreSpace(name string) error {
 }
 
 func (f *fake) Inspect(t time.Time, month bool, uid string) (*Inspection, error) {
-	return &Inspection{From: t.UnixMilli(), Streams: []InspectionStream{}}, f.fail
+	return &Inspection{From: t.UnixMilli(), Streams: f.inspected}, f.fail
 }
 func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
 	return &Reason{At: at.Milli(), Events: []Event{}}, f.fail
 }
 func (f *fake) OpenGaps(media.Span) ([]GapItem, error) { return f.gaps, f.fail }
 
-func (f *fake) Backups() ([]Backup, error)     { return nil, f.fail }
+func (f *fake) Backups() ([]Backup, error)     { return f.backups, f.fail }
 func (f *fake) DismissBackup() (string, error) { return "b", f.fail }
 func (f *fake) MakeBackup() (Backup, error)    { return Backup{Name: "b"}, f.fail }
 func (f *fake) StageRestore(name string) (StagedRestore, error) {
@@ -441,7 +449,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestListsAreNeverNull(t *testing.T) {
-	for _, path := range []string{"problems", "streams", "events", "tokens", "streams/a/gaps", "streams/a/locks", "retention/held"} {
+	for _, path := range []string{"problems", "streams", "events", "tokens", "streams/a/gaps", "streams/a/locks", "streams/a/events", "retention/held", "spaces", "pools", "moves", "groomings", "backups", "inspection"} {
 		ctx, _ := do(newAPI(&fake{}), "admin", "GET", "/api/v1/"+path, "")
 		var l map[string]json.RawMessage
 		if err := json.Unmarshal(ctx.Response.Body(), &l); err != nil || !strings.HasPrefix(string(l["items"]), "[") || l["next"] == nil {

@@ -53,11 +53,7 @@ func (a *API) backups(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Err
 	if err != nil {
 		return web.E(503, "backup", "the folder of backups cannot be read: "+err.Error(), "see [backup] path")
 	}
-	if bs == nil {
-		bs = []Backup{}
-	}
-	web.JSON(ctx, list{Items: bs})
-	return nil
+	return answerPage(ctx, bs, func(x *Backup) string { return x.Name })
 }
 
 func (a *API) makeBackup(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {

@@ -9,7 +9,7 @@
 //
 // Invariants:
 //   - Every answer is JSON, every failure {"error":{"code","message","hint","id"}}.
-//   - Every list is {"items":[…],"next":cursor|null}.
+//   - Every list is {"items":[…],"next":cursor|null}, and takes limit and cursor.
 //   - Settings keep ini keys and ini notation; secrets read back as "***".
 //   - A change made with a session cookie needs a matching Origin.
 package api

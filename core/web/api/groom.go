@@ -35,10 +35,5 @@ var groomRoutes = []route{
 }
 
 func (a *API) groomings(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	gs := a.b.Groomings()
-	if gs == nil {
-		gs = []Grooming{}
-	}
-	web.JSON(ctx, list{Items: gs})
-	return nil
+	return answerPage(ctx, a.b.Groomings(), func(x *Grooming) string { return x.Pool })
 }

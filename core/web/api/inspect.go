@@ -99,7 +99,13 @@ func (a *API) inspection(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.
 	if err != nil {
 		return unreadable(err)
 	}
-	web.JSON(ctx, in)
+	p, e := pageOf(ctx, len(in.Streams), func(i int) string { return in.Streams[i].UID })
+	if e != nil {
+		return e
+	}
+	page := *in
+	page.Streams, page.Next = append([]InspectionStream{}, in.Streams[p.from:p.to]...), p.next
+	web.JSON(ctx, page)
 	return nil
 }
 

@@ -57,12 +57,7 @@ func (a *API) locks(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Er
 	if e != nil {
 		return e
 	}
-	ls := a.b.Locks(s.UID)
-	if ls == nil {
-		ls = []Lock{}
-	}
-	web.JSON(ctx, list{Items: ls})
-	return nil
+	return answerPage(ctx, a.b.Locks(s.UID), func(x *Lock) string { return x.ID })
 }
 
 // moment is a time in a JSON body, in any notation a URL takes; a number is

@@ -101,9 +101,5 @@ func (a *API) marks(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Er
 	if err != nil {
 		return web.E(503, "storage", "state.db cannot be read at present: "+err.Error(), "see problems; try again")
 	}
-	if ms == nil {
-		ms = []Mark{}
-	}
-	web.JSON(ctx, list{Items: ms})
-	return nil
+	return answerPage(ctx, ms, func(x *Mark) string { return fmt.Sprint(x.Kind, x.At) })
 }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"fmt"
+
 	"github.com/valyala/fasthttp"
 
 	"media-server/core/web"
@@ -34,10 +36,5 @@ var moveRoutes = []route{
 }
 
 func (a *API) moves(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	ms := a.b.Moves()
-	if ms == nil {
-		ms = []Move{}
-	}
-	web.JSON(ctx, list{Items: ms})
-	return nil
+	return answerPage(ctx, a.b.Moves(), func(x *Move) string { return fmt.Sprint(x.From, "\x00", x.To, x.Stage) })
 }

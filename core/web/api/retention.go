@@ -120,12 +120,7 @@ func (a *API) retention(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.E
 }
 
 func (a *API) retentionHeld(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	hs := a.b.RetentionHeld()
-	if hs == nil {
-		hs = []HeldBack{}
-	}
-	web.JSON(ctx, list{Items: hs})
-	return nil
+	return answerPage(ctx, a.b.RetentionHeld(), func(x *HeldBack) string { return x.UID })
 }
 
 func (a *API) confirmRetention(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {

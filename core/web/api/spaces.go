@@ -127,12 +127,7 @@ var spaceRoutes = []route{
 }
 
 func (a *API) spaces(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	ss := a.b.SpaceStatuses()
-	if ss == nil {
-		ss = []SpaceStatus{}
-	}
-	web.JSON(ctx, list{Items: ss})
-	return nil
+	return answerPage(ctx, a.b.SpaceStatuses(), func(x *SpaceStatus) string { return x.Name })
 }
 
 func (a *API) space(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
@@ -150,11 +145,7 @@ func (a *API) pools(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error
 	if err != nil {
 		return unreadable(err)
 	}
-	if ps == nil {
-		ps = []Pool{}
-	}
-	web.JSON(ctx, list{Items: ps})
-	return nil
+	return answerPage(ctx, ps, func(x *Pool) string { return x.Name })
 }
 
 func (a *API) pool(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {

@@ -71,12 +71,7 @@ func (a *API) createToken(ctx *fasthttp.RequestCtx, who Identity, _ []string) *w
 }
 
 func (a *API) tokens(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	ts := a.b.Tokens()
-	if ts == nil {
-		ts = []Token{}
-	}
-	web.JSON(ctx, list{Items: ts})
-	return nil
+	return answerPage(ctx, a.b.Tokens(), func(x *Token) string { return x.ID })
 }
 
 func (a *API) revokeToken(ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error {
