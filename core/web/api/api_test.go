@@ -33,6 +33,7 @@ type fake struct {
 	pools   []Pool
 	set     []Setting
 	proof   NewProof
+	offer   string
 
 	problems  []Problem
 	held      []HeldBack
@@ -176,9 +177,12 @@ func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
 }
 func (f *fake) OpenGaps(media.Span) ([]GapItem, error) { return f.gaps, f.fail }
 
-func (f *fake) Backups() ([]Backup, error)     { return f.backups, f.fail }
-func (f *fake) DismissBackup() (string, error) { return "b", f.fail }
-func (f *fake) MakeBackup() (Backup, error)    { return Backup{Name: "b"}, f.fail }
+func (f *fake) Backups() ([]Backup, error) { return f.backups, f.fail }
+func (f *fake) DismissBackup() (was string, err error) {
+	was, f.offer = f.offer, ""
+	return was, f.fail
+}
+func (f *fake) MakeBackup() (Backup, error) { return Backup{Name: "b"}, f.fail }
 func (f *fake) StageRestore(name string) (StagedRestore, error) {
 	switch name {
 	case "b":
@@ -370,7 +374,7 @@ func TestAnswers(t *testing.T) {
 		{"a restore unconfirmed", "admin", "POST", "restore", `{"file":"b"}`, 409, "confirm"},
 		{"a restore of nothing", "admin", "POST", "restore", `{}`, 409, "confirm"},
 		{"a restore of none", "admin", "POST", "restore", `{"file":"x","confirm":"x"}`, 404, "no_such_backup"},
-		{"an offer dismissed", "admin", "POST", "restore", `{"dismiss":true}`, 204, ""},
+		{"no offer dismissed", "admin", "POST", "restore", `{"dismiss":true}`, 404, "nothing_offered"},
 		{"an offer dismissed by an operator", "operator", "POST", "restore", `{"dismiss":true}`, 403, "role"},
 		{"an offer dismissed and restored", "admin", "POST", "restore", `{"dismiss":true,"file":"b","confirm":"b"}`, 400, "bad_body"},
 		{"a restore of rubbish", "admin", "POST", "restore", `{"file":"damaged","confirm":"damaged"}`, 409, "backup"},
@@ -472,7 +476,7 @@ func TestEventQuery(t *testing.T) {
 }
 
 func TestChangesAreAudited(t *testing.T) {
-	f := &fake{}
+	f := &fake{offer: "b"}
 	a := newAPI(f)
 	do(a, "operator", "POST", "/api/v1/reload", "")
 	do(a, "admin", "POST", "/api/v1/tokens/api", `{"name":"x","role":"viewer"}`)
@@ -481,7 +485,11 @@ func TestChangesAreAudited(t *testing.T) {
 	do(a, "operator", "POST", "/api/v1/streams/a/locks", `{"from":1000,"to":2000,"reason":"x"}`)
 	do(a, "operator", "DELETE", "/api/v1/streams/a/locks/1", "")
 	do(a, "admin", "POST", "/api/v1/retention/confirm", `{"uid":"a"}`)
-	if len(f.audited) != 7 {
+	do(a, "admin", "POST", "/api/v1/restore", `{"dismiss":true}`)
+	if ctx, _ := do(a, "admin", "POST", "/api/v1/restore", `{"dismiss":true}`); ctx.Response.StatusCode() != 404 {
+		t.Errorf("nothing is offered any more: %d", ctx.Response.StatusCode())
+	}
+	if len(f.audited) != 8 {
 		t.Errorf("%q", f.audited)
 	}
 	for _, s := range f.audited {

@@ -9,6 +9,8 @@
 // playback, cpanel).
 //
 // Invariants:
+//   - Over the control socket the user of the machine is named, by the kernel's
+//     word and not by what the client says of itself.
 //   - A session changes things only with this server's Origin.
 //   - An address lets nobody in when the request came through a proxy.
 //   - Forwarding headers are believed from trusted proxies alone.
