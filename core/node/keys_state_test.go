@@ -20,7 +20,7 @@ func TestKeyState(t *testing.T) {
 		n := &Node{log: slog.New(slog.DiscardHandler), boot: set}
 		n.proofs, n.vault = newProofs(n), openVault(set, slog.New(slog.DiscardHandler))
 		var err error
-		if n.signer, err = openSigner(set, n.vault); err != nil {
+		if n.signer, err = openSigner(set, n.vault, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		k, err := backend{n}.Keys()
