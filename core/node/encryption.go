@@ -113,7 +113,7 @@ func (b backend) Keys() (api.Keys, error) {
 	for _, k := range list {
 		out.Signing = append(out.Signing, api.SigningKey{ID: k.ID.String(), Made: k.Made.UnixMilli(), InForce: k.InForce})
 	}
-	if b.n.signer != nil {
+	if b.n.signer != nil && signs(b.n.boot) {
 		id := b.n.signer.KeyID()
 		out.Signs = hex.EncodeToString(id[:])
 	}

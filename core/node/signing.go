@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"media-server/core/archive"
 	"media-server/core/keys"
@@ -19,6 +20,11 @@ func keysDir(set *Settings) string {
 // KeysDir is where the keys of these settings lie, for the command line.
 func (s *Settings) KeysDir() string { return keysDir(s) }
 
+// signs tells whether any pool signs what it records.
+func signs(set *Settings) bool {
+	return slices.ContainsFunc(set.Archive.Pools, func(p archive.PoolConfig) bool { return p.Sign })
+}
+
 // openSigner opens or makes the signing key, if any pool signs. A key that
 // cannot be used ends the start: nothing is recorded unsigned in silence. Only
 // where every pool that signs encrypts as well, and cannot, the server starts:
@@ -26,12 +32,8 @@ func (s *Settings) KeysDir() string { return keysDir(s) }
 // is opened all the same: footage that was signed is still deleted, moved and
 // groomed, and verify must be able to tell that from theft.
 func openSigner(set *Settings, v *keys.Vault, log *slog.Logger) (archive.Signer, error) {
-	signs, clear := false, false
-	for _, p := range set.Archive.Pools {
-		signs = signs || p.Sign
-		clear = clear || p.Sign && !p.Encrypt
-	}
-	if !signs {
+	clear := slices.ContainsFunc(set.Archive.Pools, func(p archive.PoolConfig) bool { return p.Sign && !p.Encrypt })
+	if !signs(set) {
 		s, err := keys.Existing(keysDir(set), set.Signing.Passphrase)
 		if err != nil {
 			log.Warn("no pool signs, and the signing key of before cannot be used: of signed footage that goes from now on, verify will say that somebody took it", "err", err)
