@@ -242,9 +242,9 @@ func sumTracks(frags []Fragment, marks []FragmentMark, tracks []media.Track) []I
 
 // reserveTo says how much to reserve for a file that now ends at end, so that
 // it has few extents: what the last file of the stream took, at once; of a
-// stream that is new a megabyte, then four times as much each time. What is
-// not used is trimmed at the seal; until then it counts as used, so a small
-// stream must not reserve like a large one.
+// stream that is new a megabyte, then what all of it will take at the pace of its
+// first seconds. What is not used is trimmed at the seal; until then it counts as
+// used, so a small stream must not reserve like a large one.
 func (f *file) reserveTo(end, expected int64) int64 {
 	const least, step = 1 << 20, 32 << 20
 	if end <= f.reserved {
@@ -252,7 +252,7 @@ func (f *file) reserveTo(end, expected int64) int64 {
 	}
 	var next int64
 	switch {
-	case expected > 0 && f.reserved == 0:
+	case expected > end:
 		next = expected + expected/16
 	case expected > 0:
 		next = end + max(expected/2, least/4)

@@ -236,14 +236,32 @@ func (st *stream) lay(f *file, e *entry, frags []media.Fragment) []*chunk {
 	}
 	pieces = f.addPart(pieces, e.part, frags)
 	cs := split(pieces, at)
+	expected := st.expected
+	if expected == 0 {
+		expected = st.fullSize(f)
+	}
 	cs[0].create = at == 0
 	e.left = len(cs)
 	for _, c := range cs {
 		c.f, c.ent, c.queued = f, e, e.queued
-		c.reserve = f.reserveTo(c.end(), st.expected)
+		c.reserve = f.reserveTo(c.end(), expected)
 	}
 	f.pending = append(f.pending, cs...)
 	return cs
+}
+
+// fullSize is what a file takes when it has its full length, at the pace that it
+// had so far; 0 = too early to tell. f.mu is held.
+func (st *stream) fullSize(f *file) int64 {
+	d := f.spanLocked().Duration()
+	if d <= 2*time.Second {
+		return 0
+	}
+	chunk := st.rules.Chunk
+	if chunk <= 0 {
+		chunk = defaultChunk
+	}
+	return int64(float64(f.size) * float64(chunk) / float64(d))
 }
 
 // lastSegment is the span of the last segment so far.
@@ -323,12 +341,8 @@ func (st *stream) sealLocked(recovered bool) {
 		f.mu.Unlock()
 		return
 	}
-	if d := f.spanLocked().Duration(); d > 2*time.Second {
-		chunk := st.rules.Chunk
-		if chunk <= 0 {
-			chunk = defaultChunk
-		}
-		st.expected = int64(float64(f.size) * min(4, float64(chunk)/float64(d)))
+	if n := st.fullSize(f); n > 0 {
+		st.expected = min(n, 4*f.size)
 	}
 	at := f.size
 	cs := split([][]byte{f.appendIndexLocked(true, st.rules)}, at)

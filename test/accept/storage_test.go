@@ -307,3 +307,44 @@ func TestFsyncAndExtents(t *testing.T) {
 	harness.Row(t, "sync calls and extents on ext4", 0, "%d streams: %v sync calls in %.0f intervals with %d files closed; at most %d extents a file",
 		n, calls, intervals, files, worst)
 }
+
+// TestExtentsOfLargeFiles: the first file of a stream, of which nobody knows how
+// large it will get, is no more in pieces than those after it, with others being
+// written beside it.
+func TestExtentsOfLargeFiles(t *testing.T) {
+	t.Parallel()
+	dir := disk.Ext4(t, harness.Pick[int64](8<<30, 2<<30))
+	if err := os.RemoveAll(filepath.Join(dir, "lost+found")); err != nil {
+		t.Fatal(err)
+	}
+	s := harness.New(t, harness.Options{Ini: "[space.main]\npath = " + dir + "\n"})
+	var uids []string
+	for i := range harness.Pick(20, 4) {
+		uid := fmt.Sprintf("cam-%02d", i)
+		uids = append(uids, uid)
+		s.Put(uid, "stream-url = sim://?bitrate="+harness.Pick("4M", "16M"), "stream-access = public", fmt.Sprintf("dvr-chunk = %v", harness.Pick("2m", "15s")))
+	}
+	s.Start()
+	footage(s, uids...)
+	time.Sleep(harness.Pick(130*time.Second, 17*time.Second)) // one whole file each, and the beginning of the next
+	s.Close(uids...)
+	worst, files, largest := 0, 0, int64(0)
+	for _, f := range harness.Files(dir) {
+		fi, err := os.Stat(filepath.Join(dir, f))
+		if err != nil || strings.HasPrefix(f, "open/") {
+			continue // it has pieces in reserve
+		}
+		e, err := disk.Extents(filepath.Join(dir, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, largest = files+1, max(largest, fi.Size())
+		if worst = max(worst, e); e > 4 {
+			t.Errorf("%s of %d bytes lies in %d pieces", f, fi.Size(), e)
+		}
+	}
+	if largest < 20<<20 {
+		t.Errorf("the largest of %d files has %d bytes: too little was tried", files, largest)
+	}
+	harness.Row(t, "extents of large files on ext4", 0, "%d streams, %d files of up to %d MB: at most %d extents a file", len(uids), files, largest>>20, worst)
+}
