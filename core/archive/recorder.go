@@ -399,6 +399,14 @@ func (r *Recorder) Gap(s media.Span, why GapCause) {
 	}
 }
 
+// Ails tells what storage ailed from when a part of the stream was last refused;
+// GapNone = none was.
+func (r *Recorder) Ails() GapCause {
+	r.st.mu.Lock()
+	defer r.st.mu.Unlock()
+	return r.st.behindWhy
+}
+
 // Mark says that footage missing from at on is missing for this cause, without
 // a run having ended: the schedule, the operator.
 func (r *Recorder) Mark(at media.Wall, cause GapCause) {

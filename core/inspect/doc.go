@@ -4,6 +4,7 @@
 //
 //	ranges, gaps of a stream ─▶ Sum ─▶ per hour, day or month: expected, recorded, missing
 //	                         └▶ Why ─▶ one sentence about one instant, and where footage is near
+//	its capture ─▶ Tail ─▶ gap from the last footage until now, of an outage that goes on
 //
 // Expected is all time between the stream's first footage and now (or its last
 // footage, where nobody records it any more), less what its schedule leaves out

@@ -5,12 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"media-server/core/archive"
 	"media-server/core/inspect"
 	"media-server/core/journal"
 	"media-server/core/media"
-	"media-server/core/schedule"
-	"media-server/core/stream"
 	"media-server/core/web/api"
 )
 
@@ -30,89 +27,26 @@ func (b backend) footageOf(uid string, w media.Span) (f inspect.Footage, bounds 
 		return f, media.Span{}, nil
 	}
 	f.Life = bounds
-	if r := b.n.streams.get(uid); r != nil && r.rec != nil {
+	if b.n.streams.get(uid).isRecorded() {
 		f.Life.To = max(bounds.To, media.WallOf(now()))
 	}
 	if f.Ranges, f.Gaps, err = b.n.archive.Ranges(uid, w); err != nil {
 		return f, bounds, err
 	}
-	if tail := (media.Span{From: bounds.To, To: f.Life.To}).Intersect(w); !tail.Empty() && tail.Duration() > 10*time.Second {
-		// What has not come since is missing for the reason the stream gives.
-		f.Gaps = append(f.Gaps, archive.Gap{Span: tail, State: "open", Why: b.missingNow(uid)})
-	}
-	f.Gaps = inspect.OffSchedule(f.Gaps, b.off(uid, w))
+	tail := b.tail(uid, end(bounds, f.Gaps), w)
+	f.Gaps = append(b.offSchedule(uid, f.Gaps), tail...)
 	return f, bounds, nil
-}
-
-// off lists the times in w at which the schedule in force says that nothing is
-// recorded.
-func (b backend) off(uid string, w media.Span) (out []media.Span) {
-	r := b.n.streams.get(uid)
-	if r == nil {
-		return nil
-	}
-	zone := b.n.zone()
-	week := r.set.Config.Modes(zone).Week
-	if week == nil {
-		return nil
-	}
-	for at := w.From; at < w.To; {
-		t := at.Time().In(zone)
-		end := w.To
-		if next := week.Next(t); !next.IsZero() {
-			end = min(end, media.WallOf(next))
-		}
-		if week.At(t) == schedule.Off {
-			out = append(out, media.Span{From: at, To: end})
-		}
-		at = end
-	}
-	return out
 }
 
 // withRecorded adds the streams that are to be recorded and have no footage.
 func (b backend) withRecorded(uids []string) []string {
 	for _, r := range b.n.streams.list() {
-		if r.rec != nil && !slices.Contains(uids, r.set.UID) {
+		if r.isRecorded() && !slices.Contains(uids, r.set.UID) {
 			uids = append(uids, r.set.UID)
 		}
 	}
 	slices.Sort(uids)
 	return uids
-}
-
-// neverSeen is what a stream without footage misses: all since it was added.
-func (b backend) neverSeen(uid string, w media.Span) (f inspect.Footage) {
-	r := b.n.streams.get(uid)
-	k, ok := b.n.known.get(uid)
-	if r == nil || r.rec == nil || !ok || k.Added == 0 {
-		return f
-	}
-	f.Life = media.Span{From: media.WallMilli(k.Added), To: media.WallOf(now())}
-	if s := f.Life.Intersect(w); !s.Empty() {
-		f.Gaps = inspect.OffSchedule([]archive.Gap{{Span: s, State: "open", Why: b.missingNow(uid)}}, b.off(uid, s))
-	}
-	return f
-}
-
-// missingNow is why nothing of a stream is being recorded.
-func (b backend) missingNow(uid string) archive.GapCause {
-	r := b.n.streams.get(uid)
-	switch {
-	case r == nil || r.str == nil || r.rec == nil:
-		return archive.GapDisabled
-	case r.str.Status().State == stream.StateActive && r.str.Status().Mode != "continuous":
-		return archive.GapOffSchedule // no event asks for it
-	case r.str.Status().Behind:
-		return archive.GapDiskError
-	}
-	switch r.str.Status().State {
-	case "silent":
-		return archive.GapCameraSilent
-	case "active":
-		return archive.GapUnknown
-	}
-	return archive.GapCameraLost
 }
 
 // Inspect implements api.Inspector.
@@ -222,13 +156,16 @@ func (b backend) OpenGaps(s media.Span) (out []api.GapItem, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, uid := range uids {
-		_, gs, err := b.n.archive.Ranges(uid, s)
+	for _, uid := range b.withRecorded(uids) {
+		f, bounds, err := b.footageOf(uid, s)
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range gs {
-			if g.Why != archive.GapOffSchedule && g.Why != archive.GapDisabled && g.State == "open" {
+		if bounds.Empty() {
+			f = b.neverSeen(uid, s)
+		}
+		for _, g := range f.Gaps {
+			if inspect.Open(g) {
 				out = append(out, api.GapItem{UID: uid, From: g.Span.From.Milli(), To: g.Span.To.Milli(), State: g.State, Why: string(g.Why)})
 			}
 		}

@@ -180,6 +180,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	store.run("archive", n.archive.Run)
 	n.streams = newStreams(n)
 	n.timeline = timeline.New(n.archive, n.streams.ring)
+	n.timeline.Complete(backend{n}.missing)
 	if err := n.listen(ctx, set); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (b backend) Proof(uid string, ask api.NewProof) (out api.Proof, err error) 
 	if err != nil {
 		return out, err
 	}
-	_, gaps, err := n.timeline.Ranges(uid, ask.Span)
+	_, gaps, err := n.archive.Ranges(uid, ask.Span) // what was noted when it happened, and nothing of today's schedule
 	if err != nil {
 		return out, err
 	}

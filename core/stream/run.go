@@ -291,6 +291,7 @@ func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) er
 		}
 	}
 	why := s.lost
+	s.before = why
 	if err := s.dep.Recorder.Begin(id, zero, tracks, why); err != nil {
 		return err
 	}

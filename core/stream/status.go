@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"media-server/core/archive"
 	"media-server/core/media"
 )
 
@@ -22,6 +23,10 @@ type Status struct {
 	Mode      string // off, event, continuous: what the schedule says now
 	Why       string // why it is being recorded: continuous, schedule, event; "" = it is not
 	Behind    bool   // storage does not keep up: the driver is buffering
+
+	GoesOn  bool             // of the run under way something is stored: what comes next is listed in a moment
+	Refused bool             // storage refused a part and has taken none since; the driver keeps what it can
+	Missing archive.GapCause // why there is nothing behind the last footage; none = the state says it
 
 	CameraOffset      time.Duration // camera's clock minus ours
 	CameraOffsetKnown bool
@@ -52,9 +57,13 @@ func (s *Stream) Status() Status {
 	st.BitrateIn = s.meter.rate
 	st.Behind = s.behind
 	st.Mode, st.Why = s.mode()
+	st.Refused, st.Missing = s.behindTold, s.lost
 	if r := s.cur; r != nil {
 		st.CameraOffset, st.CameraOffsetKnown = r.clock.CameraOffset()
 		st.Unstored = r.unstored()
+		if st.GoesOn = s.handed.Run == r.id && !s.behindTold; !st.GoesOn && st.Missing == archive.GapNone {
+			st.Missing = s.before
+		}
 	}
 	return st
 }

@@ -86,6 +86,7 @@ type Stream struct {
 	resume     *archive.Resume
 	resumeWhy  archive.GapCause // why units may be missing where the capture is taken up
 	lost       archive.GapCause // why there is nothing before the next run; none = as the recorder knows
+	before     archive.GapCause // the same of the run that has begun, for as long as nothing of it is stored
 	behind     bool
 	behindTold bool // and told about it; until storage takes something again
 	failed     int  // units that could not be taken, since complained

@@ -191,6 +191,40 @@ func footage(numbers uint64, from, to int) *store {
 	return s
 }
 
+func (s *store) Ranges(string, media.Span) ([]archive.Range, []archive.Gap, error) {
+	if len(s.segs) == 0 {
+		return nil, nil, archive.ErrGone
+	}
+	b, _ := s.Bounds("")
+	return []archive.Range{{Span: b, Kind: "recorded"}}, nil, nil
+}
+
+// TestOutageInRanges: what the node knows to be missing is told with what the
+// archive knows, and nothing is made up where that cannot be read.
+func TestOutageInRanges(t *testing.T) {
+	none := func(string) Ring { return nil }
+	missing := func(uid string, s media.Span, gs []archive.Gap) []archive.Gap {
+		return append(gs, archive.Gap{Span: s, State: "open", Why: archive.GapCameraLost})
+	}
+	w := media.Span{From: 0, To: 500e9}
+	for _, c := range []struct {
+		name string
+		arch *store
+		m    Missing
+		gaps int
+		fail bool
+	}{{"alone", footage(0, 100, 120), nil, 0, false}, {"with an outage", footage(0, 100, 120), missing, 1, false}, {"unreadable", footage(0, 0, 0), missing, 0, true}} {
+		tl := New(c.arch, none)
+		tl.Complete(c.m)
+		if _, gs, err := tl.Ranges("cam", w); len(gs) != c.gaps || (err != nil) != c.fail {
+			t.Errorf("%s: %v %v", c.name, gs, err)
+		}
+		if segs, err := tl.Segments("cam", w); err != nil || len(segs) != len(c.arch.segs) {
+			t.Errorf("%s: %d segments, %v", c.name, len(segs), err)
+		}
+	}
+}
+
 // TestArchiveAndRing: what both hold counts once; without either there is
 // nothing; a long hole before the newest footage hides nothing.
 func TestArchiveAndRing(t *testing.T) {

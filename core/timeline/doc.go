@@ -7,12 +7,16 @@
 //	rings  ──┼─▶ Timeline ─▶ hls, mp4, picture ─▶ Body (a plan of bytes and file ranges) ─▶ web
 //	peers  ──┘ (with the cluster)
 //
+//	archive ─▶ Ranges ◀─ node: an outage that goes on (Complete)
+//
 // It also holds what every way out needs: times as URLs write them (when.go)
 // and Body, the plan of a response (body.go).
 //
 // What does not belong here: any protocol or container.
 //
 // Invariants:
+//   - A gap without an end is listed until now and is no segment: playlists end
+//     with the last footage.
 //   - Answers are snapshots; nothing returned is changed afterwards.
 //   - A File taken from here is released by whoever took it, or by the Body
 //     that holds it.

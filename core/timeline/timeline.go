@@ -41,15 +41,25 @@ type Ring interface {
 
 // Timeline joins the stores. Safe for concurrent use.
 type Timeline struct {
-	arch Archive
-	ring func(uid string) Ring // nil: the stream has none
+	arch    Archive
+	ring    func(uid string) Ring // nil: the stream has none
+	missing Missing               // nil: what the archive says is all
 }
+
+// Missing completes the gaps gs that the archive lists of a stream in s with
+// what only those know who run it: an outage that goes on, which no footage ends
+// yet, and hours that its schedule leaves out. It may change gs. Safe for
+// concurrent use.
+type Missing func(uid string, s media.Span, gs []archive.Gap) []archive.Gap
 
 // New makes a timeline; ring finds the memory ring of a stream, nil for those
 // that have none.
 func New(a Archive, ring func(uid string) Ring) *Timeline {
 	return &Timeline{arch: a, ring: ring}
 }
+
+// Complete makes m complete the gaps of Ranges. Call it before the timeline is used.
+func (t *Timeline) Complete(m Missing) { t.missing = m }
 
 // RingFiles is the first of the file ids that name memory rings: archives count
 // from below.
@@ -133,9 +143,14 @@ func (t *Timeline) Bounds(uid string) (media.Span, bool) {
 }
 
 // Ranges lists what is recorded and what is missing; memory rings do not count
-// as recorded.
+// as recorded. An outage that goes on is the last gap, until now; where it is
+// over the archive lists it, from the same instant on.
 func (t *Timeline) Ranges(uid string, s media.Span) ([]archive.Range, []archive.Gap, error) {
-	return t.arch.Ranges(uid, s)
+	rs, gs, err := t.arch.Ranges(uid, s)
+	if err == nil && t.missing != nil {
+		gs = t.missing(uid, s, gs)
+	}
+	return rs, gs, err
 }
 
 // Locks lists the locks in force that share time with s.

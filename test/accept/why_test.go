@@ -90,9 +90,66 @@ func TestWhyIsThereNoVideo(t *testing.T) {
 	if out, code = verb(t, "status", "-c", s.Conf); code != 0 || !strings.Contains(out, "of video expected") || !strings.Contains(out, "most of it of gone") {
 		t.Errorf("media-server status: %d %s", code, out)
 	}
-	var open struct{ Items []struct{ UID, Why string } }
-	if _, err := s.Call("GET", "backfill", &open); err != nil || len(open.Items) < 2 {
-		t.Errorf("open gaps: %+v %v", open, err)
+	lasted := outage(t, s)
+	harness.Row(t, "why is there no video", 0, "%d gaps explained with cause, remedy and events; of %.1f s expected today %.1f s recorded, %.1f s missing (%v); an outage of %v was listed while it went on, and is one gap", asked, x.Expected, x.Recorded, x.Missing, x.Causes, lasted)
+}
+
+// outage takes a camera away for longer than it takes to count: it is missing
+// in every list meanwhile, and one gap when it is back.
+func outage(t *testing.T, s *harness.Server) time.Duration {
+	t.Helper()
+	s.Sim("dark", "cue=5s:drop=16s", "dvr-chunk = 2s")
+	footage(s, "dark")
+	type gap struct {
+		UID, Why, State string
+		From, To        int64
 	}
-	harness.Row(t, "why is there no video", 0, "%d gaps explained with cause, remedy and events; of %.1f s expected today %.1f s recorded, %.1f s missing (%v)", asked, x.Expected, x.Recorded, x.Missing, x.Causes)
+	open := func(uid string) (of []gap) {
+		var all struct{ Items []gap }
+		if _, err := s.Call("GET", "backfill", &all); err != nil {
+			t.Error(err)
+		}
+		for _, g := range all.Items {
+			if g.UID == uid {
+				of = append(of, g)
+			}
+		}
+		return of
+	}
+	tail := func(uid string) bool {
+		gs := s.Footage(uid).Gaps
+		return len(gs) > 0 && gs[len(gs)-1].To > time.Now().UnixMilli()-1000
+	}
+	if gs := open("gone"); len(gs) != 1 || gs[0].Why != "camera_lost" || gs[0].State != "open" || !tail("gone") {
+		t.Errorf("open gaps of a camera that never answered: %+v; its ranges: %+v", gs, s.Footage("gone"))
+	}
+	if gs := open("gate"); len(gs) < 2 {
+		t.Errorf("open gaps of gate: %+v", gs)
+	}
+	s.Until("the outage to be listed", func() bool { return s.Stream("dark").State == "lost" && tail("dark") })
+	f := s.Footage("dark")
+	if gs := open("dark"); len(f.Gaps) != 1 || f.Gaps[0].Why != "camera_lost" || f.Gaps[0].From != f.Ranges[len(f.Ranges)-1].To ||
+		len(gs) != 1 || gs[0].From != f.Gaps[0].From || gs[0].Why != "camera_lost" || gs[0].State != "open" {
+		t.Errorf("while the camera is off: ranges.json %+v, the list of all %+v", f, gs)
+	}
+	if out, code := verb(t, "ranges", "dark", "-c", s.Conf); code != 0 || !strings.Contains(out, "missing: camera_lost (open)") {
+		t.Errorf("media-server ranges: %d %s", code, out)
+	}
+	for _, list := range []string{"/live/dark/media.m3u8", fmt.Sprintf("/dvr/dark/media.m3u8?from=%d", f.Ranges[0].From)} {
+		if code, text := s.Get(s.HTTP + list); code != 200 || strings.Contains(string(text), "EXT-X-GAP") {
+			t.Errorf("%s while the camera is off: %d\n%s", list, code, text)
+		}
+	}
+	var then harness.Footage
+	s.Until("the camera to be back", func() bool {
+		then = s.Footage("dark")
+		if len(then.Gaps) == 0 {
+			t.Errorf("a moment without the gap: %+v", then)
+		}
+		return len(then.Ranges) == 2 && then.Ranges[1].To-then.Ranges[1].From > 2000
+	})
+	if len(then.Gaps) != 1 || then.Gaps[0].Why != "camera_lost" || then.Gaps[0].From > f.Gaps[0].From || then.Gaps[0].To > then.Ranges[1].From+500 {
+		t.Errorf("the camera is back: %+v, was %+v", then, f)
+	}
+	return time.Duration(then.Gaps[0].To-then.Gaps[0].From) * time.Millisecond
 }

@@ -63,7 +63,8 @@ type Inspector interface {
 	Inspect(t time.Time, month bool, uid string) (*Inspection, error)
 	Why(uid string, at media.Wall) (*Reason, error)
 	// OpenGaps lists what is missing of all streams in s, newest first, but for
-	// what a schedule or an operator left out.
+	// what a schedule or an operator left out. An outage that goes on is listed
+	// until now, also of a stream that was never recorded.
 	OpenGaps(s media.Span) ([]GapItem, error)
 }
 

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
+	"media-server/core/media"
+	"media-server/core/stream"
+	"media-server/core/timeline"
+)
+
+// standIn is a driver of one camera that does as the test says.
+type standIn struct{ sink stream.Sink }
+
+func (d *standIn) Subscribe(_ stream.Subscription, s stream.Sink) (stream.Session, error) {
+	d.sink = s
+	return d, nil
+}
+func (d *standIn) Ack(media.RunPosition) {}
+func (d *standIn) SetDelivery(bool)      {}
+func (d *standIn) Resubscribe()          {}
+func (d *standIn) Close()                {}
+
+// live is a node with streams and nothing in front of them.
+type live struct{ *sealedNode }
+
+func newLive(t *testing.T) *live {
+	data := t.TempDir()
+	dir := storagetest.New(t.TempDir())
+	dir.SyncEvery = 3 * time.Millisecond
+	n := &live{newSealedNode(t, data, dir, t.TempDir(), 1)}
+	t.Cleanup(n.stop)
+	n.boot = &Settings{}
+	n.current.Store(n.boot)
+	n.known, n.web = readKnown(data), &webSide{ctx: t.Context()}
+	n.streams = newStreams(n.Node)
+	n.timeline = timeline.New(n.archive, n.streams.ring)
+	n.timeline.Complete(backend{n.Node}.missing)
+	return n
+}
+
+// add makes a stream with a driver that the test speaks for.
+func (n *live) add(uid string, added time.Time, change func(*stream.Config)) *standIn {
+	n.t.Helper()
+	c := stream.DefaultConfig()
+	c.URL = "stand-in://"
+	if change != nil {
+		change(&c)
+	}
+	r := &running{set: &StreamSettings{UID: uid, Config: c}}
+	d := &standIn{}
+	var dep stream.Deps
+	if c.DVR.Enable {
+		var err error
+		if r.rec, err = n.archive.Recorder(uid, archive.Rules{}); err != nil {
+			n.t.Fatal(err)
+		}
+		dep.Recorder = r.rec
+	}
+	dep.Driver, dep.LastEnd, dep.Epoch, dep.Log = d, n.lastEnd, 1, n.log
+	r.str = stream.New(stream.Spec{Capture: stream.Subscription{UID: uid}, Record: true, Modes: c.Modes(time.UTC)}, dep)
+	if err := r.str.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.streams.put(r)
+	n.known.m[uid] = known{Added: added.UnixMilli()}
+	return d
+}
+
+// send gives units of a run that began at a time, as far as they have come.
+func (d *standIn) send(run byte, began time.Time, from, to uint64) {
+	if from == 0 {
+		d.sink.Opened(stream.Opened{Run: media.RunID{run}, Tracks: []media.Track{{ID: 1, Codec: media.PCMA, Timescale: 8000, SampleRate: 8000, Channels: 1}},
+			First: []media.Position{{Track: 1}}, At: media.WallOf(began)})
+	}
+	for i := from; i < to; i++ {
+		at := began.Add(time.Duration(i) * 40 * time.Millisecond)
+		d.sink.Units([]media.AccessUnit{{Track: 1, Seq: i, PTS: int64(i) * 320, Key: true, Payload: fmt.Appendf(nil, "unit %d;", i),
+			Received: media.WallOf(at), Mono: int64(i) * 40e6}})
+	}
+}
+
+// gaps are those of ranges.json and of the list of all streams.
+func (n *live) gaps(uid string) (own, all string) {
+	n.t.Helper()
+	ever := media.Span{From: 0, To: 1<<63 - 1}
+	_, gs, err := n.timeline.Ranges(uid, ever)
+	items, err2 := backend{n.Node}.OpenGaps(ever)
+	if err = errors.Join(err, err2); err != nil {
+		n.t.Fatal(err)
+	}
+	var a, b []string
+	for _, g := range gs {
+		a = append(a, fmt.Sprintf("%s %s", g.Span.Duration().Round(10*time.Second), g.Why))
+	}
+	for _, g := range items {
+		if g.UID == uid {
+			b = append([]string{fmt.Sprintf("%s %s", (time.Duration(g.To-g.From) * time.Millisecond).Round(10*time.Second), g.Why)}, b...)
+		}
+	}
+	return strings.Join(a, ", "), strings.Join(b, ", ")
+}
+
+func (n *live) want(what, uid, want string) {
+	n.t.Helper()
+	if own, all := n.gaps(uid); own != want || all != want {
+		n.t.Errorf("%s: ranges.json has the gaps %q, the list of all %q, want %q", what, own, all, want)
+	}
+}
+
+// TestOutageThatGoesOn: a camera that is off is missing in every list until it
+// is back, and then it was one gap.
+func TestOutageThatGoesOn(t *testing.T) {
+	n := newLive(t)
+	hour := time.Hour
+	d := n.add("gate", time.Now().Add(-3*hour), nil)
+	n.want("before it has answered", "gate", "")
+	d.sink.Closed(stream.Closed{Cause: stream.CauseUnreachable})
+	n.want("never seen", "gate", "3h0m0s camera_lost")
+
+	d.send(1, time.Now().Add(-hour), 0, 200)
+	if _, gs, _ := n.timeline.Ranges("gate", media.Span{From: 0, To: 1<<63 - 1}); len(gs) != 0 {
+		t.Errorf("while it is behind, and goes on: %v", gs)
+	}
+	d.sink.Closed(stream.Closed{Run: media.RunID{1}, Cause: stream.CauseLost})
+	n.want("lost", "gate", "59m50s camera_lost")
+	w := media.Span{From: media.WallOf(time.Now().Add(-30 * time.Minute)), To: media.WallOf(time.Now().Add(hour))}
+	if _, gs, err := n.timeline.Ranges("gate", w); err != nil || len(gs) != 1 || gs[0].Span.From != w.From || gs[0].Span.To > media.WallOf(time.Now()) {
+		t.Errorf("in a window: %v %v", gs, err)
+	}
+	w = media.Span{From: 0, To: media.WallOf(time.Now().Add(-hour))}
+	if _, gs, err := n.timeline.Ranges("gate", w); err != nil || len(gs) != 0 {
+		t.Errorf("in a window before: %v %v", gs, err)
+	}
+	d.sink.Closed(stream.Closed{Cause: stream.CauseSilent})
+	n.want("found silent", "gate", "59m50s camera_silent")
+	d.sink.Closed(stream.Closed{Cause: stream.CauseLost})
+
+	back := time.Now()
+	for i := uint64(0); i < 200; i += 10 { // the gap never goes, whatever is listed already
+		d.send(2, back, i, i+10)
+		n.want(fmt.Sprintf("back, after %d units", i+10), "gate", "59m50s camera_lost")
+	}
+
+	s := n.streams.get("gate")
+	off := *s.set
+	off.Config.DVR.Enable = false
+	n.streams.put(&running{set: &off, str: s.str})
+	d.sink.Closed(stream.Closed{Run: media.RunID{2}, Cause: stream.CauseLost})
+	n.want("switched off", "gate", "59m50s camera_lost")
+	if own, _ := n.gaps("nobody"); own != "" {
+		t.Errorf("of a stream that never was: %s", own)
+	}
+}
+
+// TestOutageOffSchedule: what goes wrong while nothing is recorded is missing in
+// no list, as in the inspection.
+func TestOutageOffSchedule(t *testing.T) {
+	n := newLive(t)
+	// All but the hour that began 90 minutes ago is off.
+	began := time.Now().UTC().Add(-90 * time.Minute).Truncate(time.Minute)
+	on := func(c *stream.Config) {
+		c.DVR.Mode, c.DVR.Schedule = "schedule", fmt.Sprintf("%s-%s continuous", began.Format("15:04"), began.Add(time.Hour).Format("15:04"))
+	}
+	n.boot.Server.zone = time.UTC
+	n.record("gate", began.Add(-2*time.Hour))
+	d := n.add("gate", began.Add(-10*time.Hour), on)
+	d.sink.Closed(stream.Closed{Cause: stream.CauseLost})
+	if own, all := n.gaps("gate"); !strings.HasSuffix(own, "off_schedule, 1h0m0s camera_lost") || all != "1h0m0s camera_lost" {
+		t.Errorf("off for an hour that counts: %q, %q", own, all)
+	}
+	// Stopped, and started again, while nothing was to be recorded.
+	n.record("yard", began.Add(-3*time.Hour))
+	n.record("yard", began.Add(-2*time.Hour))
+	n.add("yard", began.Add(-10*time.Hour), func(c *stream.Config) { on(c); c.DVR.Enable = false })
+	all := media.Span{From: 0, To: 1<<63 - 1}
+	_, was, err := n.archive.Ranges("yard", all)
+	if err != nil || len(was) != 1 {
+		t.Fatal(was, err)
+	}
+	was[0].Why = archive.GapServerDown
+	if gs := (backend{n.Node}).missing("yard", all, was); len(gs) != 1 || gs[0].Why != archive.GapOffSchedule {
+		t.Errorf("%v", gs)
+	}
+	// A stream with no hour that counts since.
+	n.record("door", began.Add(70*time.Minute))
+	n.add("door", began.Add(-10*time.Hour), on).sink.Closed(stream.Closed{Cause: stream.CauseLost})
+	n.want("lost off schedule", "door", "")
+	if r, err := (backend{n.Node}).Why("door", media.WallOf(time.Now().Add(-5*time.Minute))); err != nil || r.Why != "off_schedule" {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// TestOutageOfStorage: a stream that nobody can start, as its space is not
+// there, is missing as well.
+func TestOutageOfStorage(t *testing.T) {
+	n := newLive(t)
+	n.record("gate", time.Now().Add(-time.Hour))
+	c := stream.DefaultConfig()
+	n.streams.put(&running{set: &StreamSettings{UID: "gate", File: filepath.Join("streams.d", "gate.ini"), Config: c}, waits: true})
+	n.want("without its space", "gate", "1h0m0s disk_error")
+	n.started = time.Now()
+	n.want("as the server starts", "gate", "")
+}
