@@ -118,15 +118,23 @@ func (c *client) sendIf(ctx context.Context, method, path string, in any, set fu
 		}
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		if json.Unmarshal(b, &e) != nil || e.Error.Message == "" {
-			return nil, fmt.Errorf("the server answered %s", resp.Status)
+			e.Error.Message = "the server answered " + resp.Status
 		}
 		if e.Error.Hint != "" {
-			return nil, fmt.Errorf("%s (%s)", e.Error.Message, e.Error.Hint)
+			e.Error.Message += " (" + e.Error.Hint + ")"
 		}
-		return nil, errors.New(e.Error.Message)
+		return nil, &answered{resp.StatusCode, e.Error.Message}
 	}
 	return resp, nil
 }
+
+// answered is a refusal of the server.
+type answered struct {
+	status int
+	text   string
+}
+
+func (e *answered) Error() string { return e.text }
 
 func printJSON(v any) error {
 	enc := json.NewEncoder(os.Stdout)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,28 +22,33 @@ type verifyCmd struct {
 	What  []string `arg:"" optional:"" help:"Streams, or exports with a proof beside them; with --key also folders of spaces, or single files. Nothing = all spaces of the settings."`
 	Key   string   `type:"existingfile" placeholder:"PUB" help:"Public keys (PEM). No server and no settings are needed then: footage verifies on any machine."`
 	Proof string   `type:"existingfile" placeholder:"FILE.proof" help:"The proof of the export that the files were cut out of; else FILE.proof beside each."`
+	Space []string `placeholder:"NAME" help:"Only these spaces of the settings. Those that are no folders are read through the running server; while none runs through their storage plugins, and none can start meanwhile."`
 	JSON  bool     `name:"json" help:"Print JSON."`
 
 	exports []exported
+	far     *farSpaces // those that are no folders; nil: there are none
 }
 
 // job is what is verified at once.
 type job struct {
-	paths []string // folders that belong together, or one file
-	only  string
+	file   string // a single file; else
+	places []archive.Place
+	only   string
 }
 
-func (c *verifyCmd) Run(g *globals) error {
-	var err error
+func (c *verifyCmd) Run(g *globals) (err error) {
 	if c.exports, c.What, err = split(c.What, c.Proof, c.Key != ""); err != nil {
-		return err
-	}
-	pubs, jobs, zone, units, err := c.plan(g)
-	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	pubs, jobs, zone, units, err := c.plan(ctx, g)
+	if c.far != nil {
+		defer func() { err = errors.Join(err, c.far.end()) }()
+	}
+	if err != nil {
+		return err
+	}
 	reports, found, err := verifyExports(ctx, c.exports, pubs, zone, c.JSON)
 	if err != nil {
 		return err
@@ -57,7 +63,7 @@ func (c *verifyCmd) Run(g *globals) error {
 		if term.IsTerminal(int(os.Stderr.Fd())) {
 			v.Progress = func(n int) { fmt.Fprintf(os.Stderr, "\r%d files", n) }
 		}
-		out, err := verifyPaths(ctx, v, j.paths)
+		out, err := verifyJob(ctx, v, j)
 		if err != nil {
 			return err
 		}
@@ -70,8 +76,9 @@ func (c *verifyCmd) Run(g *globals) error {
 	if c.JSON {
 		if err := printJSON(struct {
 			archive.Verified
+			NotRead []notRead        `json:",omitempty"` // spaces that were left out
 			Exports []*export.Report `json:",omitempty"`
-		}{all, reports}); err != nil {
+		}{all, c.far.notRead(), reports}); err != nil {
 			return err
 		}
 	} else if len(jobs) > 0 {
@@ -89,44 +96,47 @@ func (c *verifyCmd) Run(g *globals) error {
 			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
 		}
 	}
-	if len(all.Findings)+found > 0 {
+	for _, x := range c.far.notRead() {
+		if !c.JSON {
+			fmt.Printf("space %s was not read and is not verified: %s\n", x.Space, x.Why)
+		}
+	}
+	if len(all.Findings)+found+len(c.far.notRead()) > 0 {
 		return exitError(exitFailed)
 	}
 	return nil
 }
 
-// verifyPaths verifies folders of spaces as one archive, or a single file.
-func verifyPaths(ctx context.Context, v *archive.Verifier, paths []string) (*archive.Verified, error) {
-	if fi, err := os.Stat(paths[0]); err != nil {
-		return nil, err
-	} else if !fi.IsDir() {
-		return v.VerifyFile(paths[0]), nil
+// verifyJob verifies spaces as one archive, or a single file.
+func verifyJob(ctx context.Context, v *archive.Verifier, j job) (*archive.Verified, error) {
+	if j.file != "" {
+		return v.VerifyFile(j.file), nil
 	}
-	return v.Verify(ctx, paths...)
+	return v.VerifyPlaces(ctx, j.places...)
 }
 
 // together makes one job of all folders, and one of each file.
 func together(paths []string) (jobs []job, err error) {
-	var dirs []string
+	var dirs []archive.Place
 	for _, p := range paths {
 		fi, err := os.Stat(p)
 		switch {
 		case err != nil:
 			return nil, err
 		case fi.IsDir():
-			dirs = append(dirs, filepath.Clean(p))
+			dirs = append(dirs, archive.Place{Dir: filepath.Clean(p)})
 		default:
-			jobs = append(jobs, job{paths: []string{p}})
+			jobs = append(jobs, job{file: p})
 		}
 	}
 	if len(dirs) > 0 {
-		jobs = append(jobs, job{paths: dirs})
+		jobs = append(jobs, job{places: dirs})
 	}
 	return jobs, nil
 }
 
 // plan says what to verify with which keys.
-func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone *time.Location, units archive.UnitKeys, err error) {
+func (c *verifyCmd) plan(ctx context.Context, g *globals) (pubs []ed25519.PublicKey, jobs []job, zone *time.Location, units archive.UnitKeys, err error) {
 	if c.Key != "" {
 		b, err := os.ReadFile(c.Key)
 		if err != nil {
@@ -134,6 +144,9 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 		}
 		if pubs, err = keys.ParsePublic(b); err != nil {
 			return nil, nil, nil, nil, fmt.Errorf("%s: %w", c.Key, err)
+		}
+		if len(c.Space) > 0 {
+			return nil, nil, nil, nil, usagef("--space names spaces of the settings, which are not read with --key: name folders instead")
 		}
 		if len(c.What)+len(c.exports) == 0 {
 			return nil, nil, nil, nil, usagef("verify --key needs folders of spaces, or files")
@@ -159,16 +172,12 @@ func (c *verifyCmd) plan(g *globals) (pubs []ed25519.PublicKey, jobs []job, zone
 	if len(streams) == 0 {
 		streams = []string{""}
 	}
-	var dirs []string
-	for _, sp := range set.Archive.Spaces {
-		if sp.Driver != "local" {
-			fmt.Fprintf(os.Stderr, "space %s: its files are not on this machine and are not verified; copy them into a folder (they keep their names) and verify that with --key\n", sp.Name)
-			continue
-		}
-		dirs = append(dirs, sp.Path)
+	places, err := c.places(ctx, g, set)
+	if err != nil {
+		return nil, nil, nil, nil, err
 	}
 	for _, uid := range streams {
-		jobs = append(jobs, job{dirs, uid})
+		jobs = append(jobs, job{places: places, only: uid})
 	}
 	return pubs, jobs, set.Server.Zone(), unitKeys(set), nil
 }

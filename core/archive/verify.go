@@ -4,8 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,8 +53,11 @@ type Verifier struct {
 	out    Verified
 	keys   map[[8]byte]ed25519.PublicKey
 	dir    string                // being read
-	places map[string]*place     // by folder
-	sealed map[FileID]*fact      // newest record of each, of all folders
+	places map[string]*place     // by folder or name
+	again  bool                  // ledgers are read a second time
+	told   int                   // findings that Found was called for
+	sealed map[FileID]*fact      // newest record of each, of all places
+	late   map[FileID]bool       // of which the first record was read again
 	gone   map[FileID]string     // why; not what was moved
 	seen   map[FileID]found      // where it lies
 	newest map[FileID]media.Wall // when it was signed
@@ -63,10 +67,12 @@ type Verifier struct {
 	placed map[FileID]FileID // the same, as the ledger says
 }
 
-// place is what the ledgers of one folder say of its files.
+// place is what the ledgers of one place say of its files.
 type place struct {
+	shelf
 	sealed map[FileID]*fact
-	moved  map[FileID]bool // to another space
+	moved  map[FileID]bool  // to another space
+	read   map[string]int64 // bytes read of its ledgers, by name without folder: one that grows is in open/
 }
 
 type found struct{ dir, rel string }
@@ -84,45 +90,59 @@ type reference struct {
 // one to another is looked for there. Files below open/ and aside/ are left
 // apart: those are being written, or were never understood.
 func (v *Verifier) Verify(ctx context.Context, dirs ...string) (*Verified, error) {
+	places := make([]Place, len(dirs))
+	for i, dir := range dirs {
+		places[i].Dir = dir
+	}
+	return v.VerifyPlaces(ctx, places...)
+}
+
+// VerifyPlaces is Verify of spaces wherever they are. A place that cannot be
+// listed is an error; a file that cannot be read is a finding.
+func (v *Verifier) VerifyPlaces(ctx context.Context, places ...Place) (*Verified, error) {
 	v.begin()
-	for _, dir := range dirs {
-		v.dir = dir
-		v.places[dir] = &place{sealed: map[FileID]*fact{}, moved: map[FileID]bool{}}
-		if err := v.ledgers(dir); err != nil {
-			return nil, err
+	for _, p := range places {
+		v.places[p.Dir] = &place{shelf: p.shelf(), sealed: map[FileID]*fact{}, moved: map[FileID]bool{}, read: map[string]int64{}}
+		if err := v.ledgers(ctx, p.Dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Dir, err)
 		}
 	}
-	for _, dir := range dirs {
-		v.dir = dir
-		if err := v.files(ctx, dir); err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
+	for _, p := range places {
+		v.dir = p.Dir
+		if err := v.files(ctx, v.places[p.Dir]); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Dir, err)
+		}
+	}
+	// Beside a running server footage goes by rule, and moves, while files are
+	// read, for hours where they are far away: what the ledgers say of it since.
+	v.again = true
+	for _, p := range places {
+		if err := v.ledgers(ctx, p.Dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Dir, err)
 		}
 	}
 	v.missing()
 	return &v.out, nil
 }
 
-// files verifies the media files of a space.
-func (v *Verifier) files(ctx context.Context, dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+// files verifies the media files of a place.
+func (v *Verifier) files(ctx context.Context, p *place) error {
+	row := 0
+	return p.media(ctx, v.Only, func(e Entry) error {
+		uid, _, _ := strings.Cut(e.Name, "/")
+		f, err := p.open(ctx, e)
+		v.file(f, err, e, uid)
+		v.tell()
+		if err == nil {
+			err = f.failed()
 		}
-		rel, _ := filepath.Rel(dir, path)
-		rel = filepath.ToSlash(rel)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case d.IsDir() && (rel == "open" || rel == "aside" || rel == "ledger"):
-			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(rel, ".mp4"):
-			return nil
+		if row++; err == nil || errors.Is(err, os.ErrNotExist) {
+			row = 0
 		}
-		uid, _, _ := strings.Cut(rel, "/")
-		if v.Only == "" || uid == v.Only {
-			v.file(path, rel, uid)
+		if row >= farAway || errors.Is(err, ErrAway) {
+			return fmt.Errorf("%s: %w", e.Name, err)
 		}
-		return nil
+		return ctx.Err()
 	})
 }
 
@@ -130,18 +150,21 @@ func (v *Verifier) files(ctx context.Context, dir string) error {
 // can tell.
 func (v *Verifier) VerifyFile(path string) *Verified {
 	v.begin()
-	v.file(path, filepath.Base(path), "")
+	f, err := folder(filepath.Dir(path)).open(context.Background(), Entry{Name: filepath.Base(path)})
+	v.file(f, err, Entry{Name: filepath.Base(path)}, "")
+	v.tell()
 	return &v.out
 }
 
 func (v *Verifier) begin() {
-	v.out = Verified{}
+	v.out, v.again, v.told = Verified{}, false, 0
 	v.keys = map[[8]byte]ed25519.PublicKey{}
 	for _, k := range v.Keys {
 		h := sha256.Sum256(k)
 		v.keys[[8]byte(h[:8])] = k
 	}
 	v.dir, v.places = "", map[string]*place{}
+	v.late = map[FileID]bool{}
 	v.sealed, v.gone, v.seen, v.newest, v.refers = map[FileID]*fact{}, map[FileID]string{}, map[FileID]found{}, map[FileID]media.Wall{}, nil
 	v.stands, v.placed = map[FileID]string{}, map[FileID]FileID{}
 }
@@ -149,39 +172,67 @@ func (v *Verifier) begin() {
 func (v *Verifier) find(file, uid string, span media.Span, format string, args ...any) {
 	f := Finding{Dir: v.dir, File: file, UID: uid, Span: span, What: fmt.Sprintf(format, args...)}
 	v.out.Findings = append(v.out.Findings, f)
-	if v.Found != nil {
-		v.Found(f)
+}
+
+// tell tells of findings that nothing will change any more.
+func (v *Verifier) tell() {
+	for ; v.told < len(v.out.Findings); v.told++ {
+		if v.Found != nil {
+			v.Found(v.out.Findings[v.told])
+		}
 	}
 }
 
-// ledgers reads the signed records of a space.
-func (v *Verifier) ledgers(dir string) error {
-	var names []string
-	for _, folder := range []string{"ledger", "open"} {
-		m, err := filepath.Glob(filepath.Join(dir, folder, "*"+ledgerSuffix))
+// ledgers reads the signed records of a place; again what has come since.
+func (v *Verifier) ledgers(ctx context.Context, dir string) error {
+	v.dir = dir
+	p := v.places[dir]
+	defer v.tell()
+	for try := 1; ; try++ {
+		list, err := p.shelf.ledgers(ctx)
 		if err != nil {
 			return err
 		}
-		names = append(names, m...)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		rel := filepath.Base(filepath.Dir(name)) + "/" + filepath.Base(name)
-		good, err := parseRecords(b, func(f fact, rec []byte) {
-			if f.Type == factSigned {
-				v.record(rel, f, rec)
+		slices.SortFunc(list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+		for _, e := range list {
+			if before, known := p.read[filepath.Base(e.Name)]; known && e.Size <= before {
+				continue
 			}
-		})
-		switch open := strings.HasPrefix(rel, openPrefix); {
-		case err != nil:
-			v.find(rel, "", media.Span{}, "is not a ledger: %v", err)
-		case good < len(b) && !open: // a growing one may have a torn tail
-			v.find(rel, "", media.Span{}, "the ledger is damaged at byte %d of %d", good, len(b))
+			if err = v.ledger(ctx, p, e); err != nil {
+				break
+			}
 		}
+		// A running server has given it its final name since it was listed.
+		if !errors.Is(err, os.ErrNotExist) || try == farTries {
+			return err
+		}
+	}
+}
+
+func (v *Verifier) ledger(ctx context.Context, p *place, e Entry) error {
+	f, err := p.open(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := make([]byte, e.Size)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read %s: %w", e.Name, err)
+	}
+	b, rel, at := b[:n], e.Name, int64(ledgerHead)
+	good, err := parseRecords(b, func(fact fact, rec []byte) {
+		if at += int64(len(rec)); at > p.read[filepath.Base(rel)] && fact.Type == factSigned {
+			v.record(rel, fact, rec)
+		}
+	})
+	p.read[filepath.Base(rel)] = int64(good)
+	switch open := strings.HasPrefix(rel, openPrefix); {
+	case v.again: // the first reading has told, and what has come since may not be whole
+	case err != nil:
+		v.find(rel, "", media.Span{}, "is not a ledger: %v", err)
+	case good < len(b) && !open: // a growing one may have a torn tail
+		v.find(rel, "", media.Span{}, "the ledger is damaged at byte %d of %d", good, len(b))
 	}
 	return nil
 }
@@ -196,36 +247,65 @@ func (v *Verifier) record(ledger string, f fact, rec []byte) {
 		return
 	}
 	switch f.Cause {
-	case causeSealed, causeGroomedFile:
-		v.sealed[f.File], v.places[v.dir].sealed[f.File] = &f, &f
 	case causeMoved:
 		v.places[v.dir].moved[f.File] = true
-	case causeGroomed:
-		v.placed[f.File] = FileID(f.Size)
-		fallthrough
+	case causeSealed, causeGroomedFile:
+		if v.again { // a file that came since is not missed; where it was found it is known
+			v.late[f.File] = true
+			break
+		}
+		v.sealed[f.File], v.places[v.dir].sealed[f.File] = &f, &f
 	default:
+		if f.Cause == causeGroomed && !v.again {
+			v.placed[f.File] = FileID(f.Size)
+		}
 		v.gone[f.File] = string(f.Cause)
 	}
 }
 
-// file verifies one media file.
-func (v *Verifier) file(path, rel, uid string) {
+// file verifies one media file, which could be opened or not.
+func (v *Verifier) file(f verified, err error, e Entry, uid string) {
 	v.out.Files++
 	if v.Progress != nil {
 		v.Progress(v.out.Files)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		v.find(rel, uid, media.Span{}, "cannot be read: %v", err)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && v.dir != "":
+		v.out.Files-- // it went since it was listed: the ledgers say why, or that it is missing
+		return
+	case err != nil:
+		v.find(e.Name, uid, media.Span{}, "cannot be read: %v", err)
 		return
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		v.find(rel, uid, media.Span{}, "cannot be read: %v", err)
-		return
+	if o, ok := f.(localFile); ok {
+		fi, err := o.Stat()
+		if err != nil {
+			v.find(e.Name, uid, media.Span{}, "cannot be read: %v", err)
+			return
+		}
+		e.Size = fi.Size()
 	}
-	v.out.Bytes += fi.Size()
-	c := fileCheck{v: v, r: f, rel: rel, uid: uid, size: fi.Size()}
+	c := fileCheck{v: v, r: f, rel: e.Name, uid: uid, size: e.Size}
+	before := len(v.out.Findings)
+	id, named := idOf(e.Name)
+	was, twice := v.seen[id]
 	c.run()
+	switch err := f.failed(); {
+	case err == nil:
+		v.out.Bytes += e.Size
+		return
+	case errors.Is(err, os.ErrNotExist):
+		v.out.Files-- // as above
+		v.out.Findings = v.out.Findings[:before]
+		if delete(v.seen, id); twice {
+			v.seen[id] = was
+		}
+	default: // nobody knows how it is, only that it is there
+		v.out.Findings = v.out.Findings[:before]
+		v.find(e.Name, uid, c.span, "cannot be read: %v", err)
+		if named {
+			v.seen[id] = found{v.dir, e.Name}
+		}
+	}
 }

@@ -60,11 +60,12 @@ func (v *Verifier) missing() {
 		grace = time.Minute
 	}
 	for id, at := range v.newest {
-		if v.sealed[id] == nil && v.gone[id] == "" && len(v.sealed) > 0 && time.Since(at.Time()) > grace {
+		if v.sealed[id] == nil && !v.late[id] && v.gone[id] == "" && len(v.sealed) > 0 && time.Since(at.Time()) > grace {
 			v.dir = v.seen[id].dir
 			v.find(v.seen[id].rel, "", media.Span{}, "no ledger knows it: the ledger was cut or is missing")
 		}
 	}
+	v.tell()
 	slices.SortStableFunc(v.out.Findings, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.Dir, b.Dir))
 	})

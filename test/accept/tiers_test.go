@@ -1,6 +1,7 @@
 package accept
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,7 +31,7 @@ func TestArchiveToS3(t *testing.T) {
 	for k, v := range s3server.Settings(proxy.Addr, "site/a") {
 		ini += k + " = " + v + "\n"
 	}
-	ini += "[pool.default]\nspaces = disk\narchive-to = archive\n[pool.archive]\nspaces = cloud\n"
+	ini += "[pool.default]\nspaces = disk\nsign = true\narchive-to = archive\n[pool.archive]\nspaces = cloud\nsign = true\n"
 	s := harness.New(t, harness.Options{Ini: ini, Restart: "1s"})
 	still := harness.Camera{UID: "still", Sent: s.Sim("still", "audio=pcma", "dvr-chunk = 1s"), HLS: "v"}
 	on := harness.Camera{UID: "goes-on", Sent: s.Sim("goes-on", "bitrate=8M", "dvr-chunk = 2s")}
@@ -86,9 +87,63 @@ func TestArchiveToS3(t *testing.T) {
 	if code, err := s.Call("GET", "moves", &moves); err != nil || code != 200 || len(moves.Items) != 1 || moves.Items[0].To != "archive" {
 		t.Errorf("moves: %d %v %+v", code, err, moves)
 	}
+	verified := inBucket(t, s, filepath.Join(srv.Dir, "site/a"), proxy)
 	secret(t, s)
 	harness.Row(t, "footage moved to an S3 server that hangs and resets, core killed meanwhile", seed,
-		"%d kills; %d bytes of record.mp4 and all ranges identical; %s; by HLS %s; recorded meanwhile: %s", kills, before.size, line, hls, line2)
+		"%d kills; %d bytes of record.mp4 and all ranges identical; %s; by HLS %s; recorded meanwhile: %s; verified where it is: %s", kills, before.size, line, hls, line2, verified)
+}
+
+// inBucket verifies signed footage where it is, in a bucket, through the running
+// server and while none runs. A byte changed there and an object taken away are
+// named; a bucket that does not answer is not passed over.
+func inBucket(t *testing.T, s *harness.Server, dir string, proxy *s3server.Proxy) (summary string) {
+	t.Helper()
+	files := harness.Files(dir)
+	good := func(when, out string, code int) {
+		t.Helper()
+		if code != 0 || !strings.Contains(out, fmt.Sprintf("%d signed and as they were recorded", len(files))) || !strings.Contains(out, " 0 never signed") || !strings.Contains(out, " 0 findings") || strings.Contains(out, "not read") {
+			t.Errorf("untouched footage in a bucket, %s: exit %d\n%s", when, code, out)
+		}
+	}
+	out, code := verb(t, "verify", "-c", s.Conf)
+	good("through the server", out, code)
+	summary = lastLine(out)
+	out, code = verb(t, "verify", "--space", "cloud", "-c", s.Conf)
+	good("that space alone", out, code)
+	if out, code = verb(t, "verify", "--space", "clod", "-c", s.Conf); code != 2 || !strings.Contains(out, "clod") {
+		t.Errorf("of a space that is not there: exit %d\n%s", code, out)
+	}
+	s.Stop()
+	out, code = verb(t, "verify", "-c", s.Conf)
+	good("while no server runs", out, code)
+	s.Start()
+
+	touched, taken := files[1], files[len(files)/2]
+	b, err := os.ReadFile(filepath.Join(dir, touched))
+	if err == nil {
+		b[len(b)/2] ^= 0x10
+		err = os.WriteFile(filepath.Join(dir, touched), b, 0o644)
+	}
+	if err = errors.Join(err, os.Remove(filepath.Join(dir, taken))); err != nil {
+		t.Fatal(err)
+	}
+	named := func(when string) {
+		t.Helper()
+		out, code := verb(t, "verify", "-c", s.Conf)
+		if code != 1 || !strings.Contains(out, "space cloud/"+touched+" ") || !strings.Contains(out, "space cloud/"+taken+" ") || strings.Contains(out, "cannot be read") {
+			t.Errorf("%s, a byte of %s changed, %s taken away: exit %d\n%s", when, touched, taken, code, out)
+		}
+	}
+	named("through the server")
+	s.Stop()
+	named("while no server runs")
+	proxy.Refuse(true)
+	proxy.Reset()
+	if out, code = verb(t, "verify", "-c", s.Conf); code != 1 || !strings.Contains(out, "space cloud was not read and is not verified") {
+		t.Errorf("of a bucket that does not answer: exit %d\n%s", code, out)
+	}
+	proxy.Refuse(false)
+	return summary
 }
 
 // fetch is a record.mp4 as text.

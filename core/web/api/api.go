@@ -175,6 +175,7 @@ type Backend interface {
 	Backups
 	KeyKeeper
 	Proofs
+	Stored
 }
 
 // API answers /api/v1/….
@@ -200,7 +201,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes)
+var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, storedRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},

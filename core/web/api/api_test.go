@@ -112,7 +112,11 @@ func (f *fake) AddMark(uid string, m NewMark) (Mark, error) {
 func (f *fake) MarksOf(string, media.Span) ([]Mark, error) { return f.marks, f.fail }
 
 func (f *fake) SpaceStatuses() []SpaceStatus { return f.spaces }
-func (f *fake) Pools() ([]Pool, error)       { return f.pools, f.fail }
+func (f *fake) StoredFiles(string, string, string, int) ([]StoredFile, bool, error) {
+	return nil, false, f.fail
+}
+func (f *fake) ReadStored(string, string, int64, []byte) (int, error) { return 0, f.fail }
+func (f *fake) Pools() ([]Pool, error)                                { return f.pools, f.fail }
 func (f *fake) AddSpace(name string, keys []Setting) error {
 	for _, k := range keys {
 		if k.Key == "pth" {

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -37,5 +38,16 @@ func TestInitializeAsks(t *testing.T) {
 	}
 	if w := e.Error.Would; e.Error.Code != "confirm" || w.Files != 2 || w.Bytes != 10 || w.Confirm != "yes" || len(w.Streams) != 1 || len(f.audited) != 0 {
 		t.Errorf("%s %v", ctx.Response.Body(), f.audited)
+	}
+}
+
+// TestStoredFilesAreNotForEverybody: an administrator from elsewhere reads no
+// files as they are stored.
+func TestStoredFilesAreNotForEverybody(t *testing.T) {
+	a := newAPI(&fake{})
+	for _, uri := range []string{"/api/v1/spaces/main/files", "/api/v1/spaces/main/file?name=gate/x.mp4"} {
+		if ctx, _ := do(a, "admin", "GET", uri, ""); ctx.Response.StatusCode() != 403 || !strings.Contains(string(ctx.Response.Body()), "control_socket") {
+			t.Errorf("%s: %d %s", uri, ctx.Response.StatusCode(), ctx.Response.Body())
+		}
 	}
 }
