@@ -21,8 +21,9 @@ var (
 )
 
 const (
-	holds = "holds"
-	fails = "**fails**"
+	holds    = "holds"
+	fails    = "**fails**"
+	unjudged = "not judged"
 )
 
 // row is a line of the page.
@@ -42,17 +43,28 @@ var (
 // Row keeps a line for the report; seed 0 = nothing was drawn.
 func Row(t testing.TB, name string, seed uint64, format string, args ...any) {
 	t.Helper()
-	figure := fmt.Sprintf(format, args...)
-	t.Logf("%s: %s", name, figure)
-	watch(t)
-	add(t, name, seed, figure, t.Failed())
+	keep(t, name, seed, holds, fmt.Sprintf(format, args...))
 }
 
-func add(t testing.TB, name string, seed uint64, figure string, failed bool) {
-	verdict := holds
-	if failed {
+// NotJudged keeps a line for what could not be judged this time, and why: it
+// neither holds nor fails.
+func NotJudged(t testing.TB, name string, seed uint64, format string, args ...any) {
+	t.Helper()
+	keep(t, name, seed, unjudged, fmt.Sprintf(format, args...))
+}
+
+// keep adds a line; of a test that has failed it says so.
+func keep(t testing.TB, name string, seed uint64, verdict, figure string) {
+	t.Helper()
+	watch(t)
+	if t.Failed() && verdict == holds {
 		verdict = fails
 	}
+	t.Logf("%s: %s: %s", name, verdict, figure)
+	add(t, name, seed, figure, verdict)
+}
+
+func add(t testing.TB, name string, seed uint64, figure, verdict string) {
 	test, _, _ := strings.Cut(t.Name(), "/")
 	command := fmt.Sprintf("go test ./test/accept -run '^%s$' -count 1", test)
 	drawn := "–"
@@ -66,7 +78,7 @@ func add(t testing.TB, name string, seed uint64, figure string, failed bool) {
 	line := fmt.Sprintf("| %s | %s | %s | %s | %s | `%s` |", name, verdict, strings.ReplaceAll(figure, "|", "\\|"), drawn, Commit(), command)
 	rowsMu.Lock()
 	defer rowsMu.Unlock()
-	rows = append(rows, &row{test: test, name: name, fail: failed, line: line})
+	rows = append(rows, &row{test: test, name: name, fail: verdict == fails, line: line})
 }
 
 // watch makes a test that fails without a failing row of its own one that the
@@ -88,7 +100,7 @@ func watch(t testing.TB) {
 		told := slices.ContainsFunc(rows, func(r *row) bool { return r.test == test && r.fail })
 		rowsMu.Unlock()
 		if !told {
-			add(t, t.Name(), 0, "no verdict: the scenario broke off", true)
+			add(t, t.Name(), 0, "no verdict: the scenario broke off", fails)
 		}
 	})
 }
@@ -135,7 +147,7 @@ func Report() error {
 		Pick("full length", "shortened"), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH)
 	b.WriteString("Each row can be had again with its command and seed. Frames are counted by the frame ledger (test/ledger): " +
 		"cameras stamp each one, and what they sent is compared with what comes back through HTTP.\n\n")
-	b.WriteString("| row | holds | figure | seed | commit | command |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| row | verdict | figure | seed | commit | command |\n|---|---|---|---|---|---|\n")
 	for _, r := range all {
 		b.WriteString(r.line + "\n")
 	}
