@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -290,17 +291,21 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 	for _, p := range savers {
 		s.Until(p.name+" to play", func() bool { return p.has(100 << 10) })
 	}
-	kills := harness.Pick(60, 6)
+	kills, holders := harness.Pick(60, 6), 0
+	var away []time.Duration // without a core
 	first := descriptors(t, s.Holder())
 	for i := range kills {
 		if i%3 == 2 { // disturbs nobody, and its successor has all
 			s.KillHolder(2)
+			holders++
 		}
 		s.Kill()
+		dead := time.Now()
 		if rng.IntN(3) == 0 { // the next core is late
 			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
 		}
 		s.Start()
+		away = append(away, time.Since(dead))
 		time.Sleep(time.Duration(500+rng.IntN(4000)) * time.Millisecond)
 	}
 	if now := descriptors(t, s.Holder()); !slices.Equal(now, first) {
@@ -328,7 +333,8 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 	for _, p := range savers {
 		account(p.name, p.file)
 	}
-	for name, p := range pollers {
+	for _, name := range slices.Sorted(maps.Keys(pollers)) {
+		p := pollers[name]
 		account(name, p.file.Name())
 		if p.refused.Load() > 0 {
 			t.Errorf("%s: %d connections of %d were refused", name, p.refused.Load(), p.asked.Load())
@@ -341,7 +347,8 @@ func TestPlayersAreNeverRefused(t *testing.T) {
 		}
 		figures = append(figures, fmt.Sprintf("of its %d connections %d refused, %d cut", p.asked.Load(), p.refused.Load(), p.cut.Load()))
 	}
-	harness.Row(t, "players opened before core kills, frame by frame", seed, "%d kills; %s", kills, strings.Join(figures, "; "))
+	harness.Row(t, "players opened before core kills, frame by frame", seed, "%d kills of the core, %d of the holder of its ports, no core for %v at most; %s",
+		kills, holders, slices.Max(away).Round(10*time.Millisecond), strings.Join(figures, "; "))
 }
 
 // played accounts for what a player has written: of the frames sent from the
