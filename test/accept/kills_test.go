@@ -23,7 +23,8 @@ type kills struct {
 	watch *harness.Watch
 	uids  []string
 	cams  []harness.Camera
-	hit   map[string]int // "core: seal" → times
+	gone  harness.Process // killed last; no PID: it was the core
+	hit   map[string]int  // "core: seal" → times
 	slow  []time.Duration
 }
 
@@ -57,9 +58,13 @@ func underAttack(t *testing.T, rng *rand.Rand, n int, more func(*harness.Server)
 	return k
 }
 
-// recover waits until every stream records again, and notes how long it took.
+// recover waits until every stream records again, and notes how long it took
+// since the kill had happened.
 func (k *kills) recover(since time.Time) {
 	k.T.Helper()
+	if old := k.gone; old.PID != 0 { // or what is asked below is answered before the death is noticed
+		k.Until("another process of "+old.Name, func() bool { pid := k.Plugin(old.Name); return pid != 0 && pid != old.PID })
+	}
 	k.Ready()
 	k.Serving()
 	k.Active(k.uids...)
@@ -67,8 +72,15 @@ func (k *kills) recover(since time.Time) {
 	k.slow = append(k.slow, time.Since(since))
 }
 
-// victims ends a process at a moment; the core is started again by the caller.
-func (k *kills) kill(victim string, m harness.Moment) (hit bool) {
+// kill ends a process at a moment and says when that had happened; the core is
+// started again by the caller.
+func (k *kills) kill(victim string, m harness.Moment) (dead time.Time) {
+	k.T.Helper()
+	k.gone = harness.Process{Name: victim}
+	if victim != "core" {
+		k.gone.PID = k.Plugin(victim)
+	}
+	hit := false
 	switch m {
 	case harness.AnyMoment:
 		time.Sleep(time.Duration(k.rng.IntN(1000)) * time.Millisecond)
@@ -97,14 +109,15 @@ func (k *kills) kill(victim string, m harness.Moment) (hit bool) {
 	} else {
 		hit = k.KillPlugin(victim) && hit
 	}
+	dead = time.Now()
 	if hit {
 		k.hit[victim+": "+string(m)]++
 	}
-	return hit
+	return dead
 }
 
 // killCoreAtStart launches a core and kills it at a moment of its start.
-func (k *kills) killCoreAtStart(m harness.Moment) {
+func (k *kills) killCoreAtStart(m harness.Moment) (dead time.Time) {
 	k.Launch()
 	hit := true
 	if m == harness.Reattach {
@@ -116,9 +129,11 @@ func (k *kills) killCoreAtStart(m harness.Moment) {
 		hit = false
 	}
 	k.Kill()
+	dead = time.Now()
 	if hit {
 		k.hit["core: "+string(m)]++
 	}
+	return dead
 }
 
 func (k *kills) account(t *testing.T, seed uint64, name string, gaps map[string][]ledger.Gap, slack time.Duration) harness.Totals {
@@ -166,22 +181,18 @@ func TestKillsOfCoreAndStorage(t *testing.T) {
 	moments := fileMoments()
 	coreMoments := append([]harness.Moment{harness.Reload}, moments...)
 	for i := range harness.Pick(60, len(moments)) {
-		since := time.Now()
-		k.kill("local", moments[i%len(moments)])
-		k.recover(since)
+		k.recover(k.kill("local", moments[i%len(moments)]))
 	}
 	for i := range harness.Pick(60, len(coreMoments)) {
-		since := time.Now()
-		k.kill("core", coreMoments[i%len(coreMoments)])
+		dead := k.kill("core", coreMoments[i%len(coreMoments)])
 		k.Launch()
-		k.recover(since)
+		k.recover(dead)
 	}
 	for i := range harness.Pick(60, 6) { // core twice within 200 ms, and at its start
-		since := time.Now()
 		k.kill("core", harness.AnyMoment)
-		k.killCoreAtStart([]harness.Moment{harness.StartUp, harness.Reattach}[i%2])
+		dead := k.killCoreAtStart([]harness.Moment{harness.StartUp, harness.Reattach}[i%2])
 		k.Launch()
-		k.recover(since)
+		k.recover(dead)
 	}
 	for _, m := range moments {
 		for _, v := range []string{"core", "local"} {
@@ -208,9 +219,7 @@ func TestKillsOfDriver(t *testing.T) {
 	seed, rng := harness.Seed(t)
 	k := underAttack(t, rng, harness.Pick(50, 8), nil)
 	for range harness.Pick(60, 5) {
-		since := time.Now()
-		k.kill("sim", harness.AnyMoment)
-		k.recover(since)
+		k.recover(k.kill("sim", harness.AnyMoment))
 	}
 	// A gap is a stream's, and its tracks end and begin at instants of their own:
 	// pictures come later than they were taken where they are reordered.
