@@ -17,16 +17,15 @@ type Moment string
 // Moments of reliability.md. Those of files are seen with inotify, from
 // outside: what happened last when the process died.
 const (
-	PartWrite Moment = "part write"   // bytes have just come to an open file
-	RollOver  Moment = "roll-over"    // a new file has just been made
-	Sync      Moment = "sync"         // the storage process is inside fdatasync or syncfs
-	Seal      Moment = "seal"         // a file has just been renamed
-	Retention Moment = "retention"    // a file has just been deleted
-	Reload    Moment = "reload"       // settings are being read again
-	StartUp   Moment = "start-up"     // the core is not ready yet
-	Reattach  Moment = "re-attach"    // the core has just taken a plugin over
-	AnyMoment Moment = "any instant"  // drawn
-	Twice     Moment = "core, at 200" // a core that is killed again within 200 ms
+	PartWrite Moment = "part write"  // bytes have just come to an open file
+	RollOver  Moment = "roll-over"   // a new file has just been made
+	Sync      Moment = "sync"        // the storage process is inside fdatasync or syncfs
+	Seal      Moment = "seal"        // a file has just been renamed
+	Retention Moment = "retention"   // a file has just been deleted
+	Reload    Moment = "reload"      // settings are being read again
+	StartUp   Moment = "start-up"    // the core is not ready yet
+	Reattach  Moment = "re-attach"   // the core has just taken a plugin over
+	AnyMoment Moment = "any instant" // drawn
 )
 
 // Watch sees the file events of a server's space and run-dir.
