@@ -31,9 +31,15 @@ type kills struct {
 }
 
 const (
-	retained = 20 * time.Second       // what the first stream keeps
-	apart    = 200 * time.Millisecond // most between two kills of the core that count as "twice"
+	retained  = 20 * time.Second       // what the stream cam-00 keeps
+	apart     = 200 * time.Millisecond // most between two kills of the core that count as "twice"
+	pythonUID = "python"
 )
+
+// kinds are the simulated cameras under attack, in turn.
+var kinds = []struct{ query, hls string }{
+	{"", "va"}, {"codec=h265", "va"}, {"codec=none", "a"}, {"fps=1&audio=none", "v"}, {"gop=30s", "va"}, {"audio=pcma&metadata=on", "v"},
+}
 
 // underAttack starts a server with n simulated cameras whose files are short,
 // one of them with a short memory so that retention deletes all the time.
@@ -46,8 +52,8 @@ func underAttack(t *testing.T, rng *rand.Rand, n int, more func(*harness.Server)
 		if i == 0 {
 			lines = append(lines, fmt.Sprintf("dvr-duration = %v", retained))
 		}
-		query := []string{"", "codec=h265", "codec=none", "fps=1&audio=none", "gop=30s", "audio=pcma&metadata=on"}[i%6]
-		k.cams = append(k.cams, harness.Camera{UID: uid, Sent: k.Sim(uid, query, lines...)})
+		kind := kinds[i%len(kinds)]
+		k.cams = append(k.cams, harness.Camera{UID: uid, Sent: k.Sim(uid, kind.query, lines...), HLS: kind.hls})
 	}
 	if more != nil {
 		k.cams = append(k.cams, more(k.Server)...)
@@ -154,19 +160,19 @@ func (k *kills) killCoreTwice(m harness.Moment) (dead time.Time, within bool) {
 	return dead, d <= apart
 }
 
-func (k *kills) account(t *testing.T, seed uint64, name string, gaps map[string][]ledger.Gap, slack time.Duration) harness.Totals {
-	t.Helper()
+// closeAll ends all streams and says what is judged of each.
+func (k *kills) closeAll(gaps map[string][]ledger.Gap, slack time.Duration) {
+	k.T.Helper()
 	to := k.Close(k.uids...)
 	for i := range k.cams {
 		r := &k.cams[i].Rules
 		r.To, r.Tail, r.Gaps, r.GapSlack = to, -1, gaps, slack
-		if i == 0 { // the rest has been deleted by rule
-			if f := k.Footage(k.cams[0].UID); len(f.Ranges) > 0 {
+		if uid := k.cams[i].UID; uid == "cam-00" { // the rest has been deleted by rule
+			if f := k.Footage(uid); len(f.Ranges) > 0 {
 				r.From = f.Ranges[0].From*1e6 + int64(time.Second)
 			}
 		}
 	}
-	return judge(t, k.Server, name, seed, k.cams, "mp4")
 }
 
 func (k *kills) moments() string {
@@ -242,7 +248,16 @@ func TestKillsOfCoreAndStorage(t *testing.T) {
 			t.Errorf("no kill of core has hit %s", m)
 		}
 	}
-	k.account(t, seed, "kills of core and storage", map[string][]ledger.Gap{}, 0)
+	k.closeAll(map[string][]ledger.Gap{}, 0)
+	sims := slices.DeleteFunc(slices.Clone(k.cams), func(c harness.Camera) bool { return c.UID == pythonUID })
+	judge(t, k.Server, "kills of core and storage", seed, sims, "mp4")
+	judge(t, k.Server, "kills of core and storage", seed, sims[1:1+len(kinds)], "hls") // one of each kind, and not what retention shortens
+	const python = "the Python driver through kills of the core"
+	if i := slices.IndexFunc(k.cams, func(c harness.Camera) bool { return c.UID == pythonUID }); i >= 0 {
+		judge(t, k.Server, python, seed, k.cams[i:i+1], "mp4") // it makes nothing that HLS carries
+	} else {
+		harness.NotJudged(t, python, seed, "it needs the Debian packages python3-grpcio and python3-protobuf")
+	}
 	harness.Row(t, "kills of core and storage, moments hit", seed, "%s", k.moments())
 }
 
@@ -256,7 +271,8 @@ func TestKillsOfDriver(t *testing.T) {
 	}
 	// A gap is a stream's, and its tracks end and begin at instants of their own:
 	// pictures come later than they were taken where they are reordered.
-	k.account(t, seed, "kills of the driver", nil, 250*time.Millisecond)
+	k.closeAll(nil, 250*time.Millisecond)
+	judge(t, k.Server, "kills of the driver", seed, k.cams, "mp4")
 	var gaps []time.Duration
 	for _, uid := range k.uids {
 		for _, g := range k.Footage(uid).Gaps {
@@ -272,9 +288,13 @@ func TestKillsOfDriver(t *testing.T) {
 	}
 }
 
-// pythonCamera adds the driver written in Python, where it can run.
+// pythonCamera adds the driver written in Python, where it can run. It must run
+// where its package is installed.
 func pythonCamera(s *harness.Server) []harness.Camera {
-	if err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run(); err != nil {
+	if out, err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").CombinedOutput(); err != nil {
+		if status, _ := exec.Command("dpkg-query", "-W", "-f", "${Status}", "python3-grpcio").Output(); string(status) == "install ok installed" {
+			s.T.Errorf("python3-grpcio is installed, and yet the Python driver cannot run: %v: %s", err, out)
+		}
 		s.T.Log("without the Python driver: it needs the Debian packages python3-grpcio and python3-protobuf")
 		return nil
 	}
@@ -289,7 +309,7 @@ func pythonCamera(s *harness.Server) []harness.Camera {
 		s.T.Fatal(err)
 	}
 	sent := filepath.Join(s.Dir, "python.csv")
-	s.Put("python", "stream-url = clock://python", "stream-access = public", "dvr-chunk = 3s", "driver-ledger = "+sent)
+	s.Put(pythonUID, "stream-url = clock://python", "stream-access = public", "dvr-chunk = 3s", "driver-ledger = "+sent)
 	// It stamps a unit when it makes it, which may be late on a busy machine.
-	return []harness.Camera{{UID: "python", Sent: sent, Rules: ledger.Rules{Off: time.Second}}}
+	return []harness.Camera{{UID: pythonUID, Sent: sent, Rules: ledger.Rules{Off: time.Second}}}
 }
