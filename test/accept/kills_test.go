@@ -23,11 +23,12 @@ type kills struct {
 	watch *harness.Watch
 	uids  []string
 	cams  []harness.Camera
-	gone  harness.Process                    // killed last; no PID: it was the core
-	hit   map[string]int                     // "core: seal" → times
-	sent  time.Time                          // when its signal was sent
-	twice map[harness.Moment][]time.Duration // between a kill of the core and the next, at its start
+	gone  harness.Process // killed last; no PID: it was the core
+	sent  time.Time       // when its signal was sent
+	dead  []time.Time     // of plugins
+	hit   map[string]int  // "core: seal" → times
 	slow  []time.Duration
+	twice map[harness.Moment][]time.Duration // between a kill of the core and the next, at its start
 }
 
 const (
@@ -37,8 +38,12 @@ const (
 )
 
 // kinds are the simulated cameras under attack, in turn.
-var kinds = []struct{ query, hls string }{
-	{"", "va"}, {"codec=h265", "va"}, {"codec=none", "a"}, {"fps=1&audio=none", "v"}, {"gop=30s", "va"}, {"audio=pcma&metadata=on", "v"},
+var kinds = []struct {
+	query, hls string
+	pace       pace
+}{
+	{"", "va", pace{}}, {"codec=h265", "va", pace{}}, {"codec=none", "a", pace{}}, {"fps=1&audio=none", "v", pace{unit: time.Second}},
+	{"gop=30s", "va", pace{}}, {"audio=pcma&metadata=on", "v", pace{}},
 }
 
 // underAttack starts a server with n simulated cameras whose files are short,
@@ -122,6 +127,9 @@ func (k *kills) kill(victim string, m harness.Moment) (dead time.Time) {
 		hit = k.KillPlugin(victim) && hit
 	}
 	dead = time.Now()
+	if victim != "core" {
+		k.dead = append(k.dead, dead)
+	}
 	if hit {
 		k.hit[victim+": "+string(m)]++
 	}
@@ -259,33 +267,6 @@ func TestKillsOfCoreAndStorage(t *testing.T) {
 		harness.NotJudged(t, python, seed, "it needs the Debian packages python3-grpcio and python3-protobuf")
 	}
 	harness.Row(t, "kills of core and storage, moments hit", seed, "%s", k.moments())
-}
-
-// TestKillsOfDriver: only the time to reconnect and the next key frame.
-func TestKillsOfDriver(t *testing.T) {
-	t.Parallel()
-	seed, rng := harness.Seed(t)
-	k := underAttack(t, rng, harness.Pick(50, 8), nil)
-	for range harness.Pick(60, 5) {
-		k.recover(k.kill("sim", harness.AnyMoment))
-	}
-	// A gap is a stream's, and its tracks end and begin at instants of their own:
-	// pictures come later than they were taken where they are reordered.
-	k.closeAll(nil, 250*time.Millisecond)
-	judge(t, k.Server, "kills of the driver", seed, k.cams, "mp4")
-	var gaps []time.Duration
-	for _, uid := range k.uids {
-		for _, g := range k.Footage(uid).Gaps {
-			gaps = append(gaps, time.Duration(g.To-g.From)*time.Millisecond)
-			if g.Why != "driver" {
-				t.Errorf("%s: a gap because of %q, not driver", uid, g.Why)
-			}
-		}
-	}
-	slices.Sort(gaps)
-	if n := len(gaps); n > 0 {
-		harness.Row(t, "gaps after kills of the driver", seed, "%s; %d gaps, median %v, longest %v", k.moments(), n, gaps[n/2], gaps[n-1])
-	}
 }
 
 // pythonCamera adds the driver written in Python, where it can run. It must run
