@@ -19,16 +19,17 @@ import (
 // kills is a server under attack.
 type kills struct {
 	*harness.Server
-	rng   *rand.Rand
-	watch *harness.Watch
-	uids  []string
-	cams  []harness.Camera
-	gone  harness.Process // killed last; no PID: it was the core
-	sent  time.Time       // when its signal was sent
-	dead  []time.Time     // of plugins
-	hit   map[string]int  // "core: seal" → times
-	slow  []time.Duration
-	twice map[harness.Moment][]time.Duration // between a kill of the core and the next, at its start
+	rng    *rand.Rand
+	watch  *harness.Watch
+	uids   []string
+	cams   []harness.Camera
+	before func()          // a plugin is killed, if not nil
+	gone   harness.Process // killed last; no PID: it was the core
+	sent   time.Time       // when its signal was sent
+	dead   []time.Time     // of plugins
+	hit    map[string]int  // "core: seal" → times
+	slow   []time.Duration
+	twice  map[harness.Moment][]time.Duration // between a kill of the core and the next, at its start
 }
 
 const (
@@ -124,6 +125,9 @@ func (k *kills) kill(victim string, m harness.Moment) (dead time.Time) {
 		k.sent = time.Now()
 		k.Kill()
 	} else {
+		if k.before != nil {
+			k.before()
+		}
 		hit = k.KillPlugin(victim) && hit
 	}
 	dead = time.Now()
@@ -174,7 +178,10 @@ func (k *kills) closeAll(gaps map[string][]ledger.Gap, slack time.Duration) {
 	to := k.Close(k.uids...)
 	for i := range k.cams {
 		r := &k.cams[i].Rules
-		r.To, r.Tail, r.Gaps, r.GapSlack = to, -1, gaps, slack
+		if r.To == 0 { // else it has been closed before
+			r.To = to
+		}
+		r.Tail, r.Gaps, r.GapSlack = -1, gaps, slack
 		if uid := k.cams[i].UID; uid == "cam-00" { // the rest has been deleted by rule
 			if f := k.Footage(uid); len(f.Ranges) > 0 {
 				r.From = f.Ranges[0].From*1e6 + int64(time.Second)
