@@ -236,19 +236,23 @@ func (s *space) stateLocked() SpaceState {
 
 // SpaceStatus is a space as an operator sees it.
 type SpaceStatus struct {
-	Name    string
-	Pools   []string
-	ID      [16]byte
-	State   SpaceState
-	Why     string
-	Hint    string
-	Since   time.Time // of the trouble; zero = none
-	Done    int64     // files read while scanning
-	Total   int64     // files found so far
-	Usage   Usage
-	Waiting int64         // bytes that wait to be written
-	Slow    time.Duration // what a sync takes while that is longer than promised; 0 = all is well
-	Leaving bool          // nothing new comes to it: it is to be removed
+	Name      string
+	Pools     []string
+	ID        [16]byte
+	State     SpaceState
+	Why       string
+	Hint      string
+	Since     time.Time // of the trouble; zero = none
+	Done      int64     // files read while scanning
+	Total     int64     // files found so far
+	Usage     Usage
+	Waiting   int64         // bytes that wait to be written
+	Slow      time.Duration // what a sync takes while that is longer than promised; 0 = all is well
+	SlowSince time.Time
+	Leaving   bool // nothing new comes to it: it is to be removed
+
+	Low       time.Time // less than AlarmFree has been free since then, though the oldest footage goes where it may; zero = not so
+	AlarmFree int64     // bytes; 0 while Low is zero
 }
 
 // SpaceStatuses lists all spaces in the order of the settings.
@@ -268,8 +272,9 @@ func (a *Archive) status(s *space) SpaceStatus {
 			x.Why += ": " + s.failWhat
 		}
 	}
-	if x.Slow = s.pace.told; x.Slow > 0 && x.Since.IsZero() {
-		x.Since = s.pace.since
+	x.Slow, x.SlowSince = s.pace.told, s.pace.since
+	if !s.low.since.IsZero() {
+		x.Low, x.AlarmFree = s.low.since, s.low.at
 	}
 	s.mu.Unlock()
 	x.Pools = a.poolsOf(x.Name)

@@ -286,6 +286,9 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64) ([]retai
 		cancel()
 		if err == nil {
 			s.setUsage(u)
+			s.mu.Lock()
+			s.found = u.Free
+			s.mu.Unlock()
 			if t, ok := a.overwriteFree(s, u.Total); ok {
 				want = max(want, t-u.Free)
 			}

@@ -89,6 +89,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	if err != nil {
 		return nil, err
 	}
+	wrote := a.written()
 	pressure, err := a.pressure(ctx, extra)
 	if err != nil {
 		return nil, err
@@ -103,7 +104,42 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
 			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
 	}
-	return plan.Short, a.carryOut(ctx, plan.Delete, len(extra) > 0)
+	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
+	a.measureAgain(ctx, plan.Delete, wrote)
+	return plan.Short, err
+}
+
+// written is how many bytes each space has taken so far.
+func (a *Archive) written() map[*space]uint64 {
+	out := map[*space]uint64{}
+	for _, s := range a.allSpaces() {
+		s.mu.Lock()
+		out[s] = s.stats.written
+		s.mu.Unlock()
+	}
+	return out
+}
+
+// measureAgain asks the spaces that files went from how full they are now: who
+// looks sees the room, not what there was before. What was written meanwhile is
+// noted: it is no reason for an alarm, the next pass makes room for it. wrote is
+// what they had taken when they were measured last.
+func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrote map[*space]uint64) {
+	for s, was := range wrote {
+		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) {
+			continue
+		}
+		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		u, err := s.st.Usage(uctx)
+		cancel()
+		if err != nil {
+			continue // the next pass asks again
+		}
+		s.setUsage(u)
+		s.mu.Lock()
+		s.came = int64(s.stats.written - was)
+		s.mu.Unlock()
+	}
 }
 
 // overwriteFree is the largest threshold of the pools that a space is in; ok
@@ -125,15 +161,7 @@ func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
 	if _, err := a.Retain(ctx, map[string]int64{s.cfg.Name: atLeast}); err != nil {
 		a.log.Warn("room could not be made", "space", s.cfg.Name, "err", err)
 	}
-	if a.counters.deletedBytes.Load() <= before {
-		return false
-	}
-	uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if u, err := s.st.Usage(uctx); err == nil {
-		s.setUsage(u) // who looks sees the room, not what there was a minute ago
-	}
-	return true
+	return a.counters.deletedBytes.Load() > before
 }
 
 // carryOut deletes files: the decision is written first, so that a crash half
@@ -398,7 +426,7 @@ func (a *Archive) addUsage(uid string, n int64) {
 
 func (s *space) setUsage(u Usage) {
 	s.mu.Lock()
-	s.usage = u
+	s.usage, s.came = u, 0
 	if u.Free > max(s.reserve.Load(), roomAgain) {
 		s.full = false
 	}

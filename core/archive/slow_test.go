@@ -32,7 +32,7 @@ func TestSlowSync(t *testing.T) {
 		t.Fatalf("%d notices of a disk that is quick", told)
 	}
 	synced(4, 2*time.Second)
-	if n := h.saw("storage.slow"); n != 1 || slow() != 2*time.Second || stateOf(h).State != archive.SpaceNormal || stateOf(h).Since.IsZero() {
+	if n := h.saw("storage.slow"); n != 1 || slow() != 2*time.Second || stateOf(h).State != archive.SpaceNormal || stateOf(h).SlowSince.IsZero() {
 		t.Errorf("%d notices of a slow disk, %+v", n, stateOf(h))
 	}
 	synced(4, time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,9 @@ type space struct {
 	stale               bool
 	fails               int // failures since the last Synced
 	usage               Usage
+	found               int64    // free when retention looked last, before it deleted anything
+	came                int64    // written between then and usage, where that was measured after it
+	low                 lowAlarm // what was told of alarm-free
 	led                 *ledger
 	seals               []*file
 	stats               spaceStats
@@ -87,6 +91,7 @@ func newSpace(a *Archive, cfg Space) *space {
 		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1), retune: make(chan struct{}, 1)}
 	s.reserve.Store(cfg.Reserve)
 	s.fsync.Store(int64(cfg.Fsync))
+	s.found = math.MaxInt64
 	s.over, s.quit = context.WithCancel(context.Background())
 	return s
 }

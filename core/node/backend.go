@@ -129,6 +129,9 @@ func (b backend) Problems() []api.Problem {
 		if p, ails := spaceProblem(s); ails {
 			out = append(out, p)
 		}
+		if p, ails := slowProblem(s); ails {
+			out = append(out, p)
+		}
 	}
 	out = append(out, b.retentionProblems()...)
 	out = append(out, b.moveProblems()...)

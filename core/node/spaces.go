@@ -26,6 +26,10 @@ func (b backend) spaceStatus(s archive.SpaceStatus) api.SpaceStatus {
 	if len(s.Pools) > 0 {
 		x.Pool = s.Pools[0]
 	}
+	if x.Why == "" && !s.Low.IsZero() {
+		x.Why, x.Hint = lowSpace(s)
+		x.Since = s.Low.UnixMilli()
+	}
 	if s.ID != [16]byte{} {
 		x.ID = hex.EncodeToString(s.ID[:])
 	}
@@ -135,6 +139,13 @@ func apiContents(c *archive.SpaceContents) *api.SpaceContents {
 	return out
 }
 
+// slowProblem says that a space does not sync as often as it should, if so.
+func slowProblem(s archive.SpaceStatus) (api.Problem, bool) {
+	return api.Problem{Level: "warning", Where: "space " + s.Name, Since: s.SlowSince.UnixMilli(),
+		What: fmt.Sprintf("a sync takes %s, longer than fsync allows: a power cut loses up to that much more", s.Slow.Round(time.Millisecond)),
+		Hint: "see whether the disk fails or something else keeps it busy; a space on a mount of its own is synced with one call; or raise fsync in [space." + s.Name + "]"}, s.Slow > 0
+}
+
 // spaceProblem says what ails a space, if anything does.
 func spaceProblem(s archive.SpaceStatus) (api.Problem, bool) {
 	p := api.Problem{Level: "error", Where: "space " + s.Name, What: s.Why, Hint: s.Hint}
@@ -151,10 +162,16 @@ func spaceProblem(s archive.SpaceStatus) (api.Problem, bool) {
 		}
 		return p, true
 	}
-	if s.Slow > 0 {
-		p.Level, p.What = "warning", fmt.Sprintf("a sync takes %s, longer than fsync allows: a power cut loses up to that much more", s.Slow.Round(time.Millisecond))
-		p.Hint = "see whether the disk fails or something else keeps it busy; a space on a mount of its own is synced with one call; or raise fsync in [space." + s.Name + "]"
+	if !s.Low.IsZero() {
+		p.Level, p.Since = "warning", s.Low.UnixMilli()
+		p.What, p.Hint = lowSpace(s)
 		return p, true
 	}
 	return p, false
+}
+
+// lowSpace says that less than alarm-free is free.
+func lowSpace(s archive.SpaceStatus) (what, hint string) {
+	return fmt.Sprintf("%d of %d MB are free, less than alarm-free (%d MB), and deleting the oldest footage does not help or is not allowed", s.Usage.Free>>20, s.Usage.Total>>20, s.AlarmFree>>20),
+		"look what else takes the disk, what locks keep (media-server lock list) and whether the pool may overwrite; or add a space to the pool"
 }
