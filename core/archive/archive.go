@@ -42,6 +42,8 @@ type Archive struct {
 	ending  <-chan struct{}   // closed when the databases' writers end
 
 	lockAlarms map[string]LockAlarm // by pool
+	keepRisks  map[string]KeepAlarm // by uid
+	keepBroken map[string]broke     // likewise
 	stays      shares
 	toMend     []string        // spaces to rebuild in the background; "" = all
 	untold     map[*space]bool // whose scan waits until it is known what they are

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,17 +24,29 @@ const (
 	lockAlarmType = "storage.locked"
 )
 
-// checkLocks looks days ahead: where locks leave too little room for everything
-// else, somebody has to know while there is still time.
-func (a *Archive) checkLocks() {
-	if len(a.locks.uids()) == 0 && len(a.LockAlarms()) == 0 {
+// lookAhead looks days ahead: where locks leave too little room for everything
+// else, or a stream will not be kept as promised, somebody has to know while there
+// is still time. It reads what came in a week, so not where nobody asked for it.
+func (a *Archive) lookAhead() {
+	all, err := a.catStreams()
+	if err != nil {
+		a.log.Warn("what will be kept cannot be told", "err", err)
+		return
+	}
+	asked := slices.ContainsFunc(all, func(s catStream) bool { return s.rules.Keep > 0 })
+	if !asked && len(a.locks.uids()) == 0 && len(a.LockAlarms()) == 0 && len(a.KeepAlarms()) == 0 {
 		return
 	}
 	o, err := a.Outlook()
 	if err != nil {
-		a.log.Warn("what locks leave cannot be told", "err", err)
+		a.log.Warn("what will be kept cannot be told", "err", err)
 		return
 	}
+	a.checkLocks(o)
+	a.checkKeep(o)
+}
+
+func (a *Archive) checkLocks(o *Preview) {
 	now := map[string]LockAlarm{}
 	for _, p := range o.Pools {
 		wanted := lockAlarm

@@ -36,7 +36,7 @@ func (a *Archive) retention(ctx context.Context) {
 		}
 		a.checkFree(low)
 		if time.Since(looked) >= outlookEvery {
-			a.checkLocks()
+			a.lookAhead()
 			looked = time.Now()
 		}
 		a.endGrace()
@@ -95,10 +95,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 		return nil, err
 	}
 	plan := retain.Plan(now, streams, pressure)
-	for _, uid := range plan.Broken {
-		a.notify(Notice{Type: "retention.keep_broken", UID: uid, Level: "warning",
-			Message: fmt.Sprintf("footage of %s goes earlier than dvr-keep promises", uid)})
-	}
+	a.tellBroken(now, plan.Broken, streams)
 	for _, h := range a.asked.take(plan.Held, streams) {
 		a.notify(Notice{Type: "retention.held", UID: h.UID, Level: "warning",
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),

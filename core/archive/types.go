@@ -168,7 +168,8 @@ type Segment struct {
 // archive.unreadable, archive.damaged, archive.rebuild, storage.failed, storage.full, storage.low,
 // storage.ok, storage.slow, storage.overwriting, storage.reserve, storage.locked, storage.archived, storage.move_failed,
 // storage.added, storage.removed, storage.initialized, storage.moved, record.gap, record.file, record.locked,
-// record.unlocked, archive.groomed, archive.groom_failed, retention.deleted, retention.held, retention.keep_broken.
+// record.unlocked, archive.groomed, archive.groom_failed, retention.deleted, retention.held,
+// retention.keep_at_risk, retention.keep_broken.
 type Notice struct {
 	Type    string
 	UID     string // stream, or ""

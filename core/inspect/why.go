@@ -127,7 +127,7 @@ func sentence(c archive.GapCause) (what, hint string) {
 	case archive.GapServerDown:
 		return "the server was not running, or could not take the footage in time", "the events of that time say whether it was stopped or killed"
 	case archive.GapDiskFull:
-		return "the disk was full and nothing on it might be deleted", "allow overwriting, add a space to the pool, or lower dvr-keep"
+		return "the disk was full and nothing on it might be deleted", "allow overwriting, end locks that are no longer needed, or add a space to the pool"
 	case archive.GapDiskError:
 		return "the disk did not take the footage", "the events of that time name the space and what it said"
 	case archive.GapDeleted:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/archive/retain"
 	"media-server/core/config"
 	"media-server/core/media"
 	"media-server/core/web/api"
@@ -165,8 +166,8 @@ func apiPlan(p *archive.Preview) *api.RetentionPlan {
 // inDays rounds to hundredths of a day, a quarter of an hour.
 func inDays(d time.Duration) float64 { return float64(d/(864*time.Second)) / 100 }
 
-// retentionProblems are rules that wait for somebody, and locks that leave too
-// little room.
+// retentionProblems are rules that wait for somebody, locks that leave too
+// little room, and streams that are not kept as promised.
 func (b backend) retentionProblems() (out []api.Problem) {
 	for _, h := range b.RetentionHeld() {
 		out = append(out, api.Problem{Level: "warning", Where: "stream " + h.UID, UID: h.UID, Since: h.Since,
@@ -179,6 +180,9 @@ func (b backend) retentionProblems() (out []api.Problem) {
 		out = append(out, api.Problem{Level: "warning", Where: "pool " + l.Pool,
 			What: fmt.Sprintf("locks keep %d of %d MB; other footage will have to go after %s", l.Locked>>20, l.Usable>>20, l.Kept.Round(time.Hour)),
 			Hint: "remove locks that are no longer needed (media-server lock list), or add a space to the pool"})
+	}
+	for _, k := range b.n.archive.KeepAlarms() {
+		out = append(out, keepProblem(&k))
 	}
 	if b.exportPending() {
 		out = append(out, api.Problem{Level: "warning", Where: "[keys]", What: "the signing key has not been saved elsewhere",
@@ -193,4 +197,34 @@ func (b backend) retentionProblems() (out []api.Problem) {
 			Hint: "normally over within seconds of a first start; if not, a space is away: bring it back, or remove its [space.NAME]"})
 	}
 	return out
+}
+
+// keepProblem says that a stream will not be kept, or was not, as dvr-keep
+// promises, and what keeps it longer.
+func keepProblem(k *archive.KeepAlarm) api.Problem {
+	p := api.Problem{Level: "warning", Where: "stream " + k.UID, UID: k.UID, Hint: "add a space to its pool, record less, or lower dvr-keep"}
+	since := k.Risk
+	if !k.Risk.IsZero() {
+		p.What = fmt.Sprintf("footage will be kept for %.1f days, by %s; dvr-keep promises %.1f days", inDays(k.Kept), k.By, inDays(k.Keep))
+		switch retain.Why(k.By) {
+		case retain.Age:
+			p.Hint = "raise dvr-duration, or lower dvr-keep"
+		case retain.PoolDays:
+			p.Hint = "raise days in [pool." + k.Pool + "], or lower dvr-keep"
+		case retain.Capacity:
+			p.Hint = "raise dvr-capacity, lower the camera's bit rate, or lower dvr-keep"
+		case retain.SpaceFree:
+			p.Hint = "add a space to pool " + k.Pool + ", lower bit rates, end locks that are no longer needed (media-server lock list), or lower dvr-keep"
+		}
+	}
+	if !k.Broken.IsZero() {
+		since = k.Broken
+		if p.What != "" {
+			p.What = "footage went earlier than dvr-keep promises; " + p.What
+		} else {
+			p.What = "footage went earlier than dvr-keep promises"
+		}
+	}
+	p.Since = since.UnixMilli()
+	return p
 }

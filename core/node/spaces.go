@@ -154,7 +154,7 @@ func spaceProblem(s archive.SpaceStatus) (api.Problem, bool) {
 	}
 	switch s.State {
 	case archive.SpaceFull:
-		p.What, p.Hint = "the space is full and nothing in it may be deleted", "free space, lower dvr-keep, or add a space to the pool"
+		p.What, p.Hint = "the space is full and nothing in it may be deleted", "end locks that are no longer needed (media-server lock list), write overwrite = true in its pool, or add a space to it"
 		return p, true
 	case archive.SpaceLost, archive.SpaceFailing, archive.SpaceReadOnly:
 		if p.Hint == "" {
