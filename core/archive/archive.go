@@ -21,6 +21,7 @@ type Archive struct {
 	state      *stateStore
 	layouts    *layoutCache
 	places     atomic.Pointer[places]
+	endings    endings // of moves
 	closed     atomic.Bool
 	counter    atomic.Uint32
 	counters   counters

@@ -11,6 +11,7 @@ import (
 type chunk struct {
 	f       *file   // nil for a ledger
 	led     *ledger // nil for a media file
+	note    uint64  // of a ledger: number of the fact, from 1
 	off     int64
 	size    int64
 	reserve int64

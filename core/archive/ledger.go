@@ -145,8 +145,9 @@ type ledger struct {
 	body  []byte // what is stored of it; only where files cannot grow (whole.go)
 }
 
-// note writes a fact into the space's ledger, behind everything queued before.
-func (s *space) note(f *fact) {
+// note writes a fact into the space's ledger, behind everything queued before,
+// and numbers it (written).
+func (s *space) note(f *fact) uint64 {
 	rec := appendFact(nil, f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +155,8 @@ func (s *space) note(f *fact) {
 		id := s.a.nextFile()
 		s.led = &ledger{name: openPrefix + id.String() + ledgerSuffix, final: ledgerPrefix + id.String() + ledgerSuffix}
 	}
-	c := &chunk{led: s.led, off: s.led.size, queued: time.Now()}
+	s.notes++
+	c := &chunk{led: s.led, note: s.notes, off: s.led.size, queued: time.Now()}
 	if c.off == 0 {
 		c.create = true
 		rec = append(ledgerHeader(s.a.o.Node, s.a.o.Epoch), rec...)
@@ -164,6 +166,7 @@ func (s *space) note(f *fact) {
 	s.q = append(s.q, c)
 	s.bytes += c.size
 	poke(s.wake)
+	return s.notes
 }
 
 // shortestGap is the shortest time that can be missing: less is rounding.

@@ -29,6 +29,7 @@ func (a *Archive) leftovers(ctx context.Context) {
 	others := newGroomer(a, &Pool{}) // of the other spaces: it only finishes
 	told := ""
 	for sleep(ctx, every) {
+		a.endMoves()
 		if a.cat.incomplete.Load() || !a.knowsLocks.Load() {
 			continue // what is listed where, or kept, is not known
 		}

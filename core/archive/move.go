@@ -73,22 +73,24 @@ func (m *mover) carry(ctx context.Context, i int, r *row, in *moving) error {
 const causeMoved = "moved"
 
 // leaveOriginal deletes the original of a file that is listed at its target,
-// once the ledgers of both spaces say so.
+// which the ledgers of both spaces say; the intent stays until they do.
 func (a *Archive) leaveOriginal(ctx context.Context, in *moving, r *row) error {
-	if dst := a.space(in.target); dst != nil {
-		if err := a.attestThere(ctx, dst, in.final, r); err != nil {
+	dst, src := noted{s: a.space(in.target)}, noted{s: a.space(in.source)}
+	if dst.s != nil {
+		var err error
+		if dst.n, err = a.attestThere(ctx, dst.s, in.final, r); err != nil {
 			return fmt.Errorf("read the signature of %s in space %s: %w", in.final, in.target, err)
 		}
 	}
-	if src := a.space(in.source); src != nil {
-		a.attestGone(src, []*row{r}, map[FileID]string{r.ID: causeMoved})
+	if src.s != nil {
+		src.n = a.attestGone(src.s, []*row{r}, map[FileID]string{r.ID: causeMoved})
 		dctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		if err := src.st.Delete(dctx, []string{in.name}); err != nil {
+		if err := src.s.st.Delete(dctx, []string{in.name}); err != nil {
 			return fmt.Errorf("delete the original in space %s: %w", in.source, err)
 		}
 	}
-	a.state.endMove(in)
+	a.endMove(in, dst, src)
 	return nil
 }
 
@@ -204,6 +206,9 @@ func (m *mover) goOn(ctx context.Context, here *row, in *moving) error {
 func (a *Archive) finishLeft(ctx context.Context, in *moving, goOn func(context.Context, *row, *moving) error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if a.endings.has(in) {
+		return nil // done: the ledgers are being written
 	}
 	if !a.answers(in.source) || !a.answers(in.target) {
 		return nil // until both do

@@ -91,6 +91,7 @@ func (m *mover) run(ctx context.Context) {
 		return
 	}
 	for sleep(ctx, every) {
+		m.a.endMoves()
 		// What is listed where is not known while the catalogue is rebuilt.
 		if m.a.cat.incomplete.Load() {
 			m.each(func(s *MoveStatus) { s.State, s.Why = "waiting", "the catalogue is being rebuilt" })

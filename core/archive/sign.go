@@ -155,10 +155,11 @@ func factBytes(rec []byte) []byte {
 // attestGone notes in the ledger of a space that files went, and why: a later
 // verify can tell them from files that somebody took away. What counts is that
 // files of the stream were signed once, not whether its pool signs today; a
-// record of one that was not changes nothing.
-func (a *Archive) attestGone(s *space, rows []*row, why map[FileID]string) {
+// record of one that was not changes nothing. It returns the number of the last
+// record (space.note), 0 where there is none.
+func (a *Archive) attestGone(s *space, rows []*row, why map[FileID]string) (last uint64) {
 	if a.o.Signer == nil {
-		return
+		return 0
 	}
 	signed := map[string]bool{}
 	for _, r := range rows {
@@ -176,8 +177,9 @@ func (a *Archive) attestGone(s *space, rows []*row, why map[FileID]string) {
 		}
 		f := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: r.headerID(), Size: r.Size, Cause: GapCause(cause)}
 		signFact(f, a.o.Signer)
-		s.note(f)
+		last = s.note(f)
 	}
+	return last
 }
 
 // hasSigned tells whether a file of the stream was ever signed, as far as this
@@ -274,26 +276,26 @@ func storedUnits(x *mux.FragmentInfo) units {
 }
 
 // attestThere notes in the ledger of a space that a signed file came to it from
-// another one: whoever takes it away from there is found out there.
-func (a *Archive) attestThere(ctx context.Context, s *space, name string, r *row) error {
+// another one: whoever takes it away from there is found out there. It returns
+// the record's number (space.note), 0 for a file that was never signed.
+func (a *Archive) attestThere(ctx context.Context, s *space, name string, r *row) (uint64, error) {
 	if a.o.Signer == nil {
-		return nil
+		return 0, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	f, err := s.open(ctx, name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	sig, err := signatureOf(f, r.Size)
 	if err != nil || sig == nil {
-		return err
+		return 0, err
 	}
 	rec := &fact{Type: factSigned, UID: r.UID, At: r.Span.From, Until: r.Span.To, File: sig.File, Size: r.Size, Cause: causeSealed, Link: sig.Link}
 	signFact(rec, a.o.Signer)
-	s.note(rec)
-	return nil
+	return s.note(rec), nil
 }
 
 // signatureOf reads the signature in front of a file's index; nil = it has none.

@@ -33,6 +33,7 @@ type space struct {
 
 	mu                  sync.Mutex
 	q                   []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
+	notes               uint64   // facts that were noted: the number of the last
 	sent, wr            int
 	bytes               int64 // in q
 	held                int64 // waiting outside it for a key to be durable

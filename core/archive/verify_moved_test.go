@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,4 +221,58 @@ func TestVerifyRenumbered(t *testing.T) {
 	}
 	eventually(t, "all deleted by rule", func() bool { return len(mediaFiles(t, cold.Root)) == 0 })
 	check("deleted", func(v *archive.Verified) bool { return v.Gone == len(files) && len(v.Findings) == 0 }, old.Root, cold.Root)
+}
+
+// TestVerifyMovedKilled: a process that is killed while the ledger of an object
+// store waits to be written says again what came there: a file taken away from
+// there is found out.
+func TestVerifyMovedKilled(t *testing.T) {
+	t.Parallel()
+	live, cold, cam := newDir(t), newDir(t), aged("gate", 1, time.Minute)
+	cold.NoAppend = true
+	data := t.TempDir()
+	mute := &muted{Dir: cold}
+	signed := func(epoch uint64, to archive.Storage) archive.Options {
+		o := tiered(data, epoch, live, cold)
+		o.Signer, o.Spaces[1].Storage = signerOf(1), to
+		for i := range o.Pools {
+			o.Pools[i].Sign = true
+		}
+		return o
+	}
+	h := open(t, signed(1, mute))
+	record(t, h, cam, "live", 25*20)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
+	files := mediaFiles(t, cold.Root)
+	eventually(t, "the ledger to be tried", func() bool { return mute.tried.Load() > 0 })
+	if v := verifyAll(t, cold.Root); v.Signed != len(files) {
+		t.Fatalf("%+v", v)
+	}
+	h.close() // without a ledger there
+	h = open(t, signed(2, cold))
+	eventually(t, "the target's ledger to have them all", func() bool {
+		dir := t.TempDir()
+		err := os.CopyFS(dir, os.DirFS(cold.Root))
+		return err == nil && os.Remove(filepath.Join(dir, files[0])) == nil && hasFinding(verifyAll(t, live.Root, dir), dir, files[0])
+	})
+	eventually(t, "the moves to be forgotten", func() bool { return archive.MovesLeft(h.a) == 0 })
+	h.close()
+	if v := verifyAll(t, cold.Root); len(v.Findings) != 0 || v.Signed != len(files) {
+		t.Errorf("%+v", v)
+	}
+}
+
+// muted is an object store that takes footage, and does not answer about ledgers.
+type muted struct {
+	*storagetest.Dir
+	tried atomic.Int64
+}
+
+func (m *muted) Write(ctx context.Context, name string, p []byte) error {
+	if strings.HasPrefix(name, "ledger/") {
+		m.tried.Add(1)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return m.Dir.Write(ctx, name, p)
 }
