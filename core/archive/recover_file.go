@@ -41,7 +41,7 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 	if f.id, err = a.numberOf(s, f, renumber); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", e.Name, err)
 	}
-	if cut, ok := a.state.cut(f.id); ok && cut < size {
+	if cut, ok := a.state.cut(f.id); ok && cut <= size { // also where nothing of it was written again
 		size, f.cut = cut, true
 	}
 	err = a.walk(ctx, r, f, e, size)
