@@ -136,7 +136,7 @@ func outage(t *testing.T, s *harness.Server) time.Duration {
 		t.Errorf("media-server ranges: %d %s", code, out)
 	}
 	for _, list := range []string{"/live/dark/media.m3u8", fmt.Sprintf("/dvr/dark/media.m3u8?from=%d", f.Ranges[0].From)} {
-		if code, text := s.Get(s.HTTP + list); code != 200 || strings.Contains(string(text), "EXT-X-GAP") {
+		if code, text := s.Get(s.HTTP + list); code != 200 || strings.Contains(text, "EXT-X-GAP") {
 			t.Errorf("%s while the camera is off: %d\n%s", list, code, text)
 		}
 	}
