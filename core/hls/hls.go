@@ -142,6 +142,10 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	stored := make([]media.Wall, len(l.segs)) // where they are found again
+	for i := range l.segs {
+		stored[i] = l.segs[i].Span.From
+	}
 	if err := s.dateByCarried(req.UID, l.segs); err != nil {
 		return nil, err
 	}
@@ -149,7 +153,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	es := entries(l.segs)
+	es := entries(l.segs, stored)
 	// A closed range that reaches the live edge ends with what is there.
 	if l.grows && !l.ended {
 		es = es[:len(es)-1]
@@ -228,10 +232,10 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// dateByCarried moves the beginning of segments whose video HLS does not carry
-// to their first carried sample: a program date time is that of the first
-// media sample (RFC 8216 4.3.2.6), and a picture that nobody sees may come
-// well after the first sound.
+// dateByCarried gives segments whose video HLS does not carry the span of what it
+// carries: a program date time is that of the first media sample (RFC 8216
+// 4.3.2.6), and a picture that nobody sees may come well after the first sound,
+// or before it.
 func (s *Server) dateByCarried(uid string, segs []archive.Segment) error {
 	var init archive.InitID
 	var carried map[int]uint32 // timescale by track; nil = the video is carried
@@ -256,11 +260,19 @@ func (s *Server) dateByCarried(uid string, segs []archive.Segment) error {
 			if l.Segments[k].Number != seg.Number {
 				continue
 			}
+			var sp media.Span
 			for _, f := range l.Fragments[l.Segments[k].First:l.Segments[k].Last] {
-				if scale, ok := carried[f.Track]; ok && len(f.Samples) > 0 {
-					seg.Span.From = l.Zero.Add(media.DurationOf(f.BaseTime+int64(f.Samples[0].CTO), scale))
-					break
+				scale, ok := carried[f.Track]
+				if !ok || len(f.Samples) == 0 {
+					continue
 				}
+				if sp.From == 0 {
+					sp.From = l.Zero.Add(media.DurationOf(f.BaseTime+int64(f.Samples[0].CTO), scale))
+				}
+				sp.To = max(sp.To, l.Zero.Add(media.DurationOf(f.BaseTime+f.Duration, scale)))
+			}
+			if !sp.Empty() {
+				seg.Span = sp
 			}
 		}
 	}
@@ -345,8 +357,8 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 		body.Add(emptySegment)
 		return body, true, nil
 	}
-	// A segment dated by its sound begins somewhat beside where it is stored;
-	// the number says which one is meant.
+	// Names of before were those of the date, which is that of the sound where no
+	// picture is carried; the number says which one is meant.
 	segs, err := s.src.Segments(uid, media.Span{From: from - media.Wall(dateSlack), To: from + media.Wall(dateSlack)})
 	if err != nil {
 		return nil, false, err

@@ -422,6 +422,48 @@ func TestSegment(t *testing.T) {
 	}
 }
 
+// TestSoundBehindPictures: of a camera whose pictures HLS does not carry, the
+// sound lags by more than a second. It is dated by itself, and each segment of
+// the playlist is found.
+func TestSoundBehindPictures(t *testing.T) {
+	src := new(fake).add(1, 0, 4, 2*time.Second)
+	src.tracks = []media.Track{{ID: 1, Codec: media.MJPEG, Timescale: 90000, Width: 640, Height: 360}, {ID: 2, Codec: media.Opus, Timescale: 48000}}
+	src.layouts = map[archive.FileID]*archive.Layout{}
+	const lag = 1600 * time.Millisecond
+	for i := range src.segs {
+		s := &src.segs[i]
+		s.File, s.Zero = archive.FileID(i+1), begin
+		at := s.Span.From.Sub(begin)
+		src.layouts[s.File] = &archive.Layout{File: s.File, Zero: begin, Segments: []archive.SegmentLayout{{Number: s.Number, First: 0, Last: 2}}, Fragments: []archive.Fragment{
+			{Track: 1, BaseTime: int64(at.Seconds() * 90000), Duration: 180000, MoofOffset: 10, DataOffset: 20, DataSize: 30, Samples: make([]media.Sample, 20)},
+			{Track: 2, BaseTime: int64((at - lag).Seconds() * 48000), Duration: 96000, MoofOffset: 60, DataOffset: 80, DataSize: 4, Samples: make([]media.Sample, 100)}}}
+	}
+	list, err := New(src).Media(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(8 * time.Second)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, date := 0, ""
+	for l := range strings.Lines(string(list)) {
+		switch l = strings.TrimSpace(l); {
+		case strings.HasPrefix(l, "#EXT-X-PROGRAM-DATE-TIME:") && found == 0:
+			_, date, _ = strings.Cut(l, ":")
+		case strings.HasPrefix(l, "#EXTINF:") && l != "#EXTINF:2.000000,":
+			t.Errorf("each has two seconds of sound: %s", l)
+		case strings.HasSuffix(l, ".m4s"):
+			b, _, err := New(src).Segment("cam", l)
+			if err != nil {
+				t.Errorf("%s: %v", l, err)
+				continue
+			}
+			found++
+			b.Release()
+		}
+	}
+	if at, err := time.Parse(time.RFC3339, date); err != nil || at.Sub(begin.Time()) != -lag || found != 4 {
+		t.Errorf("%d found, the first one of %q\n%s", found, date, list)
+	}
+}
+
 func FuzzNames(f *testing.F) {
 	f.Add("1772366400000-100.m4s")
 	f.Add("gap-1-2.m4s")

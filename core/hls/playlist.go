@@ -34,6 +34,7 @@ type Request struct {
 type entry struct {
 	number, discontinuity uint64
 	from, to              media.Wall
+	stored                media.Wall // where it is found, which names it
 	init                  archive.InitID
 	run                   media.RunID
 	independent           bool
@@ -41,10 +42,10 @@ type entry struct {
 }
 
 // entries folds segments to entries and puts gap entries into the holes for
-// which numbers were left free.
-func entries(segs []archive.Segment) []entry {
+// which numbers were left free. stored is where each begins in the archive.
+func entries(segs []archive.Segment, stored []media.Wall) []entry {
 	out := make([]entry, 0, len(segs))
-	for _, s := range segs {
+	for i, s := range segs {
 		if n := len(out); n > 0 {
 			prev := &out[n-1]
 			if prev.number == s.Number && !prev.gap {
@@ -59,7 +60,7 @@ func entries(segs []archive.Segment) []entry {
 			out = append(out, gaps(*prev, s)...)
 		}
 		out = append(out, entry{
-			number: s.Number, discontinuity: s.Discontinuity, from: s.Span.From, to: s.Span.To,
+			number: s.Number, discontinuity: s.Discontinuity, from: s.Span.From, to: s.Span.To, stored: stored[i],
 			init: s.Init, run: s.Run, independent: s.Independent,
 		})
 	}
@@ -105,6 +106,7 @@ func gaps(prev entry, next archive.Segment) []entry {
 		// frame then took its time the hole is longer, and what is over is told by
 		// the next program date time, behind the discontinuity.
 		e.to = min(e.to, e.from+media.Wall(gapMost))
+		e.stored = e.from
 		out[i] = e
 	}
 	return out
@@ -157,7 +159,7 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
 			kind = "gap-"
 		}
 		b.WriteString(kind)
-		b.Write(strconv.AppendInt(b.AvailableBuffer(), e.from.Milli(), 10))
+		b.Write(strconv.AppendInt(b.AvailableBuffer(), e.stored.Milli(), 10))
 		b.WriteByte('-')
 		b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
 		if !e.gap {
