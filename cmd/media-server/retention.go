@@ -116,11 +116,11 @@ func (c *lockRemoveCmd) Run(g *globals) error {
 
 type retentionCmd struct {
 	Preview retentionPreviewCmd `cmd:"" default:"withargs" help:"What the rules delete now, and how long each stream will be kept; with changes, what they would do."`
-	Confirm retentionConfirmCmd `cmd:"" help:"Let the rules of a stream delete what delete-most holds back."`
+	Confirm retentionConfirmCmd `cmd:"" help:"Let the rules of a stream, or the limits of a space, delete what delete-most holds back."`
 }
 
 type retentionPreviewCmd struct {
-	Set  []string `name:"set" placeholder:"UID.KEY=VALUE" help:"A setting to try: gate.dvr-duration=5d, pool.NAME.days=3d or pool.NAME.groom-after=30d. May be repeated."`
+	Set  []string `name:"set" placeholder:"UID.KEY=VALUE" help:"A setting to try: gate.dvr-duration=5d, pool.NAME.days=3d (or groom-after, overwrite-free, overwrite), space.NAME.size-limit=1T (or reserve). May be repeated."`
 	JSON bool     `name:"json" help:"Print JSON."`
 }
 
@@ -129,16 +129,18 @@ func (c *retentionPreviewCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	in := api.RetentionChanges{Streams: map[string]map[string]string{}, Pools: map[string]map[string]string{}}
+	in := api.RetentionChanges{Streams: map[string]map[string]string{}, Pools: map[string]map[string]string{}, Spaces: map[string]map[string]string{}}
 	for _, s := range c.Set {
 		key, value, ok := strings.Cut(s, "=")
 		of, name := in.Streams, key
 		if rest, isPool := strings.CutPrefix(key, "pool."); isPool {
 			of, name = in.Pools, rest
+		} else if rest, isSpace := strings.CutPrefix(key, "space."); isSpace {
+			of, name = in.Spaces, rest
 		}
 		uid, key, dotted := strings.Cut(name, ".")
 		if !ok || !dotted {
-			return usagef("--set %s: write UID.KEY=VALUE, pool.NAME.days=VALUE or pool.NAME.groom-after=VALUE", s)
+			return usagef("--set %s: write UID.KEY=VALUE, pool.NAME.KEY=VALUE or space.NAME.KEY=VALUE", s)
 		}
 		if of[uid] == nil {
 			of[uid] = map[string]string{}
@@ -183,6 +185,14 @@ func printPlan(p *api.RetentionPlan, zone *time.Location) {
 	}
 	_ = w.Flush()
 	printPools(os.Stdout, p.Pools)
+	for _, s := range p.Spaces {
+		switch {
+		case s.Asks:
+			fmt.Printf("space %s: %s would delete %d files, %s at once; asks first: media-server retention confirm --space %s\n", s.Name, s.Why, s.Deletes, size(s.Goes), s.Name)
+		case s.Deletes > 0:
+			fmt.Printf("space %s: %d files, %s go for want of room\n", s.Name, s.Deletes, size(s.Goes))
+		}
+	}
 	fmt.Printf("%d files, %s would be deleted now\n", p.Deletes, size(p.Goes))
 	if p.Grooms > 0 {
 		fmt.Printf("%d files would keep their key frames only now, which frees about %s and cannot be undone\n", p.Grooms, size(p.GroomGain))
@@ -203,13 +213,21 @@ func printPools(out io.Writer, ps []api.RetentionPool) {
 }
 
 type retentionConfirmCmd struct {
-	UID string `arg:"" help:"Stream."`
+	UID   string `arg:"" optional:"" help:"Stream."`
+	Space string `help:"Space whose limits, or the thresholds of whose pools, may delete what they want there."`
 }
 
 func (c *retentionConfirmCmd) Run(g *globals) error {
+	in := map[string]string{"uid": c.UID}
+	switch {
+	case (c.UID == "") == (c.Space == ""):
+		return usagef("name a stream, or a space with --space NAME")
+	case c.Space != "":
+		in = map[string]string{"space": c.Space}
+	}
 	cl, _, err := g.server()
 	if err != nil {
 		return err
 	}
-	return cl.do("POST", "/api/v1/retention/confirm", map[string]string{"uid": c.UID}, nil)
+	return cl.do("POST", "/api/v1/retention/confirm", in, nil)
 }

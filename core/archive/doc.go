@@ -12,6 +12,7 @@
 //
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	keep.go: what dvr-keep promises and will not, or does not, hold
+//	limits.go: size-limit and reserve, and what they may not take at once
 //	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
 //	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied
 //	taken.go, look.go: what other programs did to our files

@@ -53,7 +53,7 @@ func (a *Archive) openStorage(ctx context.Context, s *space) (SpaceInfo, error) 
 			return SpaceInfo{}, fmt.Errorf("remember space %s: %w", name, err)
 		}
 	}
-	info, err := s.st.Open(ctx, a.o.Epoch, least, create)
+	info, err := s.openAs(ctx, least, create)
 	var who kinship
 	if err == nil && !seen && !info.Created && !accept {
 		if who, err = a.kinOf(ctx, s, info.ID); err != nil {

@@ -211,7 +211,7 @@ func TestMoveTargetRemoved(t *testing.T) {
 	}
 	cold.Kill()
 	cold.Revive()
-	if err := h.a.TuneSpace("s1", 0, 0); err != nil { // opens it again
+	if err := h.a.TuneSpace("s1", archive.Limits{}, 0); err != nil { // opens it again
 		t.Fatal(err)
 	}
 	eventually(t, "the loss to be seen", func() bool { return spaceState(h, "s1").State == archive.SpaceLost })

@@ -130,6 +130,9 @@ func (m *mover) copy(ctx context.Context, i int, in *moving, src, dst *space) er
 			}
 			return fmt.Errorf("store %s in space %s: %w", in.final, dst.cfg.Name, err)
 		}
+		dst.mu.Lock()
+		dst.stats.put += uint64(in.size)
+		dst.mu.Unlock()
 	}
 	back := &pacedReader{ctx: ctx, s: dst, name: in.final, size: in.size, pace: m.paces[i], sum: sha256.New()}
 	if _, err := io.Copy(io.Discard, back); err != nil {

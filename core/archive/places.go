@@ -156,16 +156,18 @@ func (a *Archive) checkPools(pools []Pool) error {
 	return nil
 }
 
-// TuneSpace takes over what the settings of a space say now: what is kept free,
-// how often it is synced, and whatever its Storage was told since it was opened
-// last.
-func (a *Archive) TuneSpace(name string, reserve int64, fsync time.Duration) error {
+// TuneSpace takes over what the settings of a space say now: its limits, how
+// often it is synced, and whatever its Storage was told since it was opened last.
+func (a *Archive) TuneSpace(name string, l Limits, fsync time.Duration) error {
 	s := a.space(name)
 	if s == nil {
 		return ErrNoSuchSpace
 	}
-	s.reserve.Store(reserve)
+	s.reserve.Store(l.Reserve.Bytes)
 	s.fsync.Store(int64(fsync))
+	s.mu.Lock()
+	s.limits = l
+	s.mu.Unlock()
 	poke(s.retune)
 	return nil
 }

@@ -17,6 +17,10 @@ type Changes struct {
 	Streams map[string]Rules         // by uid, whole
 	Days    map[string]time.Duration // longest time kept, by pool
 	Groom   map[string]time.Duration // age at which files keep key frames only, by pool; 0 = never
+
+	OverwriteFree map[string]Threshold // by pool
+	Overwrite     map[string]bool      // likewise
+	Limits        map[string]Limits    // by space, whole
 }
 
 // Preview is what rules would do if they were in force now.
@@ -24,6 +28,18 @@ type Preview struct {
 	At      media.Wall
 	Streams []StreamPreview // by uid
 	Pools   []PoolPreview
+	Spaces  []SpacePreview
+}
+
+// SpacePreview is what thresholds and limits would delete in one space.
+type SpacePreview struct {
+	Name    string
+	Total   int64 // by its settings; 0 = the space has not told
+	Free    int64 // likewise; negative: it holds so much more than it may
+	Deletes int   // files that would go for want of room now
+	Goes    int64 // their bytes
+	Held    bool  // delete-most asks for a confirmation first
+	Why     string
 }
 
 // StreamPreview is one stream of a Preview.
@@ -82,26 +98,42 @@ func (a *Archive) Preview(ctx context.Context, c Changes) (*Preview, error) {
 			if d, ok := c.Groom[p.Name]; ok {
 				p.GroomAfter = d
 			}
+			if t, ok := c.OverwriteFree[p.Name]; ok {
+				p.OverwriteFree = t
+			}
+			if yes, ok := c.Overwrite[p.Name]; ok {
+				p.Overwrite = yes
+			}
 			return p
+		},
+		space: func(name string, l Limits) Limits {
+			if n, ok := c.Limits[name]; ok {
+				return n
+			}
+			return l
 		}}
 	streams, err := a.retainStreams(now, w)
 	if err != nil {
 		return nil, err
 	}
-	pressure, err := a.pressure(ctx, nil)
+	pressure, err := a.pressure(ctx, nil, w, false)
 	if err != nil {
 		return nil, err
 	}
 	plan := retain.Plan(now, streams, pressure)
-	if len(plan.Held) > 0 { // what would go is the question
+	if len(plan.Held)+len(plan.HeldSpaces) > 0 { // what would go is the question
 		ask := make([]retain.Stream, len(streams))
 		for i, s := range streams {
 			s.Most = 0
 			ask[i] = s
 		}
-		held := plan.Held
-		plan = retain.Plan(now, ask, pressure)
-		plan.Held = held
+		free := slices.Clone(pressure)
+		for i := range free {
+			free[i].Most = 0
+		}
+		held, spaces := plan.Held, plan.HeldSpaces
+		plan = retain.Plan(now, ask, free)
+		plan.Held, plan.HeldSpaces = held, spaces
 	}
 	out, err := a.outlook(now, w, plan.Delete)
 	if err != nil {
@@ -114,7 +146,32 @@ func (a *Archive) Preview(ctx context.Context, c Changes) (*Preview, error) {
 	for i := range out.Streams {
 		out.Streams[i].apply(&plan, by[out.Streams[i].UID])
 	}
+	out.Spaces = a.spacePreviews(&plan, w)
 	return out, nil
+}
+
+func (a *Archive) spacePreviews(plan *retain.Result, w wish) (out []SpacePreview) {
+	for _, s := range a.allSpaces() {
+		s.mu.Lock()
+		u := s.usage
+		s.mu.Unlock()
+		v := s.measured(u, w)
+		x := SpacePreview{Name: s.cfg.Name, Total: v.Total, Free: v.Free}
+		for i := range plan.Delete {
+			if d := &plan.Delete[i]; d.Space == x.Name && d.Why == retain.SpaceFree {
+				x.Deletes++
+				x.Goes += d.Size
+				x.Why = string(d.Why)
+			}
+		}
+		for _, h := range plan.HeldSpaces {
+			if h.Space == x.Name {
+				x.Held, x.Why = true, string(h.Why)
+			}
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 func (s *StreamPreview) apply(plan *retain.Result, dels []retain.Deletion) {
@@ -192,7 +249,7 @@ func (a *Archive) outlook(now media.Wall, w wish, del []retain.Deletion) (*Previ
 		p := w.poolOf(named[i])
 		x := PoolPreview{Name: p.Name, Locked: locked[p.Name], Overwrite: p.Overwrite}
 		var left int64
-		x.Total, x.Free, x.Usable, left = a.room(&p, shares)
+		x.Total, x.Free, x.Usable, left = a.room(&p, shares, w)
 		out.Pools = append(out.Pools, x)
 		pools[i] = retain.PoolFacts{Name: p.Name, Usable: x.Usable, Left: left, Locked: x.Locked, Overwrite: p.Overwrite}
 	}
@@ -292,7 +349,7 @@ func (a *Archive) lockedAt(sums map[string]int64, uid string, locks []media.Span
 
 // room is the size of a pool's spaces, what is free in them, what footage of the
 // pool may take of them, and what of that is not taken.
-func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, free, usable, left int64) {
+func (a *Archive) room(p *Pool, share func(pool, space string) float64, w wish) (total, free, usable, left int64) {
 	for _, name := range p.Spaces {
 		s := a.space(name)
 		if s == nil {
@@ -301,8 +358,9 @@ func (a *Archive) room(p *Pool, share func(pool, space string) float64) (total, 
 		s.mu.Lock()
 		u := s.usage
 		s.mu.Unlock()
-		total, free = total+u.Total, free+u.Free
-		keep := s.reserve.Load()
+		u = s.measured(u, w)
+		total, free = total+u.Total, free+max(u.Free, 0)
+		keep := s.wished(w).Reserve.Bytes
 		if p.Overwrite {
 			keep = max(keep, p.OverwriteFree.Of(u.Total))
 		}

@@ -19,6 +19,7 @@ import (
 type wish struct {
 	rules func(uid string, r Rules) Rules
 	pool  func(p Pool) Pool
+	space func(name string, l Limits) Limits
 	every bool // list every file that would go, not only as many as one pass takes
 }
 
@@ -34,6 +35,13 @@ func (w *wish) poolOf(p Pool) Pool {
 		return p
 	}
 	return w.pool(p)
+}
+
+func (w *wish) limitsOf(space string, l Limits) Limits {
+	if w.space == nil {
+		return l
+	}
+	return w.space(space, l)
 }
 
 // catStream is a stream of the catalogue with its rules.
@@ -276,53 +284,155 @@ func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
 	return int64(sp.From)
 }
 
-// pressure lists the spaces where the oldest must go.
-func (a *Archive) pressure(ctx context.Context, extra map[string]int64) ([]retain.Pressure, error) {
+// pressure lists the spaces where the oldest must go; extra is what is asked for
+// in each beside the rules. A pass of retention looks so (real), a preview too.
+func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, real bool) ([]retain.Pressure, error) {
 	var out []retain.Pressure
+	most := retainBatch
+	if w.every {
+		most = 1 << 30
+	}
 	for _, s := range a.allSpaces() {
-		want := extra[s.cfg.Name]
+		name := s.cfg.Name
+		p := retain.Pressure{Space: name, Want: extra[name], By: retain.SpaceFree}
 		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		u, err := s.st.Usage(uctx)
 		cancel()
+		v := s.measured(u, w)
+		t, may := a.overwriteFree(s, v.Total, w)
 		if err == nil {
 			s.setUsage(u)
-			s.mu.Lock()
-			s.found = u.Free
-			s.mu.Unlock()
-			if t, ok := a.overwriteFree(s, u.Total); ok {
-				want = max(want, t-u.Free)
+			p.Asked = max(0, t-v.Free)
+			p.Want = max(p.Want, p.Asked)
+			p.By = s.pressedBy(v, t, w)
+			if real {
+				s.look(u.Used, time.Now().UnixNano())
+				s.mu.Lock()
+				s.found = u.Free
+				s.mu.Unlock()
 			}
 		}
-		if _, ok := a.overwriteFree(s, u.Total); !ok || want <= 0 {
+		if !may {
+			s.liftFor(real, false)
 			continue
 		}
 		a.cat.mu.Lock()
-		id, known := a.cat.spaces[s.cfg.Name]
+		id, known := a.cat.spaces[name]
 		a.cat.mu.Unlock()
-		if !known {
+		if err == nil && known {
+			if err := a.weigh(s, &p, id, u.Used, extra[name], w); err != nil {
+				return nil, err
+			}
+		}
+		if a.asked.confirmedSpace(name) {
+			if real && err == nil && v.Free >= 0 && !p.Exceeds(0) {
+				a.asked.doneSpace(name)
+			}
+			p.Most = 0
+		}
+		if err == nil {
+			held := p.Exceeds(0)
+			lifted, _ := s.isLifted()
+			s.liftFor(real, held && (lifted || v.Free <= 0) || lifted && v.Free < 0)
+		}
+		if p.Want <= 0 || !known {
 			continue
 		}
-		oldest, err := a.candidates("f.space", id, "", endOfTime, retainBatch)
-		if err != nil {
+		if p.Oldest, err = a.candidates("f.space", id, "", endOfTime, most); err != nil {
 			return nil, err
 		}
-		out = append(out, retain.Pressure{Space: s.cfg.Name, Want: want, Oldest: oldest})
+		out = append(out, p)
 	}
 	return out, nil
 }
 
-// asked remembers which streams' rules wait for a person, and which have been
+// liftFor lifts the limits of a space, in a pass that is real.
+func (s *space) liftFor(real, on bool) {
+	if real {
+		s.lift(on)
+	}
+}
+
+// pressedBy says which setting room is wanted by: t bytes free where there are
+// v.Free.
+func (s *space) pressedBy(v Usage, t int64, w wish) retain.Why {
+	l := s.wished(w)
+	switch {
+	case l.Size != (Threshold{}) && v.Used > v.Total:
+		return retain.SizeLimit
+	case l.Reserve.Of(v.Total) > 0 && (v.Free < 0 || t <= l.Reserve.Bytes):
+		return retain.Reserve
+	}
+	return retain.SpaceFree
+}
+
+// weigh adds to a pressure what decides whether it waits for a person. What the
+// space says that it holds is near enough, unless it would wait by that: while a
+// storage still counts, that is too little.
+func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, extra int64, w wish) error {
+	for _, q := range a.allPools() {
+		if q = w.poolOf(q); q.Overwrite && q.DeleteMost > 0 && slices.Contains(q.Spaces, p.Space) && (p.Most == 0 || q.DeleteMost < p.Most) {
+			p.Most = q.DeleteMost
+		}
+	}
+	s.weigh(p, used, extra)
+	if p.Asked <= 0 || !p.Exceeds(0) {
+		return nil
+	}
+	var sum sql.NullInt64
+	if err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE space = ? AND flags & 3 = 0", id).Scan(&sum); err != nil {
+		return err
+	}
+	p.Bytes = max(p.Bytes, sum.Int64)
+	return nil
+}
+
+// asked remembers which streams' and spaces' rules wait for a person, and which have been
 // confirmed. Neither outlives the process: whoever starts it again is asked
 // again.
 type asked struct {
 	mu   sync.Mutex
 	held map[string]heldSince
 	yes  map[string]bool
+
+	spaces    map[string]HeldBack // likewise, by space
+	yesSpaces map[string]bool
 }
 
 type heldSince struct {
 	retain.Held
 	since time.Time
+}
+
+func (k *asked) confirmedSpace(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.yesSpaces[name]
+}
+
+// doneSpace uses a confirmation up: nothing is left of what it was for.
+func (k *asked) doneSpace(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.yesSpaces, name)
+}
+
+// takeSpaces notes the spaces that a plan holds back, and returns what is new.
+func (k *asked) takeSpaces(now []retain.HeldSpace) (fresh []HeldBack) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	held := map[string]HeldBack{}
+	for _, h := range now {
+		x := HeldBack{Space: h.Space, Why: string(h.Why), Goes: h.Goes, Bytes: h.Bytes, Since: time.Now()}
+		if old, ok := k.spaces[h.Space]; ok {
+			x.Since = old.Since
+		} else {
+			fresh = append(fresh, x)
+		}
+		held[h.Space] = x
+	}
+	k.spaces = held
+	return fresh
 }
 
 func (k *asked) confirmed(uid string) bool {
@@ -364,24 +474,48 @@ func (k *asked) take(now []retain.Held, streams []retain.Stream) (fresh []retain
 }
 
 // HeldBack is a stream whose rules would take more at once than its pool's
-// delete-most allows; nothing goes by them until ConfirmRetention.
+// delete-most allows, or a space where its settings or a threshold of its pool
+// would. Nothing goes by them until ConfirmRetention or ConfirmSpace; of a space
+// only what recording needs.
 type HeldBack struct {
-	UID   string
-	Why   string // rule
+	UID   string // stream, or ""
+	Space string // or ""
+	Why   string // rule or setting
 	Files int    // that would go; 0 where only bytes are known
 	Goes  int64  // bytes that would go
-	Bytes int64  // of all the stream's footage
+	Bytes int64  // of all footage of the stream, or in the space
 	Since time.Time
 }
 
-// Held lists the streams whose rules wait to be confirmed.
+// Held lists the streams and spaces whose rules wait to be confirmed.
 func (a *Archive) Held() (out []HeldBack) {
 	a.asked.mu.Lock()
 	defer a.asked.mu.Unlock()
 	for _, h := range a.asked.held {
 		out = append(out, HeldBack{UID: h.UID, Why: string(h.Why), Files: h.Goes.Files, Goes: h.Goes.Bytes, Bytes: h.Bytes, Since: h.since})
 	}
+	for _, h := range a.asked.spaces {
+		out = append(out, h)
+	}
 	return out
+}
+
+// ConfirmSpace lets the settings of a space, and the thresholds of its pools, take
+// what they want there. It tells whether something was held back.
+func (a *Archive) ConfirmSpace(name string) bool {
+	a.asked.mu.Lock()
+	_, ok := a.asked.spaces[name]
+	if ok {
+		if a.asked.yesSpaces == nil {
+			a.asked.yesSpaces = map[string]bool{}
+		}
+		a.asked.yesSpaces[name] = true
+	}
+	a.asked.mu.Unlock()
+	if ok {
+		poke(a.ensured)
+	}
+	return ok
 }
 
 // ConfirmRetention lets the rules of a stream take what they want. It tells

@@ -90,7 +90,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 		return nil, err
 	}
 	wrote := a.written()
-	pressure, err := a.pressure(ctx, extra)
+	pressure, err := a.pressure(ctx, extra, wish{}, true)
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +101,31 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
 			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
 	}
+	a.settle(&plan)
 	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
 	a.measureAgain(ctx, plan.Delete, wrote)
 	return plan.Short, err
+}
+
+// settle notes what a plan takes from each space for thresholds and limits, and
+// tells what it holds back.
+func (a *Archive) settle(plan *retain.Result) {
+	took := map[string]int64{}
+	for i := range plan.Delete {
+		if d := &plan.Delete[i]; d.Why == retain.SpaceFree {
+			took[d.Space] += d.Size
+		}
+	}
+	for _, s := range a.allSpaces() {
+		name := s.cfg.Name
+		held := slices.ContainsFunc(plan.HeldSpaces, func(h retain.HeldSpace) bool { return h.Space == name })
+		s.pay(held, a.asked.confirmedSpace(name), took[name])
+	}
+	for _, h := range a.asked.takeSpaces(plan.HeldSpaces) {
+		a.notify(Notice{Type: "retention.held", Level: "warning",
+			Message: fmt.Sprintf("space %s: %s would delete %d of %d MB at once; no more goes than recording needs until somebody confirms: media-server retention confirm --space %s", h.Space, h.Why, h.Goes>>20, h.Bytes>>20, h.Space),
+			Data:    map[string]any{"space": h.Space, "why": h.Why, "bytes": h.Goes}})
+	}
 }
 
 // written is how many bytes each space has taken so far.
@@ -141,24 +163,26 @@ func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrot
 
 // overwriteFree is the largest threshold of the pools that a space is in; ok
 // is false when none of them may overwrite.
-func (a *Archive) overwriteFree(s *space, total int64) (bytes int64, ok bool) {
+func (a *Archive) overwriteFree(s *space, total int64, w wish) (bytes int64, ok bool) {
 	for _, p := range a.allPools() {
-		if p.Overwrite && slices.Contains(p.Spaces, s.cfg.Name) {
+		if p = w.poolOf(p); p.Overwrite && slices.Contains(p.Spaces, s.cfg.Name) {
 			bytes, ok = max(bytes, p.OverwriteFree.Of(total)), true
 		}
 	}
-	return max(bytes, s.reserve.Load()), ok
+	return max(bytes, s.wished(w).Reserve.Bytes), ok
 }
 
 // makeRoom is the answer to a full space: the oldest footage of it goes, if it
-// may. It tells whether anything went.
+// may. It tells whether anything went, or opening the space again lifts the limits that it
+// is full by.
 func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
 	const atLeast = 64 << 20
 	before := a.counters.deletedBytes.Load()
 	if _, err := a.Retain(ctx, map[string]int64{s.cfg.Name: atLeast}); err != nil {
 		a.log.Warn("room could not be made", "space", s.cfg.Name, "err", err)
 	}
-	return a.counters.deletedBytes.Load() > before
+	lifted, now := s.isLifted()
+	return a.counters.deletedBytes.Load() > before || lifted && !now
 }
 
 // carryOut deletes files: the decision is written first, so that a crash half

@@ -39,7 +39,7 @@ func TestSlowSync(t *testing.T) {
 	if n := h.saw("storage.ok"); n != 1 || slow() != 0 {
 		t.Errorf("%d notices of its end, %+v", n, stateOf(h))
 	}
-	if err := h.a.TuneSpace("s0", 0, 5*time.Second); err != nil {
+	if err := h.a.TuneSpace("s0", archive.Limits{}, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	synced(4, 2*time.Second)

@@ -69,6 +69,10 @@ type space struct {
 	found               int64    // free when retention looked last, before it deleted anything
 	came                int64    // written between then and usage, where that was measured after it
 	low                 lowAlarm // what was told of alarm-free
+	limits              Limits   // as the settings say
+	lifted              bool     // the storage shall not go by them
+	liftedNow           bool     // it does not, since it was opened last
+	toll                toll
 	led                 *ledger
 	seals               []*file
 	stats               spaceStats
@@ -82,6 +86,7 @@ type space struct {
 type spaceStats struct {
 	written, synced, syncCalls uint64
 	appends, syncs             uint64
+	put                        uint64 // bytes of whole files that came from another space
 	appendTime, syncTime       time.Duration
 	lastSync                   time.Duration
 	reconnects, failures       uint64
@@ -90,9 +95,9 @@ type spaceStats struct {
 func newSpace(a *Archive, cfg Space) *space {
 	s := &space{a: a, cfg: cfg, st: cfg.Storage, tried: make(chan struct{}), reads: make(chan struct{}, 16),
 		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1), retune: make(chan struct{}, 1)}
-	s.reserve.Store(cfg.Reserve)
+	s.reserve.Store(cfg.Limits.Reserve.Bytes)
 	s.fsync.Store(int64(cfg.Fsync))
-	s.found = math.MaxInt64
+	s.found, s.limits = math.MaxInt64, cfg.Limits
 	s.over, s.quit = context.WithCancel(context.Background())
 	return s
 }
@@ -255,7 +260,7 @@ func (s *space) ensureOpen(ctx context.Context) error {
 func (s *space) reopen(ctx context.Context) bool {
 	octx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	info, err := s.st.Open(octx, s.a.o.Epoch, 0, false)
+	info, err := s.openAs(octx, 0, false)
 	s.mu.Lock()
 	same := err == nil && info.ID == s.info.ID
 	s.mu.Unlock()

@@ -54,6 +54,13 @@ type Storage interface {
 	Usage(ctx context.Context) (Usage, error)
 }
 
+// Limited is what a Storage may do beside: take more than the limits of its
+// settings allow, from the next Open on, while lifted. It leaves LiftedReserve free
+// on the disk where it would leave more.
+type Limited interface {
+	Lift(on bool)
+}
+
 // Opener is what a Storage may do beside: many files in one question, for a
 // rebuild, which opens every file there is.
 type Opener interface {

@@ -75,7 +75,7 @@ func (a *Archive) checkFree(low levels) {
 				overwrite = max(overwrite, p.OverwriteFree.Of(u.Total))
 			}
 		}
-		_, may := a.overwriteFree(s, u.Total)
+		_, may := a.overwriteFree(s, u.Total, wish{})
 		wait := time.Duration(0)
 		if may {
 			wait = alarmAfter

@@ -65,7 +65,7 @@ type Space struct {
 	Name    string
 	Storage Storage
 	Create  bool          // write a marker when the space is new and empty
-	Reserve int64         // bytes kept free whatever happens
+	Limits  Limits        // that Storage goes by
 	Fsync   time.Duration // longest time between syncs that its settings promise; 0 or less = none
 }
 

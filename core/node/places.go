@@ -51,7 +51,16 @@ func (p *places) space(sp archive.SpaceConfig) (archive.Space, error) {
 	p.mu.Lock()
 	p.in[sp.Name] = &placed{cfg: sp, storage: st}
 	p.mu.Unlock()
-	return archive.Space{Name: sp.Name, Storage: st, Create: true, Reserve: sp.Reserve.Bytes, Fsync: sp.Fsync}, nil
+	return archive.Space{Name: sp.Name, Storage: st, Create: true, Limits: limitsOf(sp), Fsync: sp.Fsync}, nil
+}
+
+// limitsOf are the limits that the storage of a space is told.
+func limitsOf(sp archive.SpaceConfig) archive.Limits {
+	return archive.Limits{Size: thresholdOf(sp.SizeLimit), Reserve: thresholdOf(sp.Reserve)}
+}
+
+func thresholdOf(s config.Size) archive.Threshold {
+	return archive.Threshold{Bytes: s.Bytes, Percent: float64(s.Percent)}
 }
 
 func (p *places) forget(name string) {
@@ -105,7 +114,7 @@ func (p *places) tune(was placed, now archive.SpaceConfig) {
 	if s, ok := was.storage.(interface{ SetSettings(map[string]string) }); ok {
 		s.SetSettings(spaceSettings(is))
 	}
-	if err := p.n.archive.TuneSpace(now.Name, is.Reserve.Bytes, is.Fsync); err != nil {
+	if err := p.n.archive.TuneSpace(now.Name, limitsOf(is), is.Fsync); err != nil {
 		p.n.log.Error("settings of a space could not be taken over", "space", now.Name, "err", err)
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,9 +56,11 @@ func (b backend) RemoveLock(uid, id, who string) error {
 // RetentionHeld implements api.Retention.
 func (b backend) RetentionHeld() (out []api.HeldBack) {
 	for _, h := range b.n.archive.Held() {
-		out = append(out, api.HeldBack{UID: h.UID, Why: h.Why, Files: h.Files, Goes: h.Goes, Bytes: h.Bytes, Since: h.Since.UnixMilli()})
+		out = append(out, api.HeldBack{UID: h.UID, Space: h.Space, Why: h.Why, Files: h.Files, Goes: h.Goes, Bytes: h.Bytes, Since: h.Since.UnixMilli()})
 	}
-	slices.SortFunc(out, func(x, y api.HeldBack) int { return strings.Compare(x.UID, y.UID) })
+	slices.SortFunc(out, func(x, y api.HeldBack) int {
+		return cmp.Or(strings.Compare(x.UID, y.UID), strings.Compare(x.Space, y.Space))
+	})
 	return out
 }
 
@@ -73,9 +76,13 @@ func (b backend) RetentionOutlook() (*api.RetentionPlan, error) {
 // ConfirmRetention implements api.Retention.
 func (b backend) ConfirmRetention(uid string) bool { return b.n.archive.ConfirmRetention(uid) }
 
+// ConfirmSpace implements api.Retention.
+func (b backend) ConfirmSpace(name string) bool { return b.n.archive.ConfirmSpace(name) }
+
 // RetentionPreview implements api.Retention.
 func (b backend) RetentionPreview(c api.RetentionChanges) (*api.RetentionPlan, error) {
-	ch := archive.Changes{Streams: map[string]archive.Rules{}, Days: map[string]time.Duration{}, Groom: map[string]time.Duration{}}
+	ch := archive.Changes{Streams: map[string]archive.Rules{}, Days: map[string]time.Duration{}, Groom: map[string]time.Duration{},
+		OverwriteFree: map[string]archive.Threshold{}, Overwrite: map[string]bool{}, Limits: map[string]archive.Limits{}}
 	for uid, keys := range c.Streams {
 		r, ok := b.n.archive.RulesOf(uid)
 		if !ok {
@@ -91,22 +98,67 @@ func (b backend) RetentionPreview(c api.RetentionChanges) (*api.RetentionPlan, e
 			return nil, fmt.Errorf("there is no pool %q", name)
 		}
 		for k, v := range keys {
-			d, err := config.ParseDuration(v)
-			switch {
-			case err == nil && k == "days":
-				ch.Days[name] = d
-			case err == nil && k == "groom-after":
-				ch.Groom[name] = d
-			default:
-				return nil, fmt.Errorf("pools.%s: %s = %s: only days = DURATION and groom-after = DURATION can be tried, for example 10d", name, k, v)
+			if err := tryPool(&ch, name, k, v); err != nil {
+				return nil, fmt.Errorf("pools.%s: %s = %s: %w", name, k, v, err)
 			}
 		}
+	}
+	for name, keys := range c.Spaces {
+		x, ok := b.n.places.get(name)
+		if !ok {
+			return nil, fmt.Errorf("there is no space %q", name)
+		}
+		l := limitsOf(x.cfg)
+		for k, v := range keys {
+			if err := tryLimit(&l, k, v); err != nil {
+				return nil, fmt.Errorf("spaces.%s: %s = %s: %w", name, k, v, err)
+			}
+		}
+		ch.Limits[name] = l
 	}
 	p, err := b.n.archive.Preview(b.n.web.ctx, ch)
 	if err != nil {
 		return nil, err
 	}
 	return apiPlan(p), nil
+}
+
+// tryPool notes a key of a pool that is to be tried.
+func tryPool(ch *archive.Changes, name, k, v string) (err error) {
+	switch k {
+	case "days":
+		ch.Days[name], err = config.ParseDuration(v)
+	case "groom-after":
+		ch.Groom[name], err = config.ParseDuration(v)
+	case "overwrite-free":
+		var size config.Size
+		size, err = config.ParseSize(v)
+		ch.OverwriteFree[name] = thresholdOf(size)
+	case "overwrite":
+		if v != "true" && v != "false" {
+			return errors.New("write true or false")
+		}
+		ch.Overwrite[name] = v == "true"
+	default:
+		return errors.New("it cannot be tried; keys: days, groom-after, overwrite-free, overwrite")
+	}
+	return err
+}
+
+// tryLimit changes a limit of a space as its key would.
+func tryLimit(l *archive.Limits, k, v string) error {
+	size, err := config.ParseSize(v)
+	switch {
+	case k != "size-limit" && k != "reserve":
+		return errors.New("it cannot be tried; keys: size-limit, reserve")
+	case err != nil:
+		return err
+	case k == "size-limit":
+		l.Size = thresholdOf(size)
+	default:
+		l.Reserve = thresholdOf(size)
+	}
+	return nil
 }
 
 // tryRules changes rules as keys of a stream file would.
@@ -160,6 +212,9 @@ func apiPlan(p *archive.Preview) *api.RetentionPlan {
 		out.Pools = append(out.Pools, api.RetentionPool{Name: q.Name, Total: q.Total, Free: q.Free, Usable: q.Usable, Locked: q.Locked, PerDay: q.PerDay,
 			Overwrite: q.Overwrite, Days: inDays(q.Kept), FullIn: inDays(q.Full)})
 	}
+	for _, s := range p.Spaces {
+		out.Spaces = append(out.Spaces, api.RetentionSpace{Name: s.Name, Total: s.Total, Free: max(s.Free, 0), Over: max(-s.Free, 0), Deletes: s.Deletes, Goes: s.Goes, Why: s.Why, Asks: s.Held})
+	}
 	return out
 }
 
@@ -170,6 +225,10 @@ func inDays(d time.Duration) float64 { return float64(d/(864*time.Second)) / 100
 // little room, and streams that are not kept as promised.
 func (b backend) retentionProblems() (out []api.Problem) {
 	for _, h := range b.RetentionHeld() {
+		if h.Space != "" {
+			out = append(out, heldSpaceProblem(&h))
+			continue
+		}
 		out = append(out, api.Problem{Level: "warning", Where: "stream " + h.UID, UID: h.UID, Since: h.Since,
 			What: fmt.Sprintf("%s would delete %d of %d MB at once; nothing of the stream is deleted by rule until somebody confirms", h.Why, h.Goes>>20, h.Bytes>>20),
 			Hint: "look with: media-server retention preview; then correct the setting, or: media-server retention confirm " + h.UID})
@@ -197,6 +256,14 @@ func (b backend) retentionProblems() (out []api.Problem) {
 			Hint: "normally over within seconds of a first start; if not, a space is away: bring it back, or remove its [space.NAME]"})
 	}
 	return out
+}
+
+// heldSpaceProblem says what a setting of a space, or a threshold of its pool,
+// would delete there.
+func heldSpaceProblem(h *api.HeldBack) api.Problem {
+	return api.Problem{Level: "warning", Where: "space " + h.Space, Since: h.Since,
+		What: fmt.Sprintf("%s would delete %d of %d MB at once; no more is deleted than recording needs until somebody confirms", h.Why, h.Goes>>20, h.Bytes>>20),
+		Hint: "look with: media-server retention preview; then correct the setting, or: media-server retention confirm --space " + h.Space}
 }
 
 // keepProblem says that a stream will not be kept, or was not, as dvr-keep

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/web/api"
 )
 
 // TestSpaceProblem: each trouble of a space is one problem, the worst of them.
@@ -53,6 +54,39 @@ func TestKeepProblem(t *testing.T) {
 		p := keepProblem(&c.k)
 		if !strings.Contains(p.What, c.says) || !strings.Contains(p.Hint, c.hint) || p.UID != "gate" || p.Since != 5000 {
 			t.Errorf("%s: %+v", c.name, p)
+		}
+	}
+}
+
+// TestHeldSpaceProblem: what a limit would delete comes with how to let it.
+func TestHeldSpaceProblem(t *testing.T) {
+	p := heldSpaceProblem(&api.HeldBack{Space: "main", Why: "size-limit", Goes: 900 << 20, Bytes: 1000 << 20, Since: 5000})
+	if p.Where != "space main" || !strings.Contains(p.What, "size-limit would delete 900 of 1000 MB") || !strings.HasSuffix(p.Hint, "retention confirm --space main") || p.Since != 5000 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestTryLimits: what can be tried of pools and spaces in a preview.
+func TestTryLimits(t *testing.T) {
+	ch := archive.Changes{Days: map[string]time.Duration{}, Groom: map[string]time.Duration{}, OverwriteFree: map[string]archive.Threshold{}, Overwrite: map[string]bool{}}
+	for k, v := range map[string]string{"days": "3d", "groom-after": "30d", "overwrite-free": "90%", "overwrite": "false"} {
+		if err := tryPool(&ch, "p", k, v); err != nil {
+			t.Errorf("%s = %s: %v", k, v, err)
+		}
+	}
+	if no, ok := ch.Overwrite["p"]; ch.Days["p"] != 72*time.Hour || ch.OverwriteFree["p"].Percent != 90 || no || !ok {
+		t.Errorf("%+v", ch)
+	}
+	l := archive.Limits{Reserve: archive.Threshold{Bytes: 5}}
+	if err := tryLimit(&l, "size-limit", "1G"); err != nil || l.Size.Bytes != 1<<30 || l.Reserve.Bytes != 5 {
+		t.Errorf("%+v %v", l, err)
+	}
+	if err := tryLimit(&l, "reserve", "60%"); err != nil || l.Reserve.Percent != 60 || l.Reserve.Bytes != 0 {
+		t.Errorf("%+v %v", l, err)
+	}
+	for _, err := range []error{tryPool(&ch, "p", "overwrite", "maybe"), tryPool(&ch, "p", "overwrite-free", "much"), tryPool(&ch, "p", "spaces", "a"), tryLimit(&l, "path", "/a"), tryLimit(&l, "reserve", "much")} {
+		if err == nil {
+			t.Error("what cannot be tried was taken")
 		}
 	}
 }

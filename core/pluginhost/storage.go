@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -58,9 +59,10 @@ type spaceStorage struct {
 	space    string
 	settings map[string]string
 
-	mu    sync.Mutex
-	epoch uint64 // of the last Open
-	side  descriptors
+	mu     sync.Mutex
+	epoch  uint64 // of the last Open
+	lifted bool
+	side   descriptors
 }
 
 // SetSettings changes what the backend is told at the next Open.
@@ -68,6 +70,26 @@ func (s *spaceStorage) SetSettings(settings map[string]string) {
 	s.mu.Lock()
 	s.settings = maps.Clone(settings)
 	s.mu.Unlock()
+}
+
+// Lift implements archive.Limited.
+func (s *spaceStorage) Lift(on bool) {
+	s.mu.Lock()
+	s.lifted = on
+	s.mu.Unlock()
+}
+
+// toldLocked are the settings that the backend is told; s.mu is held.
+func (s *spaceStorage) toldLocked() map[string]string {
+	if !s.lifted {
+		return s.settings // replaced, never changed
+	}
+	m := maps.Clone(s.settings)
+	delete(m, "size-limit")
+	if _, ok := m["reserve"]; ok {
+		m["reserve"] = strconv.Itoa(archive.LiftedReserve)
+	}
+	return m
 }
 
 // client waits for the plugin and returns its connection.
@@ -158,7 +180,7 @@ func (s *spaceStorage) current() uint64 {
 func (s *spaceStorage) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
 	s.mu.Lock()
 	s.epoch = epoch
-	settings := s.settings // replaced, never changed
+	settings := s.toldLocked()
 	s.mu.Unlock()
 	s.side.reset("")
 	d, err := call(ctx, s, storageCall, pb.StorageClient.Describe, &pb.DescribeRequest{})

@@ -72,6 +72,22 @@ type Pressure struct {
 	Space  string
 	Want   int64
 	Oldest []File // of all streams, oldest first
+
+	// Most is the percent of Bytes that a threshold or a limit may take at once
+	// without being asked for; 0 = all.
+	Most  float64
+	Asked int64 // of Want: what the threshold or limit asks for
+	By    Why   // which of them
+	Bytes int64 // of footage in the space
+	Took  int64 // what went for it lately and has not come again
+	Came  int64 // since the last pass: that much goes with ordinary overwriting
+	Need  int64 // goes though the rest waits: recording needs it
+}
+
+// Exceeds tells whether the threshold or limit wants more at once than may go
+// unasked, others bytes of the space going by other rules.
+func (s *Pressure) Exceeds(others int64) bool {
+	return s.Most > 0 && s.Bytes > 0 && float64(s.Asked-others-s.Came+s.Took) > float64(s.Bytes+s.Took)*s.Most/100
 }
 
 // Why says which rule lets a file go.
@@ -83,6 +99,12 @@ const (
 	PoolDays  Why = "days"
 	Capacity  Why = "dvr-capacity"
 	SpaceFree Why = "overwrite-free"
+)
+
+// What a Pressure may be by beside SpaceFree; its deletions are all by that.
+const (
+	SizeLimit Why = "size-limit"
+	Reserve   Why = "reserve"
 )
 
 // Deletion is one file that goes.
@@ -97,6 +119,8 @@ type Result struct {
 	Short  map[string]int64 // bytes that pressure could not be given, by space
 	Broken []string         // streams whose promised minimum (Keep) this plan breaks
 	Held   []Held           // streams whose rules would take more at once than Most: nothing goes by them
+
+	HeldSpaces []HeldSpace // spaces where thresholds or limits would: no more goes for them than recording needs
 }
 
 // Held is a stream that somebody has to confirm first.
@@ -105,6 +129,14 @@ type Held struct {
 	Why   Why
 	Goes  Amount // what would go; of capacity the bytes alone are known
 	Bytes int64  // of the stream
+}
+
+// HeldSpace is a space whose thresholds or limits somebody has to confirm first.
+type HeldSpace struct {
+	Space string
+	Why   Why
+	Goes  int64 // bytes that would go
+	Bytes int64 // of footage in the space
 }
 
 // Plan applies the rules at the time now.
@@ -127,7 +159,7 @@ func Plan(now media.Wall, streams []Stream, pressure []Pressure) Result {
 			short[pressure[i].Space] = left
 		}
 	}
-	r := Result{Delete: p.out, Short: short, Held: p.held}
+	r := Result{Delete: p.out, Short: short, Held: p.held, HeldSpaces: p.spaces}
 	for uid := range p.broken {
 		r.Broken = append(r.Broken, uid)
 	}
@@ -157,6 +189,7 @@ type planner struct {
 	keep   map[string]media.Wall
 	broken map[string]bool
 	held   []Held
+	spaces []HeldSpace
 }
 
 func (p *planner) remove(f File, why Why) {
@@ -194,11 +227,16 @@ func (p *planner) stream(now media.Wall, s *Stream) {
 // space frees what is wanted and returns what is still short. What the other
 // rules take from the same space counts.
 func (p *planner) space(s *Pressure) int64 {
-	left := s.Want
+	var others int64
 	for i := range p.out {
 		if p.out[i].Space == s.Space {
-			left -= p.out[i].Size
+			others += p.out[i].Size
 		}
+	}
+	left := s.Want - others
+	if s.Exceeds(others) {
+		p.spaces = append(p.spaces, HeldSpace{Space: s.Space, Why: s.By, Goes: min(s.Asked-others, s.Bytes), Bytes: s.Bytes})
+		left = min(s.Want, s.Need) - others
 	}
 	for _, f := range ordered(s.Oldest) {
 		if left <= 0 {

@@ -101,3 +101,47 @@ func TestPlanProperties(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanHoldsSpace: a threshold or limit that wants more at once than may go
+// unasked gets what recording needs; ordinary overwriting is never held.
+func TestPlanHoldsSpace(t *testing.T) {
+	oldest := hourly("a", "s", 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+	for _, c := range []struct {
+		name    string
+		streams []Stream
+		p       Pressure
+		files   int
+		held    int64 // 0 = not
+	}{
+		{name: "overwriting", p: Pressure{Want: 5, Asked: 5, Most: 50, Bytes: 100}, files: 1},
+		{name: "half", p: Pressure{Want: 50, Asked: 50, Most: 50, Bytes: 100}, files: 5},
+		{name: "more than half", p: Pressure{Want: 60, Asked: 60, Most: 50, Bytes: 100}, held: 60},
+		{name: "more than all", p: Pressure{Want: 900, Asked: 900, Most: 50, Bytes: 100}, held: 100},
+		{name: "what recording needs goes", p: Pressure{Want: 60, Asked: 60, Most: 50, Bytes: 100, Need: 12}, files: 2, held: 60},
+		{name: "confirmed", p: Pressure{Want: 60, Asked: 60, Bytes: 100}, files: 6},
+		{name: "a full disk asks, not a threshold", p: Pressure{Want: 60, Most: 50, Bytes: 100}, files: 6},
+		{name: "what came goes with overwriting", p: Pressure{Want: 60, Asked: 60, Most: 50, Bytes: 100, Came: 10}, files: 6},
+		{name: "other rules take enough of it", streams: []Stream{{UID: "a", Duration: 8 * time.Hour, Oldest: oldest}},
+			p: Pressure{Want: 60, Asked: 60, Most: 50, Bytes: 100}, files: 6},
+		{name: "little by little", p: Pressure{Want: 10, Asked: 10, Most: 50, Bytes: 60, Took: 45}, held: 10},
+		{name: "a little so far", p: Pressure{Want: 10, Asked: 10, Most: 50, Bytes: 80, Took: 20}, files: 1},
+		{name: "no footage", p: Pressure{Want: 10, Asked: 10, Most: 50}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.p.Space, c.p.By, c.p.Oldest = "s", Reserve, oldest
+			if c.name == "no footage" {
+				c.p.Oldest = nil
+			}
+			r := Plan(now, c.streams, []Pressure{c.p})
+			if len(r.Delete) != c.files {
+				t.Errorf("deletes %v, want %d files", ids(r.Delete), c.files)
+			}
+			if c.held == 0 && len(r.HeldSpaces) == 0 {
+				return
+			}
+			if want := (HeldSpace{Space: "s", Why: Reserve, Goes: c.held, Bytes: c.p.Bytes}); len(r.HeldSpaces) != 1 || r.HeldSpaces[0] != want {
+				t.Errorf("held %+v, want %+v", r.HeldSpaces, want)
+			}
+		})
+	}
+}

@@ -161,7 +161,7 @@ func (a *appender) writeLocked(m archive.AppendData) archive.FailReason {
 		end += int64(len(p))
 	}
 	grows := max(0, end-info.Size())
-	if d.limit > 0 && d.used+grows > d.limit {
+	if d.limit > 0 && !d.lifted && d.used+grows > d.limit {
 		return archive.FailNoSpace
 	}
 	at := m.Offset

@@ -33,6 +33,8 @@ type Dir struct {
 	epoch   uint64
 	dead    bool // killed: nothing answers until Revive
 	limit   int64
+	lift    bool // from the next Open on
+	lifted  bool
 	used    int64
 	fail    func(archive.AppendData) archive.FailReason
 	syncBad int
@@ -77,7 +79,7 @@ func (d *Dir) Open(ctx context.Context, epoch, least uint64, create bool) (archi
 	if epoch < d.epoch {
 		return archive.SpaceInfo{}, archive.StaleEpochError
 	}
-	d.epoch = epoch
+	d.epoch, d.lifted = epoch, d.lift
 	for a := range d.apps {
 		if a.epoch < epoch {
 			a.breakLocked(archive.StaleEpochError)
@@ -324,10 +326,17 @@ func (d *Dir) Usage(ctx context.Context) (archive.Usage, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	total := d.limit
-	if total == 0 {
+	if total == 0 || d.lifted {
 		total = 1 << 40
 	}
-	return archive.Usage{Total: total, Free: total - d.used, Used: d.used}, d.alive()
+	return archive.Usage{Total: total, Free: max(total-d.used, 0), Used: d.used}, d.alive()
+}
+
+// Lift implements archive.Limited.
+func (d *Dir) Lift(on bool) {
+	d.mu.Lock()
+	d.lift = on
+	d.mu.Unlock()
 }
 
 // Limit sets how many bytes may be stored; 0 = any.

@@ -105,6 +105,7 @@ func (f *fake) RetentionHeld() []HeldBack                 { return f.held }
 func (f *fake) Groomings() []Grooming                     { return f.groomings }
 func (f *fake) Moves() []Move                             { return f.moves }
 func (f *fake) ConfirmRetention(uid string) bool          { return uid == "a" }
+func (f *fake) ConfirmSpace(name string) bool             { return name == "main" }
 
 func (f *fake) AddMark(uid string, m NewMark) (Mark, error) {
 	return Mark{UID: uid, Kind: m.Kind, At: m.At.Milli()}, f.fail
@@ -389,6 +390,9 @@ func TestAnswers(t *testing.T) {
 		{"preview by a viewer", "viewer", "POST", "retention/preview", "", 403, "role"},
 		{"held", "viewer", "GET", "retention/held", "", 200, ""},
 		{"confirm", "admin", "POST", "retention/confirm", `{"uid":"a"}`, 204, ""},
+		{"confirm a space", "admin", "POST", "retention/confirm", `{"space":"main"}`, 204, ""},
+		{"confirm a space where nothing waits", "admin", "POST", "retention/confirm", `{"space":"b"}`, 404, "nothing_held"},
+		{"confirm both", "admin", "POST", "retention/confirm", `{"uid":"a","space":"main"}`, 400, "both"},
 		{"confirm nothing", "admin", "POST", "retention/confirm", `{"uid":"b"}`, 404, "nothing_held"},
 		{"confirm by an operator", "operator", "POST", "retention/confirm", `{"uid":"a"}`, 403, "role"},
 		{"later", "admin", "GET", "cluster/nodes", "", 501, "not_in_this_version"},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +13,8 @@ import (
 // none = as they are.
 type RetentionChanges struct {
 	Streams map[string]map[string]string `json:"streams"` // uid → dvr-duration, dvr-keep, dvr-capacity, dvr-pool
-	Pools   map[string]map[string]string `json:"pools"`   // name → days, groom-after
+	Pools   map[string]map[string]string `json:"pools"`   // name → days, groom-after, overwrite-free, overwrite
+	Spaces  map[string]map[string]string `json:"spaces"`  // name → size-limit, reserve
 }
 
 // RetentionStream is what becomes of one stream's footage.
@@ -65,11 +67,25 @@ type RetentionPlan struct {
 
 	Streams []RetentionStream `json:"streams"`
 	Pools   []RetentionPool   `json:"pools"`
+	Spaces  []RetentionSpace  `json:"spaces,omitempty"` // of a preview
 }
 
-// HeldBack is a stream whose rules wait for a confirmation.
+// RetentionSpace is what thresholds and limits would delete in a space.
+type RetentionSpace struct {
+	Name    string `json:"name"`
+	Total   int64  `json:"total_bytes"`
+	Free    int64  `json:"free_bytes"`
+	Over    int64  `json:"over_bytes,omitempty"` // by which it holds more than it may
+	Deletes int    `json:"deletes_files"`        // that would go for want of room now
+	Goes    int64  `json:"deletes_bytes"`
+	Why     string `json:"deletes_why,omitempty"`
+	Asks    bool   `json:"asks,omitempty"` // more than delete-most: somebody would have to confirm
+}
+
+// HeldBack is a stream or a space whose rules wait for a confirmation.
 type HeldBack struct {
-	UID   string `json:"uid"`
+	UID   string `json:"uid,omitempty"`
+	Space string `json:"space,omitempty"`
 	Why   string `json:"why"`
 	Files int    `json:"deletes_files,omitempty"`
 	Goes  int64  `json:"deletes_bytes"`
@@ -86,6 +102,8 @@ type Retention interface {
 	RetentionHeld() []HeldBack
 	// ConfirmRetention tells whether something of the stream was held back.
 	ConfirmRetention(uid string) bool
+	// ConfirmSpace tells whether something in the space was held back.
+	ConfirmSpace(name string) bool
 }
 
 var retentionRoutes = []route{
@@ -124,14 +142,23 @@ func (a *API) retentionHeld(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *w
 }
 
 func (a *API) confirmRetention(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {
-	var in struct{ UID string }
+	var in struct{ UID, Space string }
 	if e := strict(ctx, &in); e != nil {
 		return e
 	}
-	if !a.b.ConfirmRetention(in.UID) {
-		return web.E(404, "nothing_held", fmt.Sprintf("no rule of stream %q waits for a confirmation", in.UID), "those that do are at /api/v1/retention/held")
+	held, what := false, fmt.Sprintf("stream %q", in.UID)
+	switch {
+	case in.UID != "" && in.Space != "":
+		return web.E(400, "both", "uid and space are both given", "confirm one after the other")
+	case in.Space != "":
+		held, what = a.b.ConfirmSpace(in.Space), fmt.Sprintf("space %q", in.Space)
+	default:
+		held = a.b.ConfirmRetention(in.UID)
 	}
-	a.b.Audit(who.Name, ctx.RemoteIP().String(), "confirmed what the rules of "+in.UID+" delete")
+	if !held {
+		return web.E(404, "nothing_held", "no rule of "+what+" waits for a confirmation", "those that do are at /api/v1/retention/held")
+	}
+	a.b.Audit(who.Name, ctx.RemoteIP().String(), "confirmed what the rules of "+cmp.Or(in.UID, "space "+in.Space)+" delete")
 	ctx.SetStatusCode(204)
 	return nil
 }

@@ -1,0 +1,242 @@
+package archive_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"media-server/core/archive"
+)
+
+// sizeOf is how many bytes of media lie in a folder.
+func sizeOf(t *testing.T, root string) (n int64) {
+	t.Helper()
+	for _, f := range mediaFiles(t, root) {
+		if fi, err := os.Stat(filepath.Join(root, f)); err == nil {
+			n += fi.Size()
+		}
+	}
+	return n
+}
+
+// overwrites is a pool of one space that is overwritten from 10 % on.
+func overwrites(free float64) []archive.Pool {
+	return []archive.Pool{{Name: "default", Spaces: []string{"s0"}, Overwrite: true, DeleteMost: 50,
+		OverwriteFree: archive.Threshold{Percent: free}, AlarmFree: archive.Threshold{Percent: 10}}}
+}
+
+// TestSpaceHeldThreshold: overwrite-free = 90% for 9% deletes nothing but what
+// makes room for what comes, until somebody confirms it.
+func TestSpaceHeldThreshold(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &fills{Dir: dir}
+		d.free.Store(fillTotal / 2)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Pools = d, overwrites(10)
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		files := len(mediaFiles(t, dir.Root))
+		set := func(free float64) {
+			t.Helper()
+			if err := h.a.SetPools(overwrites(free)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		look := func(left, held, told int) {
+			t.Helper()
+			if n := len(mediaFiles(t, dir.Root)); n != left {
+				t.Errorf("%d of %d files are left, want %d", n, files, left)
+			}
+			if k := h.a.Held(); len(k) != held || h.saw("retention.held") != told {
+				t.Errorf("held %+v, told %d times", k, h.saw("retention.held"))
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		look(files, 0, 0)
+		p, err := h.a.Preview(t.Context(), archive.Changes{OverwriteFree: map[string]archive.Threshold{"default": {Percent: 90}}})
+		if err != nil || len(p.Spaces) != 1 || !p.Spaces[0].Held || p.Spaces[0].Deletes != files || p.Streams[0].Deletes != files || p.Spaces[0].Why != "overwrite-free" {
+			t.Errorf("the preview of it: %+v %v", p, err)
+		}
+		p, err = h.a.Preview(t.Context(), archive.Changes{OverwriteFree: map[string]archive.Threshold{"default": {Percent: 90}}, Overwrite: map[string]bool{"default": false}})
+		if err != nil || p.Spaces[0].Held || p.Spaces[0].Deletes != 0 {
+			t.Errorf("the preview of it without overwriting: %+v %v", p, err)
+		}
+		look(files, 0, 0)
+		set(90)
+		look(files, 1, 1)
+		if x := h.a.Held()[0]; x.Space != "s0" || x.UID != "" || x.Why != "overwrite-free" || x.Goes <= x.Bytes/2 || x.Since.IsZero() {
+			t.Errorf("%+v", x)
+		}
+		set(10) // mended
+		look(files, 0, 1)
+		if h.a.ConfirmSpace("s0") {
+			t.Error("something was confirmed that is not held")
+		}
+
+		// Recording goes on, and as much goes as comes.
+		set(90)
+		look(files, 1, 2)
+		was := sizeOf(t, dir.Root)
+		cam2 := newCamera("yard", 2)
+		cam2.born = cam.born.Add(time.Hour)
+		record(t, h, cam2, "", 25*30)
+		time.Sleep(5 * time.Minute)
+		if n := sizeOf(t, dir.Root); n < was*9/10 || n > was*11/10 {
+			t.Errorf("%d bytes lie there, %d before 30 s were recorded", n, was)
+		}
+		audit(t, h.a, cam2, 0, 25*30)
+
+		if !h.a.ConfirmSpace("s0") {
+			t.Error("what is held cannot be confirmed")
+		}
+		time.Sleep(5 * time.Minute)
+		look(0, 0, 2)
+		h.close()
+	})
+}
+
+// TestSpaceHeldLittle: what a setting takes little by little is held as well, as
+// soon as it comes to more than may go at once.
+func TestSpaceHeldLittle(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000
+		d := &clamped{fills: fills{Dir: dir}}
+		d.free.Store(fillTotal / 2)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Pools, o.MoveEvery = d, overwrites(3), 24*time.Hour
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		time.Sleep(5 * time.Minute)
+		was := sizeOf(t, dir.Root)
+		d.footage.Store(was)
+		d.reserve.Store(fillTotal * 9 / 10) // it says that nothing is free, not what is missing
+		time.Sleep(30 * time.Minute)
+		left := sizeOf(t, dir.Root)
+		if left < was*45/100 || len(h.a.Held()) != 1 || h.saw("retention.held") != 1 {
+			t.Errorf("%d of %d bytes are left, held %+v", left, was, h.a.Held())
+		}
+		time.Sleep(30 * time.Minute)
+		if n := sizeOf(t, dir.Root); n != left || len(h.a.Held()) != 1 {
+			t.Errorf("%d of %d bytes are left later, held %+v", n, left, h.a.Held())
+		}
+		h.close()
+	})
+}
+
+// TestSpaceHeldLimit: a size-limit with a wrong unit neither deletes everything
+// nor stops the recording: it goes on in as much room as it had.
+func TestSpaceHeldLimit(t *testing.T) {
+	dir, cam := newDir(t), aged("gate", 1, time.Hour)
+	o := options(t.TempDir(), 1, dir)
+	limits := func(n int64) archive.Limits { return archive.Limits{Size: archive.Threshold{Bytes: n}} }
+	o.Spaces[0].Limits, o.Pools = limits(1<<30), overwrites(10)
+	dir.Limit(1 << 30)
+	h := open(t, o)
+	takes(t, h, "s0")
+	eventually(t, "locks to be known", func() bool { return !h.a.RetentionWaits() })
+	rec, err := h.a.Recorder("gate", archive.Rules{Chunk: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := start(t, cam, rec, archive.GapNone)
+	feed := func(seconds int) {
+		t.Helper()
+		for range seconds {
+			if err := f.feed(f.next[1] + 25); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := cam.born.Add(time.Duration(f.next[1])*40*time.Millisecond - 4*time.Second) // but for what grows
+		eventually(t, "it to be recorded", func() bool {
+			n := len(mediaFiles(t, dir.Root))
+			segs, err := h.a.Segments("gate", all)
+			return err == nil && n > 0 && len(segs) > 0 && segs[len(segs)-1].Span.To >= want && h.a.Metrics().Spaces[0].QueueBytes == 0
+		})
+	}
+	feed(120)
+	eventually(t, "all but the last to be sealed", func() bool { return len(mediaFiles(t, dir.Root)) >= 58 })
+	was := sizeOf(t, dir.Root)
+	eventually(t, "it to be listed", func() bool {
+		retain(t, h) // what came until here has come
+		p, err := h.a.Preview(t.Context(), archive.Changes{Streams: map[string]archive.Rules{"gate": {Duration: time.Second}}})
+		return err == nil && len(p.Streams) == 1 && p.Streams[0].Deletes >= 58
+	})
+	tune := func(n int64) {
+		t.Helper()
+		dir.Limit(n)
+		if err := h.a.TuneSpace("s0", limits(n), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := func() int { retain(t, h); return len(h.a.Held()) }
+	total := func(n int64) {
+		t.Helper()
+		eventually(t, "the space to be opened again", func() bool { retain(t, h); return h.a.SpaceStatuses()[0].Usage.Total == n })
+	}
+	p, err := h.a.Preview(t.Context(), archive.Changes{Limits: map[string]archive.Limits{"s0": limits(was / 10)}})
+	if err != nil || len(p.Spaces) != 1 || !p.Spaces[0].Held || p.Spaces[0].Why != "size-limit" || p.Spaces[0].Free >= 0 || p.Pools[0].Usable > was/10 {
+		t.Errorf("the preview of it: %+v %v", p, err)
+	}
+	tune(was / 10)
+	for range 18 { // as much comes as there was, and half of it again
+		feed(10)
+		if held() != 1 || h.a.Held()[0].Why != "size-limit" {
+			t.Fatalf("held %+v", h.a.Held())
+		}
+		eventually(t, "room to be made for what came", func() bool { retain(t, h); return sizeOf(t, dir.Root) <= was*12/10 })
+		if n := sizeOf(t, dir.Root); n < was*8/10 {
+			t.Fatalf("%d bytes lie there, %d before the limit was lowered", n, was)
+		}
+	}
+	segs, err := h.a.Segments("gate", all)
+	if err != nil || len(segs) == 0 || segs[0].Span.From <= cam.born {
+		t.Fatalf("nothing went for what came: %v", err)
+	}
+	for i, s := range segs[1:] {
+		if s.Span.From != segs[i].Span.To {
+			t.Errorf("a hole after %v", segs[i].Span)
+		}
+	}
+	if n := h.saw("retention.held"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	tune(1 << 30) // mended
+	total(1 << 30)
+	if held() != 0 {
+		t.Errorf("still held: %+v", h.a.Held())
+	}
+
+	tune(was / 3) // meant so
+	eventually(t, "it to be held", func() bool { return held() == 1 })
+	if !h.a.ConfirmSpace("s0") {
+		t.Error("what is held cannot be confirmed")
+	}
+	total(was / 3)
+	feed(10)
+	eventually(t, "it to fit", func() bool { return held() == 0 && sizeOf(t, dir.Root) <= was/3 })
+	f.flush()
+	rec.End(archive.GapNone)
+	rec.Close()
+	eventually(t, "the rest to be listed", func() bool { return archive.Listed(h.a, "gate") })
+}
+
+// clamped is a space whose reserve hides how much is missing.
+type clamped struct {
+	fills
+	reserve atomic.Int64
+	footage atomic.Int64 // while half of it was free
+}
+
+func (c *clamped) Usage(context.Context) (archive.Usage, error) {
+	return archive.Usage{Total: fillTotal, Free: max(c.free.Load()-c.reserve.Load(), 0), Used: fillTotal/2 - c.free.Load() + c.footage.Load()}, nil
+}
