@@ -73,7 +73,8 @@ func (s *space) measured(u Usage, w wish) Usage {
 // limit that takes a lot at once; s.mu.
 type toll struct {
 	counted uint64 // bytes written when it looked last
-	came    int64  // between that look and the one before
+	came    int64  // between that look and the one before, if the rules are the same
+	by      bounds // the rules
 	holding bool   // a threshold or limit waits for a person
 	owed    int64  // then: came and not yet made room for; negative = room was made in advance
 
@@ -84,19 +85,31 @@ type toll struct {
 	took, used int64
 }
 
+// bounds are the rules of a space when retention looked: what a change of them
+// asks for is not asked for by what came.
+type bounds struct {
+	limits Limits
+	free   int64 // overwrite-free, in bytes
+}
+
 // tollDay is how long what went is added up: what goes little by little within
 // it goes at once.
 const tollDay = 24 * 3600 * 1_000_000_000
 
-// look begins a pass that finds the space holding used bytes.
-func (s *space) look(used, now int64) {
+// look begins a pass that finds the space holding used bytes, with free bytes to
+// be kept free.
+func (s *space) look(used, free, now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &s.toll
 	wrote := s.stats.written + s.stats.put
-	t.came, t.counted = int64(wrote-t.counted), wrote
+	came := int64(wrote - t.counted)
+	t.counted, t.came = wrote, came
+	if by := (bounds{s.limits, free}); by != t.by {
+		t.by, t.came = by, 0
+	}
 	if t.holding {
-		t.owed += t.came
+		t.owed += came
 	} else {
 		t.owed = t.came
 	}
@@ -106,14 +119,19 @@ func (s *space) look(used, now int64) {
 	t.used = max(t.used, used)
 }
 
-// pay ends a pass that takes bytes from the space for thresholds and limits.
-func (s *space) pay(held, confirmed bool, bytes int64) {
+// pay ends a pass that takes bytes from the space: for thresholds and limits, or
+// because it is full.
+func (s *space) pay(held, confirmed bool, bytes int64, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &s.toll
 	t.holding = held
 	t.owed -= bytes
-	t.took += bytes
+	if full { // that much less is there, and no setting has taken it
+		t.used = max(t.used-bytes, 0)
+	} else {
+		t.took += bytes
+	}
 	if confirmed {
 		t.took, t.used = 0, 0
 	}

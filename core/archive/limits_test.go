@@ -46,17 +46,19 @@ func TestToll(t *testing.T) {
 	s := &space{}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 	used := int64(1000)
+	full, free := false, int64(100)
 	pass := func(came, went int64, held, yes bool) retain.Pressure {
 		now += int64(time.Minute)
 		used += came
 		s.stats.written += uint64(came)
-		s.look(used, now)
+		s.look(used, free, now)
 		var p retain.Pressure
 		s.weigh(&p, used, 0)
-		s.pay(held, yes, went)
+		s.pay(held, yes, went, full)
 		used -= went
 		return p
 	}
+	pass(10, 10, false, false)
 	for range 3 * 24 * 60 {
 		if p := pass(10, 10, false, false); p.Took > 10 || p.Came != 10 {
 			t.Fatalf("overwriting: %+v", p)
@@ -81,6 +83,19 @@ func TestToll(t *testing.T) {
 		t.Errorf("no room for what came: %+v", p)
 	}
 	pass(0, 500, false, true) // confirmed
+	full = true
+	for range 20 { // a small space that is emptied whenever it is full
+		pass(used/2, used, false, false)
+		pass(900, 0, false, false)
+	}
+	full = false
+	free = 900
+	if p := pass(10, 0, false, false); p.Came != 0 {
+		t.Errorf("what came is no reason for what another setting asks for: %+v", p)
+	}
+	if p := pass(10, 0, false, false); p.Came != 10 {
+		t.Errorf("with that setting: %+v", p)
+	}
 	if p := pass(0, 0, false, false); p.Took != 0 {
 		t.Errorf("what was confirmed is counted: %+v", p)
 	}

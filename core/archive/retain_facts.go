@@ -306,7 +306,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, t, w)
 			if real {
-				s.look(u.Used, time.Now().UnixNano())
+				s.look(u.Used, t, time.Now().UnixNano())
 				s.mu.Lock()
 				s.found = u.Free
 				s.mu.Unlock()

@@ -101,7 +101,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
 			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
 	}
-	a.settle(&plan)
+	a.settle(&plan, pressure, extra)
 	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
 	a.measureAgain(ctx, plan.Delete, wrote)
 	return plan.Short, err
@@ -109,17 +109,21 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 
 // settle notes what a plan takes from each space for thresholds and limits, and
 // tells what it holds back.
-func (a *Archive) settle(plan *retain.Result) {
+func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, extra map[string]int64) {
 	took := map[string]int64{}
 	for i := range plan.Delete {
 		if d := &plan.Delete[i]; d.Why == retain.SpaceFree {
 			took[d.Space] += d.Size
 		}
 	}
+	asked := map[string]int64{}
+	for i := range pressure {
+		asked[pressure[i].Space] = pressure[i].Asked
+	}
 	for _, s := range a.allSpaces() {
 		name := s.cfg.Name
 		held := slices.ContainsFunc(plan.HeldSpaces, func(h retain.HeldSpace) bool { return h.Space == name })
-		s.pay(held, a.asked.confirmedSpace(name), took[name])
+		s.pay(held, a.asked.confirmedSpace(name), took[name], extra[name] >= asked[name] && extra[name] > 0)
 	}
 	for _, h := range a.asked.takeSpaces(plan.HeldSpaces) {
 		a.notify(Notice{Type: "retention.held", Level: "warning",
@@ -157,7 +161,11 @@ func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrot
 		s.setUsage(u)
 		s.mu.Lock()
 		s.came = int64(s.stats.written - was)
+		holding := s.toll.holding
 		s.mu.Unlock()
+		if !holding && s.measured(u, wish{}).Free >= 0 {
+			s.lift(false) // at once: until the next pass more may come than it may hold
+		}
 	}
 }
 

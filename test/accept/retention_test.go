@@ -26,6 +26,13 @@ type plan struct {
 		Why   []string `json:"deletes_why"`
 		Asks  bool
 	}
+	Spaces []struct {
+		Name  string
+		Files int    `json:"deletes_files"`
+		Goes  int64  `json:"deletes_bytes"`
+		Why   string `json:"deletes_why"`
+		Asks  bool
+	}
 }
 
 func preview(t *testing.T, s *harness.Server, body string) (p plan) {
@@ -65,7 +72,8 @@ func of(media, uid string) (files []string, bytes int64) {
 
 // TestRetentionPreview: what a change of the rules would delete is told before,
 // and exactly that goes when the change is made; one that would take more than
-// delete-most waits until somebody confirms it.
+// delete-most waits until somebody confirms it, and so does one of a space's
+// settings, which stops no recording meanwhile.
 func TestRetentionPreview(t *testing.T) {
 	t.Parallel()
 	s, media := oldFootage(t)
@@ -147,6 +155,8 @@ func TestRetentionPreview(t *testing.T) {
 		t.Errorf("of gate there is %v, of %v only the first was to go", now, gate)
 	}
 
+	limitWaits(t, s)
+
 	// The live one never kept more than its limit and what came since the pass.
 	_, kept := of(media, "door")
 	live.Rules.To, live.Rules.Tail, live.Rules.Gaps = s.Close("door"), -1, map[string][]ledger.Gap{}
@@ -157,4 +167,50 @@ func TestRetentionPreview(t *testing.T) {
 	}
 	harness.Row(t, "retention: preview, capacity, delete-most", 0, "told before: 1 file of %d bytes; exactly it went; the other waited for a confirmation; %d bytes of door kept by dvr-capacity = 1M; %s",
 		fi.Size(), kept, s.Judge("door", s.Account(live)))
+}
+
+// limitWaits: a size-limit of 8M for 8T deletes no more than comes until somebody
+// confirms it, and what is recorded into the space goes on without a hole.
+func limitWaits(t *testing.T, s *harness.Server) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "tight")
+	must(t, s, 201, "POST", "spaces", fmt.Sprintf(`{"name":"tight","path":%q,"reserve":"0"}`, dir))
+	must(t, s, 201, "POST", "pools", `{"name":"tight","spaces":["tight"],"overwrite-free":"1M"}`)
+	s.Sim("shed", "bitrate=8M", "dvr-chunk = 1s", "dvr-pool = tight")
+	stored := func() (n int64) {
+		_, n = of(dir, "shed")
+		return n
+	}
+	s.Until("footage in the space", func() bool { return stored() > 32<<20 })
+	for _, x := range preview(t, s, `{"spaces":{"tight":{"size-limit":"8M"}}}`).Spaces {
+		if asks := x.Name == "tight"; x.Asks != asks || asks && (x.Why != "size-limit" || x.Files < 10 || x.Goes < 20<<20) {
+			t.Errorf("preview of space %s: %+v", x.Name, x)
+		}
+	}
+	was := stored()
+	must(t, s, 200, "PATCH", "spaces/tight", `{"size-limit":"8M"}`)
+	waits := func() bool {
+		var held struct{ Items []struct{ Space, Why string } }
+		_, err := s.Call("GET", "retention/held", &held)
+		return err == nil && len(held.Items) == 1 && held.Items[0].Space == "tight" && held.Items[0].Why == "size-limit"
+	}
+	s.Until("the limit to wait", waits)
+	if said := fmt.Sprint(s.Problems()); !strings.Contains(said, "confirm --space tight") {
+		t.Errorf("said: %s", said)
+	}
+	until := time.Now().UnixMilli() + harness.Pick[int64](30000, 10000)
+	s.Until("it to be recorded on", func() bool { r := s.Footage("shed").Ranges; return len(r) > 0 && r[len(r)-1].To > until })
+	if f := s.Footage("shed"); len(f.Ranges) != 1 || !waits() {
+		t.Errorf("ranges while the limit waits: %+v", f.Ranges)
+	}
+	if n := stored(); n < was*7/10 {
+		t.Errorf("held, and yet %d of %d bytes are left", n, was)
+	}
+	if out, code := verb(t, "retention", "confirm", "-c", s.Conf, "--space", "tight"); code != 0 {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	s.Until("what was confirmed to go", func() bool { return bytesIn(t, dir) <= 8<<20 && spaceOf(s, "tight").Total == 8<<20 })
+	from := time.Now().UnixMilli()
+	s.Until("it to be recorded still", func() bool { r := s.Footage("shed").Ranges; return len(r) > 0 && r[len(r)-1].To > from+3000 })
+	s.Put("shed", "stream-url = rtsp://127.0.0.1:1/none", "stream-access = public", "dvr-pool = tight") // and no more
 }
