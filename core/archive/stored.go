@@ -48,7 +48,7 @@ func (r *remoteFile) ReadAt(p []byte, off int64) (int, error) {
 	if off < r.off || off+int64(len(p)) > r.off+int64(len(r.buf)) {
 		b := make([]byte, remoteBlock)
 		n, err := r.st.ReadAt(r.ctx, r.name, off, b)
-		if n < len(p) && err != nil && err != io.EOF {
+		if n < len(p) && err != nil && !errors.Is(err, io.EOF) {
 			return copy(p, b[:n]), err // not the end of the file: what is behind was not given
 		}
 		if n == 0 && err != nil {

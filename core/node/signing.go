@@ -25,6 +25,16 @@ func signs(set *Settings) bool {
 	return slices.ContainsFunc(set.Archive.Pools, func(p archive.PoolConfig) bool { return p.Sign })
 }
 
+// formerSigner opens the key of pools that sign no more; nil = there is none, or it
+// cannot be used.
+func formerSigner(set *Settings, log *slog.Logger) *keys.Signer {
+	s, err := keys.Existing(keysDir(set), set.Signing.Passphrase)
+	if err != nil {
+		log.Warn("no pool signs, and the signing key of before cannot be used: of signed footage that goes from now on, verify will say that somebody took it", "err", err)
+	}
+	return s
+}
+
 // openSigner opens or makes the signing key, if any pool signs. A key that
 // cannot be used ends the start: nothing is recorded unsigned in silence. Only
 // where every pool that signs encrypts as well, and cannot, the server starts:
@@ -34,14 +44,10 @@ func signs(set *Settings) bool {
 func openSigner(set *Settings, v *keys.Vault, log *slog.Logger) (archive.Signer, error) {
 	clear := slices.ContainsFunc(set.Archive.Pools, func(p archive.PoolConfig) bool { return p.Sign && !p.Encrypt })
 	if !signs(set) {
-		s, err := keys.Existing(keysDir(set), set.Signing.Passphrase)
-		if err != nil {
-			log.Warn("no pool signs, and the signing key of before cannot be used: of signed footage that goes from now on, verify will say that somebody took it", "err", err)
+		if s := formerSigner(set, log); s != nil {
+			return s, nil
 		}
-		if s == nil || err != nil {
-			return nil, nil
-		}
-		return s, nil
+		return nil, nil
 	}
 	s, err := keys.Open(keysDir(set), set.Signing.Passphrase)
 	if err == nil {

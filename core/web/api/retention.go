@@ -146,7 +146,8 @@ func (a *API) confirmRetention(ctx *fasthttp.RequestCtx, who Identity, _ []strin
 	if e := strict(ctx, &in); e != nil {
 		return e
 	}
-	held, what := false, fmt.Sprintf("stream %q", in.UID)
+	var held bool
+	what := fmt.Sprintf("stream %q", in.UID)
 	switch {
 	case in.UID != "" && in.Space != "":
 		return web.E(400, "both", "uid and space are both given", "confirm one after the other")
