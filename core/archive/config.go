@@ -87,7 +87,7 @@ func (c *Config) Bind(set *config.Set) {
 		*sp = defaultSpace(name)
 		c.spaces = append(c.spaces, sp)
 		s.String("driver", &sp.Driver, "Storage plugin that keeps the files.").Restart().Needed()
-		s.Path("path", &sp.Path, "Folder of the space; it must be there and be empty, or hold a space made before.").Restart()
+		s.Path("path", &sp.Path, "Folder of the space; it must be there and be empty, or hold a space made before. On a mount of its own one sync makes all cameras durable; elsewhere there is one for each growing file.").Restart()
 		s.Size("size-limit", &sp.SizeLimit, "Most the space may hold, or a share of its file system. 0 = no limit but the disk's.")
 		s.Size("reserve", &sp.Reserve, "Kept free whatever happens, for other programs and for what deleting itself needs.")
 		s.Duration("fsync", &sp.Fsync, 50*time.Millisecond, time.Minute, "Footage is safe from a power cut after this time at the latest. Shorter costs disk writes; off leaves it to the kernel (about 30 s).").
