@@ -171,10 +171,17 @@ func SocketPath(dir string, pid int) string {
 	return filepath.Join(dir, socketPrefix+strconv.Itoa(pid))
 }
 
-// sweepSockets removes side sockets that nobody listens on any more.
+// sweepSockets removes side sockets that nobody listens on any more: those of
+// processes that are gone, and one that was left under the number that this one
+// has. That nobody answers is not enough: a process that has just begun has bound
+// its socket, and listens in a moment.
 func sweepSockets(dir string) {
 	old, _ := filepath.Glob(filepath.Join(dir, socketPrefix+"*"))
 	for _, path := range old {
+		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), socketPrefix))
+		if err != nil || pid != os.Getpid() && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
 		c, err := net.Dial("unix", path)
 		if err == nil {
 			c.Close()
