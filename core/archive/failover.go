@@ -65,15 +65,23 @@ func (s *space) abandon(name string, keep int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.led = nil
-	q := s.q[:0:0]
+	q, again := s.q[:0:0], s.q[:0:0]
 	for _, c := range s.q {
 		if c.led == nil || c.led.name != name {
 			q = append(q, c)
 		} else {
-			s.bytes -= c.size // state.db has it
+			s.bytes -= c.size
+			again = append(again, c)
 		}
 	}
 	s.q, s.sent, s.wr = q, 0, 0
+	for _, c := range again {
+		rec := c.data[0]
+		if c.off == 0 {
+			rec = rec[ledgerHead:]
+		}
+		s.noteLocked(rec, c.note)
+	}
 	return true
 }
 

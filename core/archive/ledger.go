@@ -151,12 +151,19 @@ func (s *space) note(f *fact) uint64 {
 	rec := appendFact(nil, f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.notes++
+	s.noteLocked(rec, s.notes)
+	poke(s.wake)
+	return s.notes
+}
+
+// noteLocked queues a record, the n-th, for the ledger. s.mu is held.
+func (s *space) noteLocked(rec []byte, n uint64) {
 	if s.led == nil || s.led.size > ledgerMax {
 		id := s.a.nextFile()
 		s.led = &ledger{name: openPrefix + id.String() + ledgerSuffix, final: ledgerPrefix + id.String() + ledgerSuffix}
 	}
-	s.notes++
-	c := &chunk{led: s.led, note: s.notes, off: s.led.size, queued: time.Now()}
+	c := &chunk{led: s.led, note: n, off: s.led.size, queued: time.Now()}
 	if c.off == 0 {
 		c.create = true
 		rec = append(ledgerHeader(s.a.o.Node, s.a.o.Epoch), rec...)
@@ -165,8 +172,6 @@ func (s *space) note(f *fact) uint64 {
 	s.led.size += c.size
 	s.q = append(s.q, c)
 	s.bytes += c.size
-	poke(s.wake)
-	return s.notes
 }
 
 // shortestGap is the shortest time that can be missing: less is rounding.

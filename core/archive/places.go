@@ -198,7 +198,7 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 		err = a.mayGo(ctx, s) // what was sealed meanwhile
 	}
 	if err == nil && s.isLost() {
-		s.stopScan() // one whose reads hang would list what it had read
+		s.stopScan(ctx) // one whose reads hang would list what it had read
 		err = a.disown(ctx, s, GapDiskError)
 	}
 	if err == nil {
@@ -216,14 +216,22 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 	return nil
 }
 
-// stopScan ends a scan of the space that is under way, and waits for that.
-func (s *space) stopScan() {
+// stopScan ends a scan of the space that is under way: nothing is listed by it any
+// more. It waits for its end for a while; a read of a dead disk may never end.
+func (s *space) stopScan(ctx context.Context) {
 	s.mu.Lock()
 	stop, ended := s.endScan, s.scanEnded
 	s.mu.Unlock()
-	if stop != nil {
-		stop(errors.New("the space is being removed"))
-		<-ended
+	if stop == nil {
+		return
+	}
+	stop(errors.New("the space is being removed"))
+	t := time.NewTimer(5 * time.Second)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

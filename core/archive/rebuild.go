@@ -178,7 +178,7 @@ func (a *Archive) settleRows(ctx context.Context, s *space) {
 			continue
 		}
 		switch now, err := a.sealedMeanwhile(ctx, s, r); {
-		case errors.Is(err, os.ErrNotExist) && s.has(ctx, openName(r.UID, r.ID)): // it could not be recovered
+		case errors.Is(err, os.ErrNotExist) && s.has(ctx, r.growingName()): // it could not be recovered
 		case errors.Is(err, os.ErrNotExist):
 			gone = append(gone, r.ID)
 		case err != nil:
@@ -201,6 +201,16 @@ func (a *Archive) settleRows(ctx context.Context, s *space) {
 	if err != nil {
 		a.log.Warn("files that were open at the end of the last process cannot be settled", "space", s.cfg.Name, "err", err)
 	}
+}
+
+// growingName is what a file is called while it grows: by the number in its
+// header, which it may not be listed under.
+func (r *row) growingName() string {
+	id, ok := idOf(r.Name)
+	if !ok {
+		id = r.ID
+	}
+	return openName(r.UID, id)
 }
 
 // sealedMeanwhile reads what a file that its row calls open has become.

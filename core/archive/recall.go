@@ -106,9 +106,11 @@ func (a *Archive) recallLast(st *stream) error {
 		return err
 	}
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.last.known, st.last.resumable = true, false
-	st.last.segment += stepNumbers
-	st.mu.Unlock()
+	if !st.stepped {
+		st.stepped, st.last.segment = true, st.last.segment+stepNumbers
+	}
 	return nil
 }
 

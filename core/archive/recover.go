@@ -256,6 +256,14 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 				st.prev, st.prevSum = prev, sum
 			}
 		}
+		if newest[st] == f && !keep && st.cur == nil && !st.last.known && !a.hasNewer(f) {
+			// It is the youngest, though its run does not go on. Until it is listed the
+			// one before it would be taken for that.
+			prev, sum := st.prev, st.prevSum
+			a.recall(st, f)
+			st.last.resumable = false
+			st.prev, st.prevSum = prev, sum
+		}
 		st.mu.Unlock()
 	}
 }

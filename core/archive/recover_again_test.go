@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -178,4 +179,75 @@ func TestCopyAtStart(t *testing.T) {
 		t.Errorf("%d files of %d are left of the copy", now, n)
 	}
 	audit(t, h.a, cam, 0, 25*9)
+}
+
+// heldSeals is a space that comes late, and where sealing takes its time.
+type heldSeals struct {
+	*storagetest.Dir
+	come, seal chan struct{}
+}
+
+func (s *heldSeals) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
+	return (&late{s.Dir, s.come}).Open(ctx, epoch, least, create)
+}
+
+func (s *heldSeals) Seal(ctx context.Context, name, final string, size int64) error {
+	select {
+	case <-s.seal:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.Dir.Seal(ctx, name, final, size)
+}
+
+// TestLateAndNotListed: the youngest file of a stream lies in a space that came
+// too late for its run to go on, and is not listed yet when recording begins. The
+// one before it is not taken for the last.
+func TestLateAndNotListed(t *testing.T) {
+	dir, data, gate := newDir(t), t.TempDir(), newCamera("gate", 1)
+	synctest.Test(t, func(t *testing.T) {
+		gate.born = 946684800_000000000
+		h := open(t, options(data, 1, dir))
+		rec, err := h.a.Recorder("gate", archive.Rules{Chunk: 4 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := start(t, gate, rec, archive.GapNone)
+		if err := errors.Join(f.feed(260), f.flush()); err != nil {
+			t.Fatal(err)
+		}
+		rec.Close() // as a killed core leaves it
+		time.Sleep(3 * time.Second)
+		segs, err := h.a.Segments("gate", all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := segs[len(segs)-1].Number
+		h.close()
+		slow := &heldSeals{dir, make(chan struct{}), make(chan struct{})}
+		o := options(data, 2, dir)
+		o.Spaces[0].Storage = slow
+		h = open(t, o)
+		if err := h.a.Opened(t.Context()); err != nil { // it has failed to be
+			t.Fatal(err)
+		}
+		close(slow.come)
+		for stateOf(h).State != archive.SpaceNormal {
+			time.Sleep(time.Millisecond)
+		}
+		if rec, err = h.a.Recorder("gate", archive.Rules{}); err != nil {
+			t.Fatal(err)
+		}
+		if res, ok := rec.Resume(); ok {
+			t.Errorf("it goes on at %+v", res.Positions)
+		}
+		if n, _ := rec.NextSegment(); n <= last {
+			t.Errorf("segment %d is the next, there is one %d", n, last)
+		}
+		rec.Close()
+		close(slow.seal)
+		time.Sleep(30 * time.Second)
+		audit(t, h.a, gate, 0, 260)
+		h.close()
+	})
 }

@@ -38,9 +38,7 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 	if err != nil {
 		return nil, err
 	}
-	if f.id, err = a.numberOf(s, f, renumber); err != nil {
-		return nil, fmt.Errorf("look up %s: %w", e.Name, err)
-	}
+	f.id = a.numberOf(s, f, renumber)
 	if cut, ok := a.state.cut(f.id); ok && cut <= size { // also where nothing of it was written again
 		size, f.cut = cut, true
 	}
@@ -54,31 +52,32 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 // numberOf is the number that a growing file has with us: the one in its header,
 // or another one where it came with a space of another installation. strange: its
 // own number says nothing here.
-func (a *Archive) numberOf(s *space, f *file, strange bool) (FileID, error) {
+func (a *Archive) numberOf(s *space, f *file, strange bool) FileID {
 	for _, g := range a.filesIn(s) {
 		if g.openName == f.openName && (!strange || g.id != f.header.ID) {
-			return g.id, nil // it was given up, under the number that it got here
+			return g.id // it was given up, under the number that it got here
 		}
 	}
 	if strange {
-		return a.nextFile(), nil
+		return a.nextFile()
 	}
 	r, err := a.cat.at(s.cfg.Name, f.final)
 	if err == nil {
-		return r.ID, nil // as an earlier process has listed it
+		return r.ID // as an earlier process has listed it
 	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return 0, err
+	if errors.Is(err, sql.ErrNoRows) {
+		r, err = a.cat.get(f.header.ID)
 	}
-	switch r, err = a.cat.get(f.header.ID); {
+	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return f.header.ID, nil
-	case err != nil:
-		return 0, err
+		return f.header.ID
+	case err != nil: // of a damaged catalogue: recovery does not depend on it
+		a.log.Warn("a growing file cannot be looked up, it keeps its number", "space", s.cfg.Name, "file", f.openName, "err", err)
+		return f.header.ID
 	case r.UID == f.header.UID && r.Run == f.header.Run:
-		return f.header.ID, nil // the same, in another place
+		return f.header.ID // the same, in another place
 	}
-	return a.nextFile(), nil // a file of ours has it
+	return a.nextFile() // a file of ours has it
 }
 
 // heardReader tells when something was read.

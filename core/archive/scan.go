@@ -210,13 +210,17 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan []*row, tick func()
 			wait()
 		}
 		inFlight++
+		var ended error
 		a.cat.soon(func(tx *sql.Tx) error {
+			if ended = context.Cause(ctx); ended != nil {
+				return nil // others share the transaction
+			}
 			for _, r := range todo {
 				r.Unminted = a.unminted(r.ID)
 			}
 			return a.cat.putAll(tx, todo, a.nextFile)
 		}, func(err error) {
-			out := result{err: err}
+			out := result{err: errors.Join(err, ended)}
 			for _, r := range todo {
 				if r.Twin != nil {
 					out.twins = append(out.twins, r)

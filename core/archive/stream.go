@@ -35,6 +35,7 @@ type stream struct {
 
 	last     lastPart
 	prev     FileID   // last file of the run
+	stepped  bool     // numbers were left out for it
 	unread   FileID   // youngest growing file that could not be recovered; 0 = none
 	prevSum  [32]byte // its index
 	expected int64    // bytes a full file will take, from the last one
