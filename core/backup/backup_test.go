@@ -350,7 +350,7 @@ func TestNextAndPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Prune(dir, "n", 2); err != nil {
+	if err := Prune(dir, "n", 2, ""); err != nil {
 		t.Fatal(err)
 	}
 	left, err := List(dir)
@@ -373,7 +373,7 @@ func TestPruneOfTwo(t *testing.T) {
 			src.Node = node
 			path, err := Write(t.Context(), src, dir, "", day.AddDate(0, 0, i))
 			if err == nil {
-				err = Prune(dir, node, 2)
+				err = Prune(dir, node, 2, "")
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -399,6 +399,52 @@ func TestPruneOfTwo(t *testing.T) {
 	}
 	if _, err := os.Stat(last); err != nil || has[""] != 3 || has["aa"] != 2 || has["bb"] != 2 {
 		t.Errorf("%v, the last of aa: %v", has, err)
+	}
+}
+
+// TestPruneWhileOffered: a server that kept its id and lost its databases makes
+// backups that hold nothing. They push out nothing of what is offered to it.
+func TestPruneWhileOffered(t *testing.T) {
+	day := time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name  string
+		offer func(newest string) (string, error)
+		left  int
+	}{
+		{"undecided", func(f string) (string, error) { return f, nil }, 3 + 2},
+		{"undecided, and renamed since", func(f string) (string, error) { return f, os.Rename(f, f+"~") }, 2 + 2},
+		{"undecided, and renamed before", func(f string) (string, error) {
+			to := filepath.Join(filepath.Dir(f), prefix+"spring"+suffix)
+			return to, errors.Join(os.Rename(f, to), os.Chtimes(to, day, day.AddDate(0, 0, 2)))
+		}, 2 + 1 + 2},
+		{"undecided, and gone", func(f string) (string, error) {
+			return filepath.Join(filepath.Dir(f), prefix+"spring"+suffix), os.Remove(f)
+		}, 2 + 5},
+		{"decided", func(string) (string, error) { return "", nil }, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src, _ := tree(t, "x")
+			dir := t.TempDir()
+			var newest string
+			var err error
+			for i := range 3 {
+				if newest, err = Write(t.Context(), src, dir, "", day.AddDate(0, 0, i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			offered, err := c.offer(newest)
+			for i := 3; i < 8 && err == nil; i++ {
+				if _, err = Write(t.Context(), src, dir, "", day.AddDate(0, 0, i)); err == nil {
+					err = Prune(dir, "n", 2, offered)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if list, err := List(dir); err != nil || len(list) != c.left || !list[0].Made.Equal(day.AddDate(0, 0, 7)) {
+				t.Errorf("%+v %v, want %d", list, err, c.left)
+			}
+		})
 	}
 }
 

@@ -14,7 +14,8 @@
 //
 // A server deletes old backups of its own alone. One that starts anew beside
 // backups offers the newest until a restore is carried out or the offer is
-// dismissed: data-dir/restore-offer.
+// dismissed: data-dir/restore-offer. Until then nothing as old as that one is
+// deleted.
 //
 // The catalogue is not in it: it is a cache. Footage is not in it either.
 //

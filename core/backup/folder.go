@@ -26,6 +26,25 @@ func fileName(node string, at time.Time) string {
 	return prefix + node + at.UTC().Format(timeLayout) + suffix
 }
 
+// parseName tells whether a file is a backup by its name, and what the name
+// says of it; the time is zero where somebody has renamed it.
+func parseName(name string) (node string, made time.Time, is bool) {
+	rest, is := strings.CutPrefix(name, prefix)
+	rest, whole := strings.CutSuffix(rest, suffix)
+	if !is || !whole {
+		return "", made, false
+	}
+	text := rest
+	if i := strings.LastIndexByte(rest, '-'); i >= 0 {
+		node, text = rest[:i], rest[i+1:]
+	}
+	made, err := time.Parse(timeLayout, text)
+	if err != nil {
+		return "", time.Time{}, true
+	}
+	return node, made, true
+}
+
 // Info is a backup in a folder.
 type Info struct {
 	Name string
@@ -41,22 +60,16 @@ func List(dir string) (out []Info, err error) {
 		return nil, nil
 	}
 	for _, e := range list {
-		rest, is := strings.CutPrefix(e.Name(), prefix)
-		rest, whole := strings.CutSuffix(rest, suffix)
-		if !is || !whole {
+		node, made, is := parseName(e.Name())
+		if !is {
 			continue
 		}
 		fi, err := e.Info()
 		if err != nil {
 			continue // gone meanwhile
 		}
-		node, text := "", rest
-		if i := strings.LastIndexByte(rest, '-'); i >= 0 {
-			node, text = rest[:i], rest[i+1:]
-		}
-		made, err := time.Parse(timeLayout, text)
-		if err != nil {
-			node, made = "", fi.ModTime() // somebody has renamed it
+		if made.IsZero() {
+			made = fi.ModTime() // somebody has renamed it
 		}
 		out = append(out, Info{Name: e.Name(), Node: node, Size: fi.Size(), Made: made})
 	}
@@ -68,11 +81,32 @@ func List(dir string) (out []Info, err error) {
 // nodes may be the last that is left of them, and the keys in it the only ones;
 // those whose name does not tell may be as well. Deleting them is left to a
 // person.
-func Prune(dir, node string, keep int) error {
+//
+// Nor is anything deleted that is as old as offered, the backup that a server
+// which started anew could begin with ("" = none): the server may have kept its
+// id and have lost all else, and then its newest backups hold nothing and push
+// out those that do.
+func Prune(dir, node string, keep int, offered string) error {
 	list, err := List(dir)
+	until, known := madeAt(offered)
+	if offered != "" && !known {
+		return err // it is gone, or renamed: nobody knows what belongs to it
+	}
 	list = slices.DeleteFunc(list, func(x Info) bool { return x.Node != node || x.Node == "" })
-	for i := keep; i < len(list); i++ {
+	for i := keep; i < len(list) && list[i].Made.After(until); i++ {
 		err = errors.Join(err, os.Remove(filepath.Join(dir, list[i].Name)))
 	}
 	return err
+}
+
+// madeAt tells when a backup was made.
+func madeAt(file string) (made time.Time, ok bool) {
+	if _, made, _ = parseName(filepath.Base(file)); !made.IsZero() {
+		return made, true
+	}
+	fi, err := os.Stat(file)
+	if err != nil {
+		return made, false
+	}
+	return fi.ModTime(), true
 }

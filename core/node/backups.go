@@ -124,7 +124,7 @@ func (k *backups) make(ctx context.Context) (string, error) {
 	k.mu.Unlock()
 	if err == nil {
 		k.n.emit(event("server.backup", "", "info", "a backup was made: "+path, map[string]any{"file": path}))
-		err = backup.Prune(backupDir(k.n.boot), k.n.home.nodeName(), k.n.boot.Backup.Keep)
+		err = backup.Prune(backupDir(k.n.boot), k.n.home.nodeName(), k.n.boot.Backup.Keep, k.offered())
 	}
 	return path, err
 }
@@ -171,7 +171,7 @@ func (k *backups) problems() (out []api.Problem) {
 	defer k.mu.Unlock()
 	if k.offer != "" {
 		out = append(out, api.Problem{Level: "warning", Where: "data-dir", What: "this server started anew, and there is a backup: " + k.offer,
-			Hint: "to begin with what it holds, stop the server and run: media-server restore " + k.offer + " (media-server backup list shows all); to go on without it: media-server backup dismiss"})
+			Hint: "to begin with what it holds, stop the server and run: media-server restore " + k.offer + " (media-server backup list shows all); to go on without it: media-server backup dismiss; until then no backup as old as that one is deleted"})
 	}
 	if k.fail != nil {
 		out = append(out, api.Problem{Level: "error", Where: "[backup]", What: "the last backup failed: " + k.fail.Error(), Hint: "is there room in the folder, and may the server write to it?"})

@@ -56,3 +56,39 @@ func TestOfferOverRestarts(t *testing.T) {
 		t.Error("what was dismissed is offered by the next start")
 	}
 }
+
+// TestOfferedIsKept: a server that kept its id and lost all else makes backups
+// of its own. They push out what is offered to it no sooner than somebody has
+// decided.
+func TestOfferedIsKept(t *testing.T) {
+	n := newLive(t)
+	n.home = &home{}
+	n.boot.Server.DataDir, n.boot.Backup.Path, n.boot.Backup.Keep = t.TempDir(), t.TempDir(), 1
+	src := backup.Source{DataDir: t.TempDir(), Node: n.home.nodeName(), Snapshot: func(context.Context, string, string) error { return nil }}
+	file, err := backup.Write(t.Context(), src, n.boot.Backup.Path, "", time.Now().Add(-time.Hour))
+	if err == nil {
+		err = n.backups.found(n.boot)
+	}
+	if err != nil || n.backups.offered() != file {
+		t.Fatalf("%q is offered, want %q: %v", n.backups.offered(), file, err)
+	}
+	made := func(want bool) {
+		t.Helper()
+		path, err := n.backups.make(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(file); (err == nil) != want {
+			t.Errorf("what is or was offered: %v, want it there: %v", err, want)
+		}
+	}
+	made(true)
+	made(true)
+	if _, err := n.backups.dismiss(); err != nil {
+		t.Fatal(err)
+	}
+	made(false)
+}
