@@ -19,15 +19,16 @@ const (
 
 // Capture is how a stream that is to be recorded stands at an instant.
 type Capture struct {
-	Now    media.Wall
-	Active bool             // units come
-	GoesOn bool             // and those of the run that is under way are stored
-	Begins bool             // it was started a moment ago: what its driver has kept may yet come
-	Newest media.Wall       // arrival of its newest unit; 0 = none yet
-	Why    archive.GapCause // why nothing is stored, or was not until a moment ago
-	Keeps  time.Duration    // how much its driver keeps of what storage does not take now; 0 = storage takes everything
-	Off    []media.Span     // times at which nothing is recorded, in order
-	Event  []media.Span     // times at which only events are, in order
+	Now     media.Wall
+	Active  bool             // units come
+	GoesOn  bool             // and those of the run that is under way are stored
+	Begins  bool             // it was started a moment ago: what its driver has kept may yet come
+	Newest  media.Wall       // arrival of its newest unit; 0 = none yet
+	Watched media.Wall       // since when somebody would have noticed that none come
+	Why     archive.GapCause // why nothing is stored, or was not until a moment ago
+	Keeps   time.Duration    // how much its driver keeps of what storage does not take now; 0 = storage takes everything
+	Off     []media.Span     // times at which nothing is recorded, in order
+	Event   []media.Span     // times at which only events are, in order
 }
 
 // Tail is what is missing of a stream behind its last footage, which ends at
@@ -43,8 +44,8 @@ func Tail(from media.Wall, c Capture) []archive.Gap {
 	}
 	off := slices.Clone(c.Off)
 	for _, e := range c.Event {
-		if !c.Active { // as long as it was there no event asked for footage
-			e.To = min(e.To, c.Newest)
+		if !c.Active { // as long as it was there, or nobody watched, no event asked for footage
+			e.To = min(e.To, max(c.Newest, c.Watched))
 		}
 		if !e.Empty() {
 			off = append(off, e)

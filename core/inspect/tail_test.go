@@ -46,6 +46,9 @@ func TestTail(t *testing.T) {
 		{"back in the evening", Capture{Active: true, Off: off}, 3 * time.Hour, 3 * time.Hour, "17:00:00 1h0m0s camera_lost, 18:00:00 2h0m0s off_schedule", "17:00:00 1h0m0s camera_lost"},
 		{"no event", Capture{Active: true, Event: event}, time.Hour, time.Hour, "17:00:00 1h0m0s off_schedule", "none"},
 		{"no event, then off", Capture{Event: event}, time.Hour, 40 * time.Minute, "17:00:00 40m0s off_schedule, 17:40:00 20m0s camera_lost", ""},
+		{"no event, and the server was restarted", Capture{Event: event, Watched: from.Add(40 * time.Minute)}, 40*time.Minute + 30*time.Second, 0, "17:00:00 40m0s off_schedule, 17:40:00 30s camera_lost", ""},
+		{"no event, and the server was restarted just now", Capture{Event: event, Watched: from.Add(40 * time.Minute)}, 40*time.Minute + 9*time.Second, 0, "17:00:00 40m0s off_schedule", "none"},
+		{"restarted, and catching up with what its driver kept", Capture{Active: true, GoesOn: true, Watched: from.Add(time.Hour)}, time.Hour + 2*time.Second, 3 * time.Second, "", ""},
 	} {
 		c.is.Now, c.is.Why = from.Add(c.now), archive.GapCameraLost
 		if c.last > 0 {

@@ -19,6 +19,18 @@ func (r *running) isRecorded() bool {
 	return r != nil && r.set.Config.Enable && r.set.Config.DVR.Enable
 }
 
+// goesOn is since when the one that follows r is watched: what has ailed a
+// stream that is recorded on is not forgotten over a change of its settings.
+func (r *running) goesOn() media.Wall {
+	switch {
+	case !r.isRecorded():
+		return media.WallOf(now())
+	case r.str == nil:
+		return r.watched
+	}
+	return max(r.watched, r.str.Status().LastFrame)
+}
+
 // hours lists the times in w at which the schedule in force says that nothing
 // is recorded (off), and those at which only events are.
 func (b backend) hours(r *running, w media.Span) (off, event []media.Span) {
@@ -78,7 +90,7 @@ func (b backend) tail(uid string, from media.Wall, w media.Span) (out []archive.
 
 // capture is how a stream that is to be recorded stands now.
 func (b backend) capture(r *running, from media.Wall) inspect.Capture {
-	c := inspect.Capture{Now: media.WallOf(now()), Why: r.missingNow()}
+	c := inspect.Capture{Now: media.WallOf(now()), Watched: r.watched, Why: r.missingNow()}
 	c.Off, c.Event = b.hours(r, media.Span{From: from, To: c.Now})
 	if r.str == nil {
 		c.Begins = r.waits && now().Sub(b.n.started) < begins

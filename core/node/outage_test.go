@@ -197,6 +197,47 @@ func TestOutageOffSchedule(t *testing.T) {
 	}
 }
 
+// TestOutageOfEvents: a stream of which only events are recorded misses nothing
+// of the time before this process watched it, though the camera is not there
+// at once, and all from then on. What an earlier setting has seen is not
+// forgotten.
+func TestOutageOfEvents(t *testing.T) {
+	n := newLive(t)
+	n.boot.Server.zone = time.UTC
+	n.record("gate", time.Now().Add(-72*time.Hour))
+	d := n.add("gate", time.Now().Add(-100*time.Hour), func(c *stream.Config) {
+		c.DVR.Mode, c.DVR.Schedule = "schedule", "00:00-24:00 event"
+	})
+	r := *n.streams.get("gate")
+	rest := *r.set
+	rest.Config.Enable = false // nothing is captured, or the test would need a driver's process
+	r.watched = n.streams.start(&rest, nil).watched
+	n.streams.put(&r)
+	d.sink.Closed(stream.Closed{Cause: stream.CauseUnreachable})
+	n.want("restarted just now", "gate", "")
+	r.watched = media.WallOf(time.Now().Add(-time.Hour))
+	if own, all := n.gaps("gate"); own != "71h0m0s off_schedule, 1h0m0s camera_lost" || all != "1h0m0s camera_lost" {
+		t.Errorf("restarted an hour ago, and gone since: %q, %q", own, all)
+	}
+
+	off, waits := *r.set, running{set: r.set, watched: r.watched}
+	off.Config.DVR.Enable = false
+	if got := r.goesOn(); got != r.watched {
+		t.Errorf("set anew: watched since %v, want %v", got.Time(), r.watched.Time())
+	}
+	if got := waits.goesOn(); got != r.watched {
+		t.Errorf("waited for its space: watched since %v, want %v", got.Time(), r.watched.Time())
+	}
+	if got := (&running{set: &off, watched: r.watched}).goesOn(); time.Since(got.Time()) > time.Minute {
+		t.Errorf("was not recorded: watched since %v", got.Time())
+	}
+	began := time.Now().Add(-30 * time.Minute)
+	d.send(1, began, 0, 100)
+	if got := r.goesOn(); got.Sub(media.WallOf(began)) < 3*time.Second || got.Sub(media.WallOf(began)) > time.Minute {
+		t.Errorf("there until half an hour ago: watched since %v", got.Time())
+	}
+}
+
 // TestOutageOfStorage: a stream that nobody can start, as its space is not
 // there, is missing as well.
 func TestOutageOfStorage(t *testing.T) {

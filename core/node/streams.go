@@ -36,6 +36,8 @@ type running struct {
 	waits bool   // for its pool to be ready; started then
 	pool  string // that its footage goes to
 	note  string // what of its settings is not in force yet
+
+	watched media.Wall // since when what is missing would have been noticed
 }
 
 func newStreams(n *Node) *streams { return &streams{n: n, m: map[string]*running{}} }
@@ -134,7 +136,7 @@ func (s *streams) set(set *StreamSettings, restart bool) {
 
 // live changes a stream without its capture noticing; false: that cannot be.
 func (s *streams) live(old *running, set *StreamSettings) bool {
-	r := &running{set: set, str: old.str, rec: old.rec, fail: old.fail}
+	r := &running{set: set, str: old.str, rec: old.rec, fail: old.fail, watched: old.goesOn()}
 	rules, err := s.n.rules(r, old)
 	if err != nil {
 		return false
@@ -196,7 +198,7 @@ func (n *Node) rules(r *running, old *running) (archive.Rules, error) {
 
 // start builds and starts a stream.
 func (s *streams) start(set *StreamSettings, old *running) *running {
-	r := &running{set: set}
+	r := &running{set: set, watched: old.goesOn()}
 	c := &set.Config
 	if !c.Enable {
 		return r
