@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"path/filepath"
@@ -146,7 +147,7 @@ func (s *stateStore) facts(uid string, sp media.Span) ([]fact, error) {
 		f.At, f.Until = media.Wall(at), media.Wall(until)
 		out = append(out, f)
 	}
-	slices.SortStableFunc(out, func(a, b fact) int { return compare(a.At, b.At) })
+	slices.SortStableFunc(out, func(a, b fact) int { return cmp.Or(compare(a.At, b.At), compare(a.Until, b.Until)) })
 	return out, rows.Err()
 }
 
