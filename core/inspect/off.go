@@ -1,6 +1,8 @@
 package inspect
 
 import (
+	"slices"
+
 	"media-server/core/archive"
 	"media-server/core/media"
 )
@@ -10,12 +12,58 @@ import (
 // Friday evening misses nothing on a Saturday without recording. Only schedules
 // in force are known; of earlier ones the gaps themselves tell.
 func OffSchedule(gs []archive.Gap, off []media.Span) []archive.Gap {
+	return rename(gs, off, archive.GapOffSchedule)
+}
+
+// Disabled gives gaps the cause disabled where they reach into times at which
+// the stream was not to be recorded (paused, in order). Footage ends a moment
+// before it is switched off, and that moment is not missing. Files that were
+// taken or damaged prove that it was recorded.
+func Disabled(gs []archive.Gap, paused []media.Span) []archive.Gap {
+	paused = slices.Clone(paused)
+	for i := range paused {
+		p := &paused[i]
+		for _, g := range gs {
+			if g.Span.From < p.From && p.From < g.Span.To && p.From.Sub(g.Span.From) <= settle {
+				p.From = g.Span.From
+			}
+		}
+	}
+	return rename(tooFar(gs, paused), paused, archive.GapDisabled)
+}
+
+// tooFar cuts gaps of the cause disabled where the stream was switched on again
+// long before they ended: the archive knows that a capture was ended, and its
+// gap goes on until there was footage. What ailed the stream then it does not
+// tell.
+func tooFar(gs []archive.Gap, paused []media.Span) (out []archive.Gap) {
+	for _, g := range gs {
+		end := g.Span.To
+		for _, p := range paused {
+			if g.Why == archive.GapDisabled && !p.Intersect(g.Span).Empty() {
+				end = p.To // of the last
+			}
+		}
+		if g.Span.To.Sub(end) <= settle {
+			out = append(out, g)
+			continue
+		}
+		rest := g
+		g.Span.To, rest.Span.From, rest.Why = end, end, archive.GapUnknown
+		out = append(out, g, rest)
+	}
+	return out
+}
+
+// rename gives the stretches of gaps that lie in off (in order) a cause. What
+// was left out anyway keeps its own.
+func rename(gs []archive.Gap, off []media.Span, why archive.GapCause) []archive.Gap {
 	if len(off) == 0 {
 		return gs
 	}
 	var out []archive.Gap
 	for _, g := range gs {
-		if !wanted(g.Why) {
+		if !wanted(g.Why) || why == archive.GapDisabled && (g.Why == archive.GapDeleted || g.Why == archive.GapDamaged) {
 			out = append(out, g)
 			continue
 		}
@@ -29,7 +77,7 @@ func OffSchedule(gs []archive.Gap, off []media.Span) []archive.Gap {
 		for _, o := range off {
 			if o = o.Intersect(g.Span); !o.Empty() {
 				add(o.From, g.Why)
-				add(o.To, archive.GapOffSchedule)
+				add(o.To, why)
 			}
 		}
 		add(g.Span.To, g.Why)

@@ -28,6 +28,7 @@ type Capture struct {
 	Why     archive.GapCause // why nothing is stored, or was not until a moment ago
 	Keeps   time.Duration    // how much its driver keeps of what storage does not take now; 0 = storage takes everything
 	Off     []media.Span     // times at which nothing is recorded, in order
+	Paused  []media.Span     // times at which the stream was not to be recorded, in order
 	Event   []media.Span     // times at which only events are, in order
 }
 
@@ -52,7 +53,7 @@ func Tail(from media.Wall, c Capture) []archive.Gap {
 		}
 	}
 	slices.SortFunc(off, func(a, b media.Span) int { return int(min(max(a.From-b.From, -1), 1)) })
-	gs := OffSchedule([]archive.Gap{{Span: media.Span{From: from, To: end}, State: "open", Why: c.Why}}, off)
+	gs := OffSchedule(Disabled([]archive.Gap{{Span: media.Span{From: from, To: end}, State: "open", Why: c.Why}}, c.Paused), off)
 	least, missing := max(settle, c.Keeps), time.Duration(0)
 	if c.GoesOn {
 		least = max(least, settleActive)

@@ -49,6 +49,10 @@ func TestTail(t *testing.T) {
 		{"no event, and the server was restarted", Capture{Event: event, Watched: from.Add(40 * time.Minute)}, 40*time.Minute + 30*time.Second, 0, "17:00:00 40m0s off_schedule, 17:40:00 30s camera_lost", ""},
 		{"no event, and the server was restarted just now", Capture{Event: event, Watched: from.Add(40 * time.Minute)}, 40*time.Minute + 9*time.Second, 0, "17:00:00 40m0s off_schedule", "none"},
 		{"restarted, and catching up with what its driver kept", Capture{Active: true, GoesOn: true, Watched: from.Add(time.Hour)}, time.Hour + 2*time.Second, 3 * time.Second, "", ""},
+		{"switched on again half an hour ago", Capture{Paused: []media.Span{{From: from.Add(time.Second), To: from.Add(30 * time.Minute)}}}, time.Hour, 0, "17:00:00 30m0s disabled, 17:30:00 30m0s camera_lost", ""},
+		{"switched on again a moment ago", Capture{Paused: []media.Span{{From: from, To: from.Add(time.Hour)}}}, time.Hour + 9*time.Second, 0, "17:00:00 1h0m0s disabled", "none"},
+		{"lost, then switched off, and on again in the evening", Capture{Off: off, Paused: []media.Span{{From: from.Add(30 * time.Minute), To: from.Add(2 * time.Hour)}}}, 3 * time.Hour, 0,
+			"17:00:00 30m0s camera_lost, 17:30:00 1h30m0s disabled, 19:00:00 1h0m0s off_schedule", "17:00:00 30m0s camera_lost"},
 	} {
 		c.is.Now, c.is.Why = from.Add(c.now), archive.GapCameraLost
 		if c.last > 0 {
@@ -64,5 +68,24 @@ func TestTail(t *testing.T) {
 		if told := words(Missed(got)); told != strings.TrimPrefix(c.told, "none") {
 			t.Errorf("%s: %q is told, want %q", c.name, told, c.told)
 		}
+	}
+}
+
+// TestDisabled: what is missing while a stream was switched off was switched
+// off, whatever a list says of it; files that are gone had been recorded.
+func TestDisabled(t *testing.T) {
+	from := wall("2026-03-02 17:00")
+	at := func(a, b time.Duration) media.Span { return media.Span{From: from.Add(a), To: from.Add(b)} }
+	paused := []media.Span{at(2*time.Second, time.Hour), at(4*time.Hour, 5*time.Hour), at(7*time.Hour, 8*time.Hour), at(10*time.Hour, 11*time.Hour)}
+	gs := []archive.Gap{{Span: at(0, 2*time.Hour), Why: archive.GapCameraLost}, {Span: at(3*time.Hour, 270*time.Minute), Why: archive.GapUnknown},
+		{Span: at(270*time.Minute, 280*time.Minute), Why: archive.GapDeleted},
+		{Span: at(6*time.Hour, 9*time.Hour), Why: archive.GapDisabled}, {Span: at(10*time.Hour, 11*time.Hour+settle), Why: archive.GapDisabled}, {Span: at(12*time.Hour, 13*time.Hour), Why: archive.GapDisabled}}
+	want := "17:00:00 1h0m0s disabled, 18:00:00 1h0m0s camera_lost, 20:00:00 1h0m0s unknown, 21:00:00 30m0s disabled, 21:30:00 10m0s deleted, " +
+		"23:00:00 2h0m0s disabled, 01:00:00 1h0m0s unknown, 03:00:00 1h0m10s disabled, 05:00:00 1h0m0s disabled"
+	if got := words(Disabled(gs, paused)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if paused[0].From != from.Add(2*time.Second) {
+		t.Error("the caller's list was changed")
 	}
 }

@@ -34,7 +34,7 @@ func (b backend) footageOf(uid string, w media.Span) (f inspect.Footage, bounds 
 		return f, bounds, err
 	}
 	tail := b.tail(uid, end(bounds, f.Gaps), w)
-	f.Gaps = append(b.offSchedule(uid, f.Gaps), tail...)
+	f.Gaps = append(b.leftOut(uid, f.Gaps), tail...)
 	return f, bounds, nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"media-server/core/media"
 )
 
-// known remembers title, access and the first day of every stream that was ever configured:
+// known remembers title, access, the first day and the pauses of every stream that was ever configured:
 // when its file is removed its footage stays playable by those who were
 // allowed, and nobody else. It lies in data-dir/streams.json.
 type known struct {
@@ -15,6 +17,8 @@ type known struct {
 	Access string   `json:"access"`
 	Proto  []string `json:"proto"`
 	Added  int64    `json:"added_ms,omitempty"` // when it was configured first; 0 = not known
+
+	Pauses []pause `json:"pauses,omitempty"` // in order of time
 }
 
 type knownStreams struct {
@@ -42,7 +46,8 @@ func (k *knownStreams) get(uid string) (known, bool) {
 }
 
 // update takes in the streams in force and writes the file if that changed it.
-func (k *knownStreams) update(set *Settings) error {
+// lastEnd tells where the footage of a stream ends.
+func (k *knownStreams) update(set *Settings, lastEnd func(uid string) (media.Wall, bool)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	changed := false
@@ -52,7 +57,12 @@ func (k *knownStreams) update(set *Settings) error {
 		if v.Added = old.Added; !ok {
 			v.Added = now().UnixMilli()
 		}
-		if ok && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
+		v.Pauses = old.Pauses
+		if is, was := s.isRecorded(), !paused(old.Pauses); is != was {
+			end, _ := lastEnd(uid)
+			v.Pauses = turn(old.Pauses, is, now().UnixMilli(), end.Milli())
+		}
+		if ok && len(old.Pauses) == len(v.Pauses) && paused(old.Pauses) == paused(v.Pauses) && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
 			continue
 		}
 		k.m[uid], changed = v, true
@@ -80,7 +90,7 @@ func equal(a, b []string) bool {
 }
 
 func (n *Node) remember(set *Settings) {
-	if err := n.known.update(set); err != nil {
+	if err := n.known.update(set, n.lastEnd); err != nil {
 		n.log.Warn("streams.json could not be written", "err", err)
 	}
 }

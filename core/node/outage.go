@@ -16,8 +16,10 @@ const begins = 10 * time.Second
 
 // isRecorded tells whether a stream is to be recorded, by its settings.
 func (r *running) isRecorded() bool {
-	return r != nil && r.set.Config.Enable && r.set.Config.DVR.Enable
+	return r != nil && r.set.isRecorded()
 }
+
+func (s *StreamSettings) isRecorded() bool { return s.Config.Enable && s.Config.DVR.Enable }
 
 // goesOn is since when the one that follows r is watched: what has ailed a
 // stream that is recorded on is not forgotten over a change of its settings.
@@ -59,9 +61,9 @@ func (b backend) hours(r *running, w media.Span) (off, event []media.Span) {
 	return off, event
 }
 
-// offSchedule gives gaps, in order of time, the cause off_schedule where the
-// schedule in force says that nothing is recorded.
-func (b backend) offSchedule(uid string, gs []archive.Gap) []archive.Gap {
+// leftOut gives gaps, in order of time, the cause disabled where the stream was
+// not to be recorded, and off_schedule where the schedule in force says so.
+func (b backend) leftOut(uid string, gs []archive.Gap) []archive.Gap {
 	if len(gs) == 0 {
 		return gs
 	}
@@ -70,7 +72,7 @@ func (b backend) offSchedule(uid string, gs []archive.Gap) []archive.Gap {
 		w.To = max(w.To, g.Span.To)
 	}
 	off, _ := b.hours(b.n.streams.get(uid), w)
-	return inspect.OffSchedule(gs, off)
+	return inspect.OffSchedule(inspect.Disabled(gs, b.n.known.pauses(uid)), off)
 }
 
 // tail is what is missing of a stream in w behind from, where its footage and
@@ -92,6 +94,7 @@ func (b backend) tail(uid string, from media.Wall, w media.Span) (out []archive.
 func (b backend) capture(r *running, from media.Wall) inspect.Capture {
 	c := inspect.Capture{Now: media.WallOf(now()), Watched: r.watched, Why: r.missingNow()}
 	c.Off, c.Event = b.hours(r, media.Span{From: from, To: c.Now})
+	c.Paused = b.n.known.pauses(r.set.UID)
 	if r.str == nil {
 		c.Begins = r.waits && now().Sub(b.n.started) < begins
 		return c
@@ -154,7 +157,7 @@ func (b backend) missing(uid string, w media.Span, gs []archive.Gap) []archive.G
 	if !ok {
 		return inspect.Missed(b.neverSeen(uid, w).Gaps)
 	}
-	return append(b.offSchedule(uid, gs), inspect.Missed(b.tail(uid, end(bounds, gs), w))...)
+	return append(b.leftOut(uid, gs), inspect.Missed(b.tail(uid, end(bounds, gs), w))...)
 }
 
 // end is how far the archive tells what there is of a stream, or why it is

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -235,6 +237,85 @@ func TestOutageOfEvents(t *testing.T) {
 	d.send(1, began, 0, 100)
 	if got := r.goesOn(); got.Sub(media.WallOf(began)) < 3*time.Second || got.Sub(media.WallOf(began)) > time.Minute {
 		t.Errorf("there until half an hour ago: watched since %v", got.Time())
+	}
+}
+
+// TestOutageAfterPause: of a stream that was off for a month only what is
+// missing since it was switched on counts, while it goes on and when it is over.
+func TestOutageAfterPause(t *testing.T) {
+	n := newLive(t)
+	set := func(on bool, ago time.Duration) {
+		t.Helper()
+		c := stream.DefaultConfig()
+		c.DVR.Enable = on
+		n.remember(&Settings{Streams: map[string]*StreamSettings{"gate": {UID: "gate", Config: c}}})
+		if k := n.known.m["gate"]; len(k.Pauses) > 0 { // as if it had been then
+			p, at := &k.Pauses[len(k.Pauses)-1], time.Now().Add(-ago).UnixMilli()
+			if p.To != 0 {
+				p.To = at
+			} else {
+				p.From = at
+			}
+		}
+		n.known = readAgain(t, n.known)
+	}
+	n.record("gate", time.Now().Add(-720*time.Hour-6*time.Second))
+	d := n.add("gate", time.Now().Add(-1000*time.Hour), nil)
+	set(true, 0)
+	set(false, 720*time.Hour)
+	set(false, 0)
+	if ps := n.known.pauses("gate"); len(ps) != 1 || ps[0].Duration() > time.Minute {
+		t.Fatalf("%v", ps)
+	}
+	set(false, 720*time.Hour)
+	set(true, time.Hour)
+	set(true, time.Hour)
+	d.sink.Closed(stream.Closed{Cause: stream.CauseUnreachable})
+	want := func(what, why string) {
+		t.Helper()
+		if own, all := n.gaps("gate"); own != "719h0m0s disabled, 1h0m0s "+why || all != "1h0m0s "+why {
+			t.Errorf("%s: %q, %q", what, own, all)
+		}
+	}
+	want("its camera is not there", "camera_lost")
+	d.send(1, time.Now(), 0, 200)
+	want("its camera is back", "camera_lost")
+}
+
+// readAgain writes what is known and reads it, as a server that starts does.
+func readAgain(t *testing.T, k *knownStreams) *knownStreams {
+	t.Helper()
+	b, err := json.Marshal(k.m)
+	if err == nil {
+		err = os.WriteFile(k.path, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readKnown(filepath.Dir(k.path))
+}
+
+// TestPauses: how the pauses of a stream follow its settings.
+func TestPauses(t *testing.T) {
+	ps := turn(nil, false, 1000, 0)
+	if !paused(ps) || ps[0].From != 1000 {
+		t.Fatal(ps)
+	}
+	if on := turn(ps, true, 9000, 400); paused(on) || len(on) != 1 || on[0] != (pause{From: 1000, To: 9000}) || !paused(ps) {
+		t.Errorf("%v", on)
+	}
+	// A streams.json from a backup, made while the stream was off: it has footage since.
+	if on := turn(ps, true, 9000, 5000); len(on) != 1 || on[0] != (pause{From: 5000, To: 9000}) {
+		t.Errorf("%v", on)
+	}
+	if on := turn(ps, true, 9000, 9000); len(on) != 0 {
+		t.Errorf("%v", on)
+	}
+	for i := range int64(1000) {
+		ps = turn(turn(ps, true, 10000+2*i, 0), false, 10001+2*i, 0)
+	}
+	if !paused(ps) || len(ps) != mostPauses || ps[len(ps)-1].From != 10001+2*999 {
+		t.Errorf("%d, the last is %v", len(ps), ps[len(ps)-1])
 	}
 }
 

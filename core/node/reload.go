@@ -50,6 +50,7 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 	}
 	_ = n.level.UnmarshalText([]byte(next.Log.Level)) // one of the names that the schema allows
 	n.places.grow(next)
+	n.remember(next) // before anything stops: since then nothing of it is missing
 	for _, uid := range ch.Removed {
 		n.streams.remove(uid)
 		n.emit(event("stream.removed", uid, "info", "the stream was removed; its footage stays and ages by its rules", nil))
@@ -77,7 +78,6 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 		n.streams.refresh(set)
 	}
 	n.places.shrink(ctx, next)
-	n.remember(next)
 	n.emit(event("server.reloaded", "", "info",
 		fmt.Sprintf("settings taken over: %d streams added, %d removed, %d restarted, %d changed", len(ch.Added), len(ch.Removed), len(ch.Restart), len(ch.Live)), nil))
 	for _, c := range n.pending(next) {
@@ -91,10 +91,10 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 
 // applyAll starts everything at the start of the server.
 func (n *Node) applyAll(set *Settings) {
+	n.remember(set)
 	for _, uid := range set.UIDs() {
 		n.streams.set(set.Streams[uid], true)
 	}
-	n.remember(set)
 	n.tellProblems(nil, set.Problems())
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"media-server/core/media"
 	"media-server/core/stream"
 )
 
@@ -43,15 +44,16 @@ func TestViewers(t *testing.T) {
 // a restart, and a damaged record opens nothing.
 func TestKnown(t *testing.T) {
 	p := newPlace(t)
+	none := func(string) (media.Wall, bool) { return 0, false }
 	set := &Settings{Streams: map[string]*StreamSettings{"gate": {UID: "gate", Config: stream.Config{Name: "North", Access: "public", Proto: []string{"hls"}}}}}
-	if err := readKnown(p.dir).update(set); err != nil {
+	if err := readKnown(p.dir).update(set, none); err != nil {
 		t.Fatal(err)
 	}
 	k := readKnown(p.dir)
 	if v, ok := k.get("gate"); !ok || v.Title != "North" || v.Access != "public" || len(v.Proto) != 1 {
 		t.Errorf("%+v, %v", v, ok)
 	}
-	if err := k.update(&Settings{}); err != nil {
+	if err := k.update(&Settings{}, none); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := readKnown(p.dir).get("gate"); !ok {
