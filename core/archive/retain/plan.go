@@ -74,7 +74,7 @@ type Pressure struct {
 	Oldest []File // of all streams, oldest first
 
 	// Most is the percent of Bytes that a threshold or a limit may take at once
-	// without being asked for; 0 = all.
+	// without being asked for; 0, and 100 or more = all.
 	Most  float64
 	Asked int64 // of Want: what the threshold or limit asks for
 	By    Why   // which of them
@@ -85,9 +85,11 @@ type Pressure struct {
 }
 
 // Exceeds tells whether the threshold or limit wants more at once than may go
-// unasked, others bytes of the space going by other rules.
+// unasked, others bytes of the space going by other rules. What is wanted is
+// measured on the disk, so it may be more than all footage: that may go where
+// Most is 100 or more.
 func (s *Pressure) Exceeds(others int64) bool {
-	return s.Most > 0 && s.Bytes > 0 && float64(s.Asked-others-s.Came+s.Took) > float64(s.Bytes+s.Took)*s.Most/100
+	return s.Most > 0 && s.Most < 100 && s.Bytes > 0 && s.Asked > others && float64(s.Asked-others-s.Came+s.Took) > float64(s.Bytes+s.Took)*s.Most/100
 }
 
 // Why says which rule lets a file go.

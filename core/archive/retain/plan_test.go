@@ -125,6 +125,10 @@ func TestPlanHoldsSpace(t *testing.T) {
 			p: Pressure{Want: 60, Asked: 60, Most: 50, Bytes: 100}, files: 6},
 		{name: "little by little", p: Pressure{Want: 10, Asked: 10, Most: 50, Bytes: 60, Took: 45}, held: 10},
 		{name: "a little so far", p: Pressure{Want: 10, Asked: 10, Most: 50, Bytes: 80, Took: 20}, files: 1},
+		{name: "all may go, the disk is fuller than that", p: Pressure{Want: 900, Asked: 900, Most: 100, Bytes: 100}, files: 10},
+		{name: "more went than is left, and all may go", p: Pressure{Want: 90, Asked: 90, Most: 100, Bytes: 80, Took: 200}, files: 9},
+		{name: "other rules take all that is asked for", streams: []Stream{{UID: "a", Duration: 8 * time.Hour, Oldest: oldest}},
+			p: Pressure{Want: 10, Asked: 10, Most: 50, Bytes: 60, Took: 100}, files: 2},
 		{name: "no footage", p: Pressure{Want: 10, Asked: 10, Most: 50}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
