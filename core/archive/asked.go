@@ -37,11 +37,17 @@ func (k *asked) doneSpace(name string) {
 	delete(k.yesSpaces, name)
 }
 
-// takeSpaces notes the spaces that a plan holds back, and returns what is new.
-func (k *asked) takeSpaces(now []retain.HeldSpace) (fresh []HeldBack) {
+// takeSpaces notes the spaces that a plan holds back, and returns what is new. Of
+// those that could not be measured it says nothing: they stay as they were.
+func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool) (fresh []HeldBack) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	held := map[string]HeldBack{}
+	for name, x := range k.spaces {
+		if unknown[name] {
+			held[name] = x
+		}
+	}
 	for _, h := range now {
 		x := HeldBack{Space: h.Space, Why: string(h.Why), Goes: h.Goes, Bytes: h.Bytes, Since: time.Now()}
 		if old, ok := k.spaces[h.Space]; ok {

@@ -2,6 +2,7 @@ package archive_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -238,4 +239,121 @@ type clamped struct {
 
 func (c *clamped) Usage(context.Context) (archive.Usage, error) {
 	return archive.Usage{Total: fillTotal, Free: max(c.free.Load()-c.reserve.Load(), 0), Used: fillTotal/2 - c.free.Load() + c.footage.Load()}, nil
+}
+
+// heldAt is a space of 10 MB that is half full, whose overwrite-free is raised from
+// 10 to 99 % when it holds 120 s of a stream.
+func heldAt(t *testing.T, o archive.Options, d *fills, pools func(free float64) []archive.Pool) (h *host, cam *camera) {
+	t.Helper()
+	cam = newCamera("gate", 1)
+	cam.born = 946684800_000000000 // the bubble's clock
+	d.free.Store(fillTotal / 2)
+	o.Pools = pools(10)
+	h = open(t, o)
+	record(t, h, cam, "", 25*120)
+	time.Sleep(5 * time.Minute)
+	if err := h.a.SetPools(pools(99)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Minute)
+	if k := h.a.Held(); len(k) != 1 || h.saw("retention.held") != 1 {
+		t.Fatalf("held %+v", k)
+	}
+	return h, cam
+}
+
+// TestSpaceHeldOthersTake: what other rules delete in a held space, and what is
+// moved from there, makes room for what comes.
+func TestSpaceHeldOthersTake(t *testing.T) {
+	for _, how := range []string{"capacity", "deleted", "moved"} {
+		t.Run(how, func(t *testing.T) {
+			dir, cold, data := newDir(t), newDir(t), t.TempDir()
+			cold.NoAppend = true
+			synctest.Test(t, func(t *testing.T) {
+				d := &fills{Dir: dir}
+				o := options(data, 1, dir, cold)
+				o.Spaces[0].Storage, o.MoveEvery = d, time.Minute
+				h, cam := heldAt(t, o, d, func(free float64) []archive.Pool {
+					ps := overwrites(free)
+					if how == "moved" {
+						ps[0].ArchiveTo, ps[0].ArchiveAfter = "cold", time.Hour
+						ps = append(ps, archive.Pool{Name: "cold", Spaces: []string{"s1"}})
+					}
+					return ps
+				})
+				was := sizeOf(t, dir.Root)
+				switch how {
+				case "capacity":
+					rec, err := h.a.Recorder("gate", archive.Rules{Capacity: was * 6 / 10})
+					if err != nil {
+						t.Fatal(err)
+					}
+					rec.Close()
+				case "deleted":
+					if err := h.a.DeleteFootage(t.Context(), "gate"); err != nil {
+						t.Fatal(err)
+					}
+				case "moved":
+					time.Sleep(time.Hour)
+				}
+				time.Sleep(5 * time.Minute)
+				left := sizeOf(t, dir.Root)
+				if left > was*6/10 {
+					t.Fatalf("%d of %d bytes are left", left, was)
+				}
+				yard := newCamera("yard", 2)
+				yard.born = cam.born.Add(30 * time.Minute)
+				if how == "moved" {
+					yard.born = cam.born.Add(80 * time.Minute)
+				}
+				record(t, h, yard, "", 25*30)
+				n := sizeOf(t, dir.Root)
+				time.Sleep(5 * time.Minute)
+				if now := sizeOf(t, dir.Root); now != n || n <= left || n > was {
+					t.Errorf("%d bytes lie there, %d before 30 s were recorded, %d then", now, left, n)
+				}
+				if len(h.a.Held()) != 1 {
+					t.Errorf("held %+v", h.a.Held())
+				}
+				h.close()
+			})
+		})
+	}
+}
+
+// silent is a space that does not always tell how full it is.
+type silent struct {
+	fills
+	off atomic.Bool
+}
+
+func (s *silent) Usage(ctx context.Context) (archive.Usage, error) {
+	if s.off.Load() {
+		return archive.Usage{}, errors.New("made to fail")
+	}
+	return s.fills.Usage(ctx)
+}
+
+// TestSpaceHeldNotMeasured: a held space that cannot be measured for a while stays
+// held, and is not told again.
+func TestSpaceHeldNotMeasured(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := &silent{fills: fills{Dir: dir}}
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage = d
+		h, _ := heldAt(t, o, &d.fills, overwrites)
+		since := h.a.Held()[0].Since
+		d.off.Store(true)
+		time.Sleep(5 * time.Minute)
+		if k := h.a.Held(); len(k) != 1 {
+			t.Errorf("not measured: held %+v", k)
+		}
+		d.off.Store(false)
+		time.Sleep(5 * time.Minute)
+		if k := h.a.Held(); len(k) != 1 || !k[0].Since.Equal(since) || h.saw("retention.held") != 1 {
+			t.Errorf("held %+v, told %d times", k, h.saw("retention.held"))
+		}
+		h.close()
+	})
 }

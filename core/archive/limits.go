@@ -119,14 +119,21 @@ func (s *space) look(used, free, now int64) {
 	t.used = max(t.used, used)
 }
 
-// pay ends a pass that takes bytes from the space: for thresholds and limits, or
+// gave notes bytes that are taken from the space, whatever for: there is that
+// much room for what comes.
+func (s *space) gave(bytes int64) {
+	s.mu.Lock()
+	s.toll.owed -= bytes
+	s.mu.Unlock()
+}
+
+// pay ends a pass that takes bytes from the space for thresholds and limits, or
 // because it is full.
 func (s *space) pay(held, confirmed bool, bytes int64, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &s.toll
 	t.holding = held
-	t.owed -= bytes
 	if full { // that much less is there, and no setting has taken it
 		t.used = max(t.used-bytes, 0)
 	} else {

@@ -54,6 +54,7 @@ func TestToll(t *testing.T) {
 		s.look(used, free, now)
 		var p retain.Pressure
 		s.weigh(&p, used, 0)
+		s.gave(went)
 		s.pay(held, yes, went, full)
 		used -= went
 		return p

@@ -89,6 +89,7 @@ func (a *Archive) leaveOriginal(ctx context.Context, in *moving, r *row) error {
 		if err := src.s.st.Delete(dctx, []string{in.name}); err != nil {
 			return fmt.Errorf("delete the original in space %s: %w", in.source, err)
 		}
+		src.s.gave(r.Size)
 	}
 	a.endMove(in, dst, src)
 	return nil

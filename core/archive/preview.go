@@ -116,7 +116,7 @@ func (a *Archive) Preview(ctx context.Context, c Changes) (*Preview, error) {
 	if err != nil {
 		return nil, err
 	}
-	pressure, err := a.pressure(ctx, nil, w, false)
+	pressure, _, err := a.pressure(ctx, nil, w, false)
 	if err != nil {
 		return nil, err
 	}

@@ -285,8 +285,9 @@ func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
 
 // pressure lists the spaces where the oldest must go; extra is what is asked for
 // in each beside the rules. A pass of retention looks so (real), a preview too.
-func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, real bool) ([]retain.Pressure, error) {
-	var out []retain.Pressure
+// unknown are spaces that do not tell how full they are.
+func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, real bool) (out []retain.Pressure, unknown map[string]bool, err error) {
+	unknown = map[string]bool{}
 	most := retainBatch
 	if w.every {
 		most = 1 << 30
@@ -310,6 +311,8 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 				s.found = u.Free
 				s.mu.Unlock()
 			}
+		} else {
+			unknown[name] = true
 		}
 		if !may {
 			s.liftFor(real, false)
@@ -320,7 +323,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		a.cat.mu.Unlock()
 		if err == nil && known {
 			if err := a.weigh(s, &p, id, u.Used, extra[name], w); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if a.asked.confirmedSpace(name) {
@@ -338,11 +341,11 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			continue
 		}
 		if p.Oldest, err = a.candidates("f.space", id, "", endOfTime, most); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out, unknown, nil
 }
 
 // liftFor lifts the limits of a space, in a pass that is real.

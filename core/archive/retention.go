@@ -90,7 +90,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 		return nil, err
 	}
 	wrote := a.written()
-	pressure, err := a.pressure(ctx, extra, wish{}, true)
+	pressure, unknown, err := a.pressure(ctx, extra, wish{}, true)
 	if err != nil {
 		return nil, err
 	}
@@ -101,18 +101,21 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
 			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
 	}
-	a.settle(&plan, pressure, extra)
+	a.settle(&plan, pressure, unknown, extra)
 	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
 	a.measureAgain(ctx, plan.Delete, wrote)
 	return plan.Short, err
 }
 
-// settle notes what a plan takes from each space for thresholds and limits, and
-// tells what it holds back.
-func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, extra map[string]int64) {
-	took := map[string]int64{}
+// settle notes what a plan takes from each space, and what of it for thresholds
+// and limits, and tells what it holds back. What was held stays so where it is not
+// known how full the space is.
+func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknown map[string]bool, extra map[string]int64) {
+	all, took := map[string]int64{}, map[string]int64{}
 	for i := range plan.Delete {
-		if d := &plan.Delete[i]; d.Why == retain.SpaceFree {
+		d := &plan.Delete[i]
+		all[d.Space] += d.Size
+		if d.Why == retain.SpaceFree {
 			took[d.Space] += d.Size
 		}
 	}
@@ -122,10 +125,14 @@ func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, extra 
 	}
 	for _, s := range a.allSpaces() {
 		name := s.cfg.Name
+		s.gave(all[name])
+		if unknown[name] {
+			continue
+		}
 		held := slices.ContainsFunc(plan.HeldSpaces, func(h retain.HeldSpace) bool { return h.Space == name })
 		s.pay(held, a.asked.confirmedSpace(name), took[name], extra[name] >= asked[name] && extra[name] > 0)
 	}
-	for _, h := range a.asked.takeSpaces(plan.HeldSpaces) {
+	for _, h := range a.asked.takeSpaces(plan.HeldSpaces, unknown) {
 		a.notify(Notice{Type: "retention.held", Level: "warning",
 			Message: fmt.Sprintf("space %s: %s would delete %d of %d MB at once; no more goes than recording needs until somebody confirms: media-server retention confirm --space %s", h.Space, h.Why, h.Goes>>20, h.Bytes>>20, h.Space),
 			Data:    map[string]any{"space": h.Space, "why": h.Why, "bytes": h.Goes}})
@@ -423,6 +430,11 @@ func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
 		}
 		if err := a.carryOut(ctx, dels, true); err != nil {
 			return err
+		}
+		for i := range dels {
+			if s := a.space(dels[i].Space); s != nil {
+				s.gave(dels[i].Size)
+			}
 		}
 	}
 }
