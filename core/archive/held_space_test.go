@@ -3,6 +3,7 @@ package archive_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
 )
 
 // sizeOf is how many bytes of media lie in a folder.
@@ -356,4 +358,105 @@ func TestSpaceHeldNotMeasured(t *testing.T) {
 		}
 		h.close()
 	})
+}
+
+// TestSpaceHeldLittleRoom: what is recorded into a held space goes on also where
+// some room is left, but less than what waits takes.
+func TestSpaceHeldLittleRoom(t *testing.T) {
+	dir, cam := newDir(t), aged("gate", 1, time.Hour)
+	o := options(t.TempDir(), 1, dir)
+	o.Pools = overwrites(90)
+	dir.Limit(1 << 30)
+	h := open(t, o)
+	takes(t, h, "s0")
+	eventually(t, "locks to be known", func() bool { return !h.a.RetentionWaits() })
+	record(t, h, cam, "", 25*60)
+	u, err := dir.Usage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir.Limit(u.Used + 100)
+	if err := h.a.TuneSpace("s0", archive.Limits{Size: archive.Threshold{Bytes: u.Used + 100}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it to be held", func() bool { retain(t, h); return len(h.a.Held()) == 1 })
+	if n := h.a.SpaceStatuses()[0].Usage.Free; n <= 0 {
+		t.Fatalf("%d bytes are free", n)
+	}
+	yard := aged("yard", 2, time.Hour)
+	record(t, h, yard, "", 25*30)
+	audit(t, h.a, yard, 0, 25*30)
+	if len(h.a.Held()) != 1 {
+		t.Errorf("held %+v", h.a.Held())
+	}
+}
+
+// strict is a space that refuses whole files that it has no room for, and of whose
+// disk so much is free.
+type strict struct {
+	*storagetest.Dir
+	free atomic.Int64
+}
+
+func (s *strict) Usage(ctx context.Context) (archive.Usage, error) {
+	u, err := s.Dir.Usage(ctx)
+	u.Free = min(u.Free, s.free.Load())
+	return u, err
+}
+
+func (s *strict) Put(ctx context.Context, name string, size int64, r io.Reader) error {
+	if u, err := s.Usage(ctx); err != nil || size > u.Free {
+		return errors.New("no room")
+	}
+	return s.Dir.Put(ctx, name, size, r)
+}
+
+// TestMoveIntoHeldSpace: moving goes on into a space that is held, where less room
+// is left by its limits than a file takes, and nothing goes for it but what makes
+// room for what comes.
+func TestMoveIntoHeldSpace(t *testing.T) {
+	t.Parallel()
+	live, dir, old := newDir(t), newDir(t), aged("old", 1, 2*time.Hour)
+	cold := &strict{Dir: dir}
+	cold.free.Store(1 << 30)
+	o := tiered(t.TempDir(), 1, live, dir)
+	o.Spaces[1].Storage = cold
+	o.Pools[1].DeleteMost, o.Pools[1].OverwriteFree = 50, archive.Threshold{Percent: 90}
+	h := open(t, o)
+	takes(t, h, "s1")
+	eventually(t, "locks to be known", func() bool { return !h.a.RetentionWaits() })
+	record(t, h, old, "live", 25*60)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
+	was := sizeOf(t, dir.Root)
+	u, err := cold.Usage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir.Limit(u.Used + 100)
+	if err := h.a.TuneSpace("s1", archive.Limits{Size: archive.Threshold{Bytes: u.Used + 100}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it to be held", func() bool { retain(t, h); return len(h.a.Held()) == 1 })
+	record(t, h, aged("gate", 2, time.Hour), "live", 25*30)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
+	if n := sizeOf(t, dir.Root); n < was*8/10 || len(h.a.Held()) != 1 {
+		t.Errorf("%d bytes lie there, %d before; held %+v", n, was, h.a.Held())
+	}
+	if n := h.saw("storage.move_failed"); n != 0 {
+		t.Errorf("told %d times that nothing can be moved", n)
+	}
+}
+
+// TestMoveUpToReserve: what a space tells to be free has its reserve taken off.
+func TestMoveUpToReserve(t *testing.T) {
+	t.Parallel()
+	live, dir := newDir(t), newDir(t)
+	cold := &strict{Dir: dir}
+	cold.free.Store(100 << 20)
+	o := tiered(t.TempDir(), 1, live, dir)
+	o.Spaces[1].Storage, o.Spaces[1].Limits = cold, archive.Limits{Reserve: archive.Threshold{Bytes: 200 << 20}}
+	o.Pools[1].Overwrite = false
+	h := open(t, o)
+	record(t, h, aged("gate", 1, time.Hour), "live", 25*30)
+	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"time"
 
 	"media-server/core/archive/retain"
 )
@@ -177,6 +178,16 @@ func (s *space) isLifted() (lifted, now bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lifted, s.liftedNow
+}
+
+// awaitLift waits a while for limits that are being lifted to be so.
+func (s *space) awaitLift(ctx context.Context) {
+	for range 50 {
+		lifted, now := s.isLifted()
+		if now || !lifted || !sleep(ctx, 100*time.Millisecond) {
+			return
+		}
+	}
 }
 
 // openAs opens the storage, and notes whether it goes by its limits from then on.

@@ -308,6 +308,31 @@ func (s *space) readable() bool {
 	return s.opened && !s.stale && (s.failing == "" || s.full || time.Since(s.failedAt) > retryFailed)
 }
 
+// fits tells whether a space has room for so much, and whether it can be written
+// to at all.
+func (s *space) fits(ctx context.Context, size int64) (fits, ok bool) {
+	uctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	u, err := s.st.Usage(uctx)
+	if err != nil || u.ReadOnly {
+		return false, false
+	}
+	s.setUsage(u)
+	return size <= u.Free, true
+}
+
+// fitsLifted tells whether there is room without the limits, where they are put
+// aside: it may have been asked for before they were.
+func (s *space) fitsLifted(ctx context.Context, size int64) bool {
+	lifted, _ := s.isLifted()
+	if !lifted {
+		return false
+	}
+	s.awaitLift(ctx)
+	fits, _ := s.fits(ctx, size)
+	return fits
+}
+
 // target chooses the first space of the pool that works and has room.
 func (m *mover) target(ctx context.Context, size int64) (*space, error) {
 	why := "no space of the pool can be written to"
@@ -316,17 +341,16 @@ func (m *mover) target(ctx context.Context, size int64) (*space, error) {
 		if s == nil || !s.usable() {
 			continue
 		}
-		uctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		u, err := s.st.Usage(uctx)
-		cancel()
-		if err != nil || u.ReadOnly {
+		fits, ok := s.fits(ctx, size)
+		if !ok {
 			continue
 		}
-		s.setUsage(u)
-		keep := s.reserve.Load()
-		if size+keep > u.Free && !m.a.makeRoom(ctx, s) {
-			why = "the spaces of the pool are full"
-			continue
+		if !fits && !s.fitsLifted(ctx, size) {
+			if !m.a.makeRoom(ctx, s) {
+				why = "the spaces of the pool are full"
+				continue
+			}
+			s.awaitLift(ctx)
 		}
 		return s, nil
 	}

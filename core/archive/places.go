@@ -163,7 +163,6 @@ func (a *Archive) TuneSpace(name string, l Limits, fsync time.Duration) error {
 	if s == nil {
 		return ErrNoSuchSpace
 	}
-	s.reserve.Store(l.Reserve.Bytes)
 	s.fsync.Store(int64(fsync))
 	s.mu.Lock()
 	s.limits = l

@@ -335,7 +335,8 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		if err == nil {
 			held := p.Exceeds(0)
 			lifted, _ := s.isLifted()
-			s.liftFor(real, held && (lifted || v.Free <= 0) || lifted && v.Free < 0)
+			full := v.Free <= 0 || extra[name] > 0 // there may be some room, but not enough for what waits
+			s.liftFor(real, held && (lifted || full) || lifted && v.Free < 0)
 		}
 		if p.Want <= 0 || !known {
 			continue

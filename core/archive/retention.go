@@ -193,11 +193,12 @@ func (a *Archive) overwriteFree(s *space, total int64, w wish) (bytes int64, ok 
 func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
 	const atLeast = 64 << 20
 	before := a.counters.deletedBytes.Load()
+	_, was := s.isLifted()
 	if _, err := a.Retain(ctx, map[string]int64{s.cfg.Name: atLeast}); err != nil {
 		a.log.Warn("room could not be made", "space", s.cfg.Name, "err", err)
 	}
-	lifted, now := s.isLifted()
-	return a.counters.deletedBytes.Load() > before || lifted && !now
+	lifted, _ := s.isLifted() // it may be open again by now
+	return a.counters.deletedBytes.Load() > before || lifted && !was
 }
 
 // carryOut deletes files: the decision is written first, so that a crash half
@@ -468,7 +469,7 @@ func (a *Archive) addUsage(uid string, n int64) {
 func (s *space) setUsage(u Usage) {
 	s.mu.Lock()
 	s.usage, s.came = u, 0
-	if u.Free > max(s.reserve.Load(), roomAgain) {
+	if u.Free > roomAgain {
 		s.full = false
 	}
 	s.mu.Unlock()

@@ -22,14 +22,13 @@ type space struct {
 	reads chan struct{} // at most 16 reads at once
 	late  bool          // added while the archive ran
 
-	reserve atomic.Int64    // bytes kept free
-	fsync   atomic.Int64    // longest time between syncs, ns; 0 or less = none is promised
-	homes   atomic.Int64    // streams that are recorded here
-	breaks  atomic.Int64    // how often its connection began and ended
-	over    context.Context // ends when the space is removed
-	quit    context.CancelFunc
-	stop    context.CancelFunc // of ends; nil until they run
-	ends    sync.WaitGroup
+	fsync  atomic.Int64    // longest time between syncs, ns; 0 or less = none is promised
+	homes  atomic.Int64    // streams that are recorded here
+	breaks atomic.Int64    // how often its connection began and ended
+	over   context.Context // ends when the space is removed
+	quit   context.CancelFunc
+	stop   context.CancelFunc // of ends; nil until they run
+	ends   sync.WaitGroup
 
 	mu                  sync.Mutex
 	q                   []*chunk // oldest first: q[:sent] on the way, of which q[:wr] are written
@@ -95,7 +94,6 @@ type spaceStats struct {
 func newSpace(a *Archive, cfg Space) *space {
 	s := &space{a: a, cfg: cfg, st: cfg.Storage, tried: make(chan struct{}), reads: make(chan struct{}, 16),
 		wake: make(chan struct{}, 1), sealWake: make(chan struct{}, 1), retune: make(chan struct{}, 1)}
-	s.reserve.Store(cfg.Limits.Reserve.Bytes)
 	s.fsync.Store(int64(cfg.Fsync))
 	s.found, s.limits = math.MaxInt64, cfg.Limits
 	s.over, s.quit = context.WithCancel(context.Background())

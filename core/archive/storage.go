@@ -173,7 +173,7 @@ type Entry struct {
 // Usage tells how full a space is, in bytes.
 type Usage struct {
 	Total    int64 // of the file system, or the size limit when smaller
-	Free     int64 // may still be written
+	Free     int64 // may still be written: the reserve is taken off
 	Used     int64 // by this space, reserved bytes included
 	Reserved int64
 	ReadOnly bool
