@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,10 +19,15 @@ type part struct {
 	next     *string // cursor of what follows; nil = nothing does
 }
 
+// cursorKeys is how many items a cursor knows: as many may go at once before a
+// list is told from its beginning again.
+const cursorKeys = 16
+
 // pageOf finds the part of a list of n items that limit= and cursor= ask for;
 // key(i) tells item i from all others. A cursor is the place of the last item
-// that was told, and a hash of its key: the list goes on behind that item
-// wherever it is by now, and at its place if it is gone.
+// that was told, and hashes of its key and of a few before: the list goes on behind
+// the last of them that is still there, wherever it is by now. If all of them are
+// gone it begins anew: better something twice than something never.
 func pageOf(ctx *fasthttp.RequestCtx, n int, key func(i int) string) (p part, e *web.Error) {
 	limit, e := intArg(ctx, "limit", 1000, 1, 10000)
 	if e != nil {
@@ -31,7 +38,10 @@ func pageOf(ctx *fasthttp.RequestCtx, n int, key func(i int) string) (p part, e 
 	}
 	if p.to = n; n-p.from > limit {
 		p.to = p.from + limit
-		next := fmt.Sprintf("%d-%016x", p.to-1, keyHash(key(p.to-1)))
+		next := strconv.Itoa(p.to - 1)
+		for i := p.to - 1; i >= max(0, p.to-cursorKeys); i-- {
+			next += fmt.Sprintf("-%016x", keyHash(key(i)))
+		}
 		p.next = &next
 	}
 	return p, nil
@@ -42,21 +52,29 @@ func resume(cursor string, n int, key func(i int) string) (int, *web.Error) {
 	if cursor == "" {
 		return 0, nil
 	}
-	place, sum, _ := strings.Cut(cursor, "-")
-	at, err1 := strconv.Atoi(place)
-	want, err2 := strconv.ParseUint(sum, 16, 64)
-	if err1 != nil || err2 != nil || at < 0 || len(sum) != 16 {
+	place, sums, _ := strings.Cut(cursor, "-")
+	at, err := strconv.Atoi(place)
+	var want []uint64
+	for sum := range strings.SplitSeq(sums, "-") {
+		x, err2 := strconv.ParseUint(sum, 16, 64)
+		if err2 != nil || len(sum) != 16 {
+			err = cmp.Or(err, strconv.ErrSyntax)
+		}
+		want = append(want, x)
+	}
+	if err != nil || at < 0 || len(want) > cursorKeys {
 		return 0, web.E(400, "bad_cursor", "cursor is not one this server gave", "")
 	}
-	if at < n && keyHash(key(at)) == want {
+	if at < n && keyHash(key(at)) == want[0] {
 		return at + 1, nil
 	}
+	from, best := 0, len(want)
 	for i := range n {
-		if keyHash(key(i)) == want {
-			return i + 1, nil
+		if k := slices.Index(want[:best], keyHash(key(i))); k >= 0 {
+			from, best = i+1, k
 		}
 	}
-	return min(at, n), nil
+	return from, nil
 }
 
 func keyHash(key string) uint64 {

@@ -22,7 +22,7 @@ func long(n int) *fake {
 		f.marks = append(f.marks, Mark{Kind: name})
 		f.moves = append(f.moves, Move{From: "a", To: name}, Move{From: "a", To: name, Stage: true})
 		f.groomings = append(f.groomings, Grooming{Pool: name})
-		f.held = append(f.held, HeldBack{UID: name})
+		f.held = append(f.held, HeldBack{Space: name}, HeldBack{UID: name})
 		f.backups = append(f.backups, Backup{Name: name})
 		f.inspected = append(f.inspected, InspectionStream{UID: name})
 	}
@@ -111,6 +111,7 @@ func TestPagesOfAListThatChanges(t *testing.T) {
 		"c d ":  of("0", "1", "a", "b", "c", "d"), // two came before
 		"d":     of("b", "d"),                     // what was told before, and what follows, went
 		" c d":  of("a", "c", "d"),                // the last that was told went
+		"c d  ": of("c", "d"),                     // all that were told went
 		"":      of("a"),
 		"c d e": of("a", "b", "c", "d", "e"),
 	} {
@@ -125,6 +126,38 @@ func TestPagesOfAListThatChanges(t *testing.T) {
 		}
 		if strings.Join(got, " ") != strings.TrimSpace(want) {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestPagesBesideWhatGoes: an item that stays is told though most of what was told
+// before it goes between the pages, and each page is short.
+func TestPagesBesideWhatGoes(t *testing.T) {
+	for _, gone := range []int{1, 2, cursorKeys - 1, cursorKeys, 30} {
+		f := &fake{}
+		for i := range 40 {
+			f.held = append(f.held, HeldBack{Space: fmt.Sprintf("s%02d", i)})
+		}
+		told := map[string]bool{}
+		cursor := ""
+		for range 30 {
+			items, next := askPage(t, f, "retention/held", 1, cursor)
+			told[items[0]] = true
+			cursor = next
+		}
+		f.held = slices.Delete(f.held, 30-gone, 30)
+		for cursor != "" {
+			items, next := askPage(t, f, "retention/held", 1, cursor)
+			for _, x := range items {
+				if told[x] && gone < cursorKeys {
+					t.Errorf("%d went: %s comes twice", gone, x)
+				}
+				told[x] = true
+			}
+			cursor = next
+		}
+		if len(told) != 40 {
+			t.Errorf("%d went: %d of 40 items were told", gone, len(told))
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (a *API) retention(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.E
 }
 
 func (a *API) retentionHeld(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
-	return answerPage(ctx, a.b.RetentionHeld(), func(x *HeldBack) string { return x.UID })
+	return answerPage(ctx, a.b.RetentionHeld(), func(x *HeldBack) string { return x.UID + "\x00" + x.Space })
 }
 
 func (a *API) confirmRetention(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {
