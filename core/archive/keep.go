@@ -83,7 +83,7 @@ func (a *Archive) checkKeep(o *Preview) {
 
 // tellBroken tells of the streams whose promise a plan breaks, if it was not
 // broken before, and of those of which enough is there again: for a day, or of
-// what is promised now.
+// what is promised now. It is over after a day as well where nothing is left.
 func (a *Archive) tellBroken(now media.Wall, broken []string, streams []retain.Stream) {
 	t := time.Now()
 	keep := map[string]time.Duration{}
@@ -91,6 +91,7 @@ func (a *Archive) tellBroken(now media.Wall, broken []string, streams []retain.S
 		keep[streams[i].UID] = streams[i].Keep
 	}
 	var over []string
+	calm := map[string]bool{} // nothing went too early for a day
 	a.mu.Lock()
 	var fresh []string
 	for _, uid := range broken {
@@ -106,7 +107,8 @@ func (a *Archive) tellBroken(now media.Wall, broken []string, streams []retain.S
 		a.keepBroken[uid] = b
 	}
 	for uid, b := range a.keepBroken {
-		if keep[uid] != b.keep || t.Sub(b.last) >= keepCalm {
+		calm[uid] = t.Sub(b.last) >= keepCalm
+		if keep[uid] != b.keep || calm[uid] {
 			over = append(over, uid)
 		}
 	}
@@ -116,14 +118,19 @@ func (a *Archive) tellBroken(now media.Wall, broken []string, streams []retain.S
 			Message: fmt.Sprintf("footage of %s goes earlier than dvr-keep promises", uid), Data: map[string]any{"raised": true}})
 	}
 	for _, uid := range over {
-		if sp, ok := a.cat.bounds(uid); keep[uid] > 0 && (!ok || sp.From > now.Add(-keep[uid])) {
+		what := fmt.Sprintf("footage of %s is kept as dvr-keep promises again", uid)
+		if sp, ok := a.cat.bounds(uid); keep[uid] > 0 && ok && sp.From > now.Add(-keep[uid]) {
 			continue
+		} else if keep[uid] > 0 && !ok {
+			if !calm[uid] {
+				continue
+			}
+			what = fmt.Sprintf("no footage of %s is left, there is nothing for dvr-keep to promise", uid)
 		}
 		a.mu.Lock()
 		delete(a.keepBroken, uid)
 		a.mu.Unlock()
-		a.notify(Notice{Type: "retention.keep_broken", UID: uid, Level: "info",
-			Message: fmt.Sprintf("footage of %s is kept as dvr-keep promises again", uid), Data: map[string]any{"raised": false}})
+		a.notify(Notice{Type: "retention.keep_broken", UID: uid, Level: "info", Message: what, Data: map[string]any{"raised": false}})
 	}
 }
 

@@ -71,3 +71,42 @@ func TestKeep(t *testing.T) {
 		h.close()
 	})
 }
+
+// TestKeepNothingLeft: a promise to a stream of which nothing is left, and nothing
+// comes, is not broken for ever.
+func TestKeepNothingLeft(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &fills{Dir: dir}
+		d.free.Store(fillTotal / 2)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage = d
+		o.Pools = []archive.Pool{{Name: "default", Spaces: []string{"s0"}, Overwrite: true, OverwriteFree: archive.Threshold{Percent: 10}}}
+		h := open(t, o)
+		record(t, h, cam, "", 25*60)
+		rec, err := h.a.Recorder("gate", archive.Rules{Keep: 20 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Close()
+		d.free.Store(-fillTotal)
+		time.Sleep(5 * time.Minute)
+		if n := len(mediaFiles(t, dir.Root)); n != 0 {
+			t.Fatalf("%d files are left", n)
+		}
+		d.free.Store(fillTotal / 2)
+		archive.KeepBrokenEarlier(h.a, 20*time.Hour)
+		time.Sleep(5 * time.Minute)
+		if k := h.a.KeepAlarms(); len(k) != 1 || k[0].Broken.IsZero() || h.saw("retention.keep_broken") != 1 {
+			t.Errorf("%+v", k)
+		}
+		archive.KeepBrokenEarlier(h.a, 4*time.Hour)
+		time.Sleep(5 * time.Minute)
+		if k := h.a.KeepAlarms(); len(k) != 0 || h.saw("retention.keep_broken") != 2 {
+			t.Errorf("a day later: %+v", k)
+		}
+		h.close()
+	})
+}
