@@ -460,3 +460,42 @@ func TestMoveUpToReserve(t *testing.T) {
 	record(t, h, aged("gate", 1, time.Hour), "live", 25*30)
 	eventually(t, "all moved", func() bool { return len(mediaFiles(t, live.Root)) == 0 })
 }
+
+// TestSpaceManyFiles: a space that is short of room by more files than one pass
+// takes does not wait for the next minute, in which as many may come.
+func TestSpaceManyFiles(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &many{fills: fills{Dir: dir}}
+		d.free.Store(100 << 20)
+		pools := func(free int64) []archive.Pool {
+			return []archive.Pool{{Name: "default", Spaces: []string{"s0"}, Overwrite: true, OverwriteFree: archive.Threshold{Bytes: free}}}
+		}
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Pools = d, pools(1<<20)
+		h := open(t, o)
+		record(t, h, cam, "", 25*1300)
+		time.Sleep(5 * time.Minute)
+		if n := len(mediaFiles(t, dir.Root)); n < 600 {
+			t.Fatalf("%d files", n)
+		}
+		time.Sleep(10 * time.Second) // between two passes
+		if err := h.a.SetPools(pools(1 << 30)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if n := len(mediaFiles(t, dir.Root)); n != 0 {
+			t.Errorf("%d files are left", n)
+		}
+		h.close()
+	})
+}
+
+// many is a space of 1 GB.
+type many struct{ fills }
+
+func (m *many) Usage(context.Context) (archive.Usage, error) {
+	return archive.Usage{Total: 1 << 30, Free: m.free.Load(), Used: 1<<30 - m.free.Load()}, nil
+}

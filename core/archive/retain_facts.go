@@ -308,7 +308,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			if real {
 				s.look(u.Used, t, time.Now().UnixNano())
 				s.mu.Lock()
-				s.found = u.Free
+				s.found, s.foundUsed = u.Free, u.Used
 				s.mu.Unlock()
 			}
 		} else {

@@ -104,7 +104,35 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	a.settle(&plan, pressure, unknown, extra)
 	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
 	a.measureAgain(ctx, plan.Delete, wrote)
+	if err == nil && a.goOn(&plan, pressure) {
+		poke(a.ensured)
+	}
 	return plan.Short, err
+}
+
+// goOn tells whether another pass is to follow at once: a space is short of room
+// though all went that one pass lists, and it did make room. More may come in a
+// minute than that.
+func (a *Archive) goOn(plan *retain.Result, pressure []retain.Pressure) bool {
+	for i := range pressure {
+		p := &pressure[i]
+		s, n := a.space(p.Space), 0
+		for k := range p.Oldest {
+			if !p.Oldest[k].Locked {
+				n++
+			}
+		}
+		if s == nil || n < retainBatch || plan.Short[p.Space] <= 0 {
+			continue
+		}
+		s.mu.Lock()
+		more := s.usage.Free > s.found || s.usage.Used < s.foundUsed
+		s.mu.Unlock()
+		if more {
+			return true
+		}
+	}
+	return false
 }
 
 // settle notes what a plan takes from each space, and what of it for thresholds

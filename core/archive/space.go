@@ -66,6 +66,7 @@ type space struct {
 	fails               int // failures since the last Synced
 	usage               Usage
 	found               int64    // free when retention looked last, before it deleted anything
+	foundUsed           int64    // likewise, what it held
 	came                int64    // written between then and usage, where that was measured after it
 	low                 lowAlarm // what was told of alarm-free
 	limits              Limits   // as the settings say
