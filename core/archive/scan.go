@@ -213,7 +213,7 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan []*row, tick func()
 		var ended error
 		a.cat.soon(func(tx *sql.Tx) error {
 			if ended = context.Cause(ctx); ended != nil {
-				return nil // others share the transaction
+				return nil //nolint:nilerr // others share the transaction
 			}
 			for _, r := range todo {
 				r.Unminted = a.unminted(r.ID)
