@@ -15,9 +15,11 @@ type earlyUnit struct {
 	wall media.Wall
 }
 
-// Bounds of what is kept: a picture is not later than that.
+// Bounds of what is kept: a picture is not later than that. GStreamer's RTSP
+// server, when its pipeline begins again, has sent sound two seconds ahead of the
+// pictures of the same time.
 const (
-	earlySpan  = time.Second
+	earlySpan  = 5 * time.Second
 	earlyBytes = 1 << 20
 )
 

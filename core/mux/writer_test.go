@@ -340,12 +340,19 @@ func TestWaitsForParametersInBand(t *testing.T) {
 // Sound that was taken after the first key frame but came before it is stored;
 // sound taken before it is not.
 func TestSoundAheadOfTheFirstPicture(t *testing.T) {
-	c := steady(4, 50)
+	for _, ahead := range []time.Duration{120 * time.Millisecond, 2100 * time.Millisecond} {
+		soundAhead(t, ahead)
+	}
+}
+
+func soundAhead(t *testing.T, ahead time.Duration) {
+	t.Helper()
+	c := steady(8, 50)
 	w, s := NewWriter(Config{}, startOf(videoTrack(), audioTrack())), &stored{t: t}
-	var late []media.AccessUnit // pictures come 120 ms after the sound of their time
+	var late []media.AccessUnit // pictures come behind the sound of their time
 	var lateAt []media.Wall
 	push := func(until media.Wall) {
-		for len(late) > 0 && lateAt[0] <= until-media.Wall(120*time.Millisecond) {
+		for len(late) > 0 && lateAt[0] <= until-media.Wall(ahead) {
 			parts, _, err := w.Write(late[0], lateAt[0], nil)
 			if err != nil {
 				t.Fatal(err)
