@@ -42,13 +42,6 @@ const (
 	// a stream's, and its tracks end and begin at instants of their own: pictures
 	// come later than they were taken where they are reordered.
 	gapSlack = 250 * time.Millisecond
-
-	// overRTSP is the same for cameras over the network. A run is recorded from the
-	// arrival of its first key frame on. Sound that arrived before it is left out,
-	// also where it belongs behind it: pictures come later than the sound of the same
-	// instant, by what the camera reorders (three pictures, 120 ms), what the driver
-	// collects (100 ms) and how long it takes to read fifteen cameras once (87 ms).
-	overRTSP = 500 * time.Millisecond
 )
 
 // recorded waits until there is footage from behind a kill, so that each kill
@@ -146,15 +139,12 @@ func TestKillsOfDriver(t *testing.T) {
 
 // TestKillsOfRTSPDriver: the same with cameras that go on meanwhile, so that the
 // next key frame has to be waited for. Each kind is there over TCP, some over
-// UDP; shortened over TCP alone.
+// UDP.
 func TestKillsOfRTSPDriver(t *testing.T) {
 	t.Parallel()
 	seed, rng := harness.Seed(t)
 	cameras := append(gstCameras(), camera.Camera{Name: "one-fps-tcp", Audio: "none", FPS: 1, Transport: "tcp"},
 		camera.Camera{Name: "drifting-tcp", Drift: 100, Transport: "tcp"})
-	if !harness.Full() {
-		cameras = slices.DeleteFunc(cameras, func(c camera.Camera) bool { return c.Transport == "udp" })
-	}
 	k := underAttack(t, rng, 0, func(s *harness.Server) []harness.Camera { return gstreamer(t, s, cameras, "dvr-chunk = 5s") })
 	drops := 0
 	k.before = func() { drops += udpDrops(k.Plugin("rtsp")) }
@@ -167,7 +157,7 @@ func TestKillsOfRTSPDriver(t *testing.T) {
 		k.recorded(dead)
 	}
 	k.before()
-	k.closeAll(nil, overRTSP)
+	k.closeAll(nil, gapSlack)
 	judgeGStreamer(t, k.Server, "kills of the RTSP driver, GStreamer cameras", seed, cameras, k.cams, drops)
 	of := map[string]pace{}
 	for _, c := range cameras {
