@@ -168,25 +168,11 @@ func (m *Map) begin(t *track, x int64) {
 // answers so far: pictures that wait for a key frame. A camera may send one
 // only every half minute, and what its first pictures were late by (an encoder
 // that starts) would shrink by no more than 0.5 ms a second from there on.
-//
-// What was held behind NotBefore moved all tracks. It is forgotten where it was
-// for this one alone: sound that comes before the first key frame, and is not
-// kept, lay before the end of what is stored, and the pictures behind it do not.
-// Where another track has moved with it, it stays.
+// A run whose start is held behind NotBefore stays as it is.
 func (m *Map) Forget(id int) {
-	t := m.track(id)
-	if t == nil {
-		return
+	if t := m.track(id); t != nil && m.hold == 0 {
+		t.n, t.top, t.knots = 0, 0, [8]knot{}
 	}
-	if m.hold > 0 {
-		for _, o := range m.tracks {
-			if o != t && o.n > 0 {
-				return
-			}
-		}
-		m.hold = 0
-	}
-	t.n, t.top, t.knots = 0, 0, [8]knot{}
 }
 
 // CameraOffset is the camera's NTP clock minus the server's, as far as its
