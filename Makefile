@@ -36,13 +36,15 @@ setup:
 test: setup build
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags accept ./test/accept
 	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TESTTIME) ./...
 
-# The acceptance scenarios as long as they are worded, one after the other (two
-# of fifty cameras at once would measure the machine); writes ACCEPTANCE.md.
+# The acceptance scenarios as long as they are worded, and those that have no short
+# form (build tag accept), one after the other (two of fifty cameras at once would
+# measure the machine); writes ACCEPTANCE.md.
 # With RUN=TestPowerLoss only those; the rows of the others stay.
 accept: setup build
-	MEDIA_SERVER_ACCEPT=full $(GO) test -count 1 -parallel 1 -timeout 4h -v $(if $(RUN),-run '$(RUN)') ./test/accept/... -accept.report=$(CURDIR)/ACCEPTANCE.md $(if $(RUN),-accept.add)
+	MEDIA_SERVER_ACCEPT=full $(GO) test -tags accept -count 1 -parallel 1 -timeout 4h -v $(if $(RUN),-run '$(RUN)') ./test/accept/... -accept.report=$(CURDIR)/ACCEPTANCE.md $(if $(RUN),-accept.add)
 
 bench: setup build
 	$(GO) run ./test/bench -out $(CURDIR)/bin/bench

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"media-server/test/accept/harness"
-	"media-server/test/camera"
 )
 
 // pace is what a camera makes one wait for.
@@ -135,59 +134,4 @@ func TestKillsOfDriver(t *testing.T) {
 		of[c.UID] = kinds[i%len(kinds)].pace
 	}
 	k.judgeGaps(t, "gaps after kills of the driver", seed, of)
-}
-
-// TestKillsOfRTSPDriver: the same with cameras that go on meanwhile, so that the
-// next key frame has to be waited for. Each kind is there over TCP, some over
-// UDP.
-func TestKillsOfRTSPDriver(t *testing.T) {
-	t.Parallel()
-	seed, rng := harness.Seed(t)
-	cameras := append(gstCameras(), camera.Camera{Name: "one-fps-tcp", Audio: "none", FPS: 1, Transport: "tcp"},
-		camera.Camera{Name: "drifting-tcp", Drift: 100, Transport: "tcp"})
-	k := underAttack(t, rng, 0, func(s *harness.Server) []harness.Camera { return gstreamer(t, s, cameras, "dvr-chunk = 5s") })
-	drops := 0
-	k.before = func() { drops += udpDrops(k.Plugin("rtsp")) }
-	for i := range harness.Pick(60, 3) {
-		if i == harness.Pick(10, 1) {
-			k.closeLong(cameras) // or each kill takes half a minute
-		}
-		dead := k.kill("rtsp", harness.AnyMoment)
-		k.recover(dead)
-		k.recorded(dead)
-	}
-	k.before()
-	k.closeAll(nil, gapSlack)
-	judgeGStreamer(t, k.Server, "kills of the RTSP driver, GStreamer cameras", seed, cameras, k.cams, drops)
-	of := map[string]pace{}
-	for _, c := range cameras {
-		of[c.Name] = paceOf(c)
-	}
-	k.judgeGaps(t, "gaps after kills of the RTSP driver", seed, of)
-}
-
-// paceOf says how a GStreamer camera goes (test/camera).
-func paceOf(c camera.Camera) (p pace) {
-	switch c.Video {
-	case "none":
-	case "mjpeg": // five a second, and each is one
-		p.key = 200 * time.Millisecond
-	default:
-		p.key = time.Duration(max(c.GOP, 1)) * time.Second
-	}
-	if c.FPS == 1 || c.Metadata {
-		p.unit = time.Second
-	}
-	return p
-}
-
-// closeLong ends the cameras whose key frames are far apart.
-func (k *kills) closeLong(cameras []camera.Camera) {
-	k.T.Helper()
-	for i, c := range cameras {
-		if paceOf(c).key > shortKey {
-			k.cams[i].Rules.To = k.Close(c.Name)
-			k.uids = slices.DeleteFunc(k.uids, func(uid string) bool { return uid == c.Name })
-		}
-	}
 }

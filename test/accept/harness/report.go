@@ -66,7 +66,7 @@ func keep(t testing.TB, name string, seed uint64, verdict, figure string) {
 
 func add(t testing.TB, name string, seed uint64, figure, verdict string) {
 	test, _, _ := strings.Cut(t.Name(), "/")
-	command := fmt.Sprintf("go test ./test/accept -run '^%s$' -count 1", test)
+	command := fmt.Sprintf("go test -tags accept ./test/accept -run '^%s$' -count 1", test)
 	drawn := "–"
 	if seed != 0 {
 		drawn = fmt.Sprint(seed)
