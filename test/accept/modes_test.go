@@ -96,8 +96,9 @@ func TestEventRecording(t *testing.T) {
 }
 
 // TestScheduleRecording: what the schedule wants is there to the last frame
-// before the minute at which it says off, and nothing behind it; the server says
-// that nothing is missing. At the next change it records around events.
+// before the minute at which it says off, and nothing behind the segment that it
+// lies in; the server says that nothing is missing. At the next change it records
+// around events.
 func TestScheduleRecording(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Restart: "1s"})
@@ -115,14 +116,15 @@ func TestScheduleRecording(t *testing.T) {
 	cam := harness.Camera{UID: "door", Sent: s.Sim("door", "", "dvr-mode = schedule", "dvr-schedule = "+week, "dvr-pre = 2s", "dvr-post = 2s", "dvr-chunk = 3s")}
 	s.Start()
 	footage(s, "door")
-	time.Sleep(time.Until(off.Add(4 * time.Second))) // the clock on the wall
+	time.Sleep(time.Until(off.Add(5 * time.Second))) // the clock on the wall
 	f := s.Footage("door")
 	if n := len(f.Ranges); n != 1 {
 		t.Fatalf("ranges %v", spans(f.Ranges))
 	}
-	// Whole groups of pictures are recorded: the last one began before the minute.
-	const gop, shown = 1000, 40
-	if late := f.Ranges[0].To - off.UnixMilli(); late < -shown || late > gop+shown {
+	// Whole segments are recorded: groups of pictures of a second, as many as make
+	// two seconds. The last one began before the minute.
+	const segment, gop, shown = 2000, 1000, 40
+	if late := f.Ranges[0].To - off.UnixMilli(); late < -shown || late > segment+gop+shown {
 		t.Errorf("it was recorded until %v, the schedule said off at %v", spans(f.Ranges), off)
 	}
 	if gaps := slices.DeleteFunc(f.Gaps, func(g harness.Span) bool { return g.Why == "off_schedule" }); len(gaps) > 0 {
