@@ -195,7 +195,7 @@ func (s *oneStatus) print(out io.Writer, now time.Time, zone *time.Location) {
 		last = time.UnixMilli(s.LastFrame).In(zone).Format("2006-01-02 15:04:05.000") + " (" + ago(now, s.LastFrame) + ")"
 	}
 	record := recording(&s.Stream)
-	if s.RecordingWhy != "" {
+	if s.RecordingWhy != "" && s.Mode != "continuous" {
 		record += ", by " + s.RecordingWhy
 	}
 	free := ""

@@ -8,7 +8,8 @@ import (
 
 // Nearest returns the candidate that name was probably meant to be, or "".
 // Letters left out, doubled, exchanged or swapped count one each; up to a third
-// of the name may be wrong.
+// of the name may be wrong. Else it may be the end of one candidate alone: a key
+// without the word in front.
 func Nearest(name string, candidates []string) string {
 	best, bestDistance := "", min(3, max(1, len(name)/3))+1
 	for _, c := range candidates {
@@ -16,7 +17,23 @@ func Nearest(name string, candidates []string) string {
 			best, bestDistance = c, d
 		}
 	}
+	if best == "" && name != "" {
+		return endOf(strings.ToLower(name), candidates)
+	}
 	return best
+}
+
+// endOf returns the only candidate that ends with name behind a hyphen, or "".
+func endOf(name string, candidates []string) (found string) {
+	for _, c := range candidates {
+		if strings.HasSuffix(strings.ToLower(c), "-"+name) {
+			if found != "" {
+				return ""
+			}
+			found = c
+		}
+	}
+	return found
 }
 
 // hintFor returns "did you mean …?", else the list if it is short, else "".

@@ -93,8 +93,8 @@ func TestMask(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	keys := []string{"dvr-chunk", "dvr-keep", "stream-url", "labels"}
-	for in, want := range map[string]string{"dvr-chnk": "dvr-chunk", "Stream-URL": "stream-url", "lables": "labels", "dvr_keep": "dvr-keep", "foo": "", "x": ""} {
+	keys := []string{"dvr-chunk", "dvr-keep", "stream-url", "labels", "dvr-enable", "stream-enable"}
+	for in, want := range map[string]string{"url": "stream-url", "Keep": "dvr-keep", "enable": "", "dvr-chnk": "dvr-chunk", "Stream-URL": "stream-url", "lables": "labels", "dvr_keep": "dvr-keep", "foo": "", "x": ""} {
 		if got := Nearest(in, keys); got != want {
 			t.Errorf("%s: %q, want %q", in, got, want)
 		}

@@ -1,7 +1,7 @@
 // What the page says in words: the chosen stream, problems, events, the
 // server.
 import { $, attr, el, icon, put } from "./dom.js";
-import { sentence } from "./player.js";
+import { ended, sentence } from "./player.js";
 import { states } from "./list.js";
 import { rate, size, span } from "./zone.js";
 
@@ -71,7 +71,7 @@ export function showProblems(list, zone, now) {
   const order = [...list].sort((a, b) => Number(b.level === "error") - Number(a.level === "error"));
   box.replaceChildren(...order.map((p) => el("li", { class: p.level },
     icon(p.level === "error" ? "bad" : "warn"),
-    el("div", {}, el("p", { class: "said" }, el("span", { class: "sr" }, p.level + ": "), sentence(p.what)), ...(p.hint ? [el("p", {}, sentence(p.hint) + ".")] : []),
+    el("div", {}, el("p", { class: "said" }, el("span", { class: "sr" }, p.level + ": "), sentence(p.what)), ...(p.hint ? [el("p", {}, ended(sentence(p.hint)))] : []),
       el("p", { class: "where" }, streamOf(p) ? el("a", { href: "#" + streamOf(p) }, p.where) : p.where, p.since_ms ? `, since ${zone.short(p.since_ms, now)}` : "")))));
   $("problems-none").hidden = list.length > 0;
 }

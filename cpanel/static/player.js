@@ -265,3 +265,6 @@ export class Player {
 
 /** the server's words as a sentence @param {string} s */
 export const sentence = (s) => s ? s[0].toUpperCase() + s.slice(1) : "";
+
+/** a sentence with its end @param {string} s */
+export const ended = (s) => /[.?!…]$/.test(s) ? s : s + ".";

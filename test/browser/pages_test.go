@@ -130,6 +130,11 @@ func problems(p *cdp.Page, s *harness.Server) {
 	if err := os.Remove(s.Streams + "/broken.ini"); err != nil {
 		p.T.Fatal(err)
 	}
+	var twice []string
+	p.Eval(`[...document.querySelectorAll('#problems-list p')].map(e => e.innerText).filter(t => /[?!.]\.$/.test(t))`, &twice)
+	for _, s := range twice {
+		p.T.Errorf("a sentence ends twice: %s", s)
+	}
 	p.Wait("that a problem is gone", "!document.querySelector('#problems-list').innerText.includes('broken.ini')")
 }
 
