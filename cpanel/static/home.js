@@ -184,7 +184,7 @@ function mark() {
   attr($("live"), "aria-pressed", String(live));
   const showing = live && player.showing;
   attr($("badge"), "class", "badge" + (showing ? " on" : ""));
-  put($("badge"), live ? showing ? "Live" : player.held ? "No picture" : "Starting" : "Replay");
+  put($("badge"), live ? showing ? "Live" : player.veil.hidden ? "Starting" : "No picture" : "Replay");
 }
 
 let said = 0;

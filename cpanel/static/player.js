@@ -241,7 +241,7 @@ export class Player {
     this.veil.replaceChildren();
     if (!w.title) return;
     this.veil.append(el("b", {}, w.title));
-    if (w.hint) this.veil.append(el("p", {}, w.hint.replace(/[^.!?…]$/, "$&.")));
+    if (w.hint) this.veil.append(el("p", {}, ended(w.hint)));
     if (w.acts?.length) this.veil.append(el("div", { class: "acts" }, ...w.acts));
   }
 
