@@ -75,7 +75,7 @@ func (c *backupListCmd) Run(g *globals) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(list)
+		return printJSON(append([]api.Backup{}, list...))
 	}
 	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "MADE\tSIZE\tSERVER\tFILE\tNOTE")

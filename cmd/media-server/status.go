@@ -261,6 +261,10 @@ func ago(now time.Time, ms int64) string {
 func printLocked(out io.Writer, locks int, held []api.HeldBack) {
 	fmt.Fprintf(out, "locks: %d\n", locks)
 	for _, h := range held {
+		if h.Space != "" {
+			fmt.Fprintf(out, "held: %s of space %s would delete %s of %s at once; media-server retention confirm --space %s\n", h.Why, h.Space, size(h.Goes), size(h.Bytes), h.Space)
+			continue
+		}
 		fmt.Fprintf(out, "held: %s of stream %s would delete %s of %s at once; media-server retention confirm %s\n", h.Why, h.UID, size(h.Goes), size(h.Bytes), h.UID)
 	}
 }

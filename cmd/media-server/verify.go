@@ -14,6 +14,7 @@ import (
 
 	"media-server/core/archive"
 	"media-server/core/export"
+	"media-server/core/fault"
 	"media-server/core/keys"
 	"media-server/core/media"
 )
@@ -66,6 +67,9 @@ func (c *verifyCmd) Run(g *globals) (err error) {
 		out, err := verifyJob(ctx, v, j)
 		if err != nil {
 			return err
+		}
+		if j.only != "" && out.Files+out.Gone+out.Elsewhere+len(out.Findings) == 0 {
+			return fault.New("", fmt.Sprintf("nothing is known of a stream %q: no file, and no ledger that names one", j.only), "see the ids with: media-server status")
 		}
 		all.Groomed += out.Groomed
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes

@@ -173,8 +173,11 @@ func (s serverFiles) ReadAt(ctx context.Context, name string, off int64, p []byt
 	}
 	defer resp.Body.Close()
 	n, err := io.ReadFull(resp.Body, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && int64(n) == resp.ContentLength:
+		err = io.EOF // all of the answer: the file is shorter
+	case errors.Is(err, io.EOF) && resp.ContentLength > 0:
+		err = io.ErrUnexpectedEOF // the server is gone, not the rest of the file
 	}
 	return n, err
 }

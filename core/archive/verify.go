@@ -109,8 +109,12 @@ func (v *Verifier) VerifyPlaces(ctx context.Context, places ...Place) (*Verified
 	}
 	for _, p := range places {
 		v.dir = p.Dir
+		before := v.out.Files
 		if err := v.files(ctx, v.places[p.Dir]); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Dir, err)
+		}
+		if x := v.places[p.Dir]; len(x.read) == 0 && v.out.Files == before && !x.shelf.marked() {
+			v.find("", "", media.Span{}, "no space lies there: neither ledgers nor footage; its disk is not mounted, or it is another folder")
 		}
 	}
 	// Beside a running server footage goes by rule, and moves, while files are

@@ -34,6 +34,9 @@ type Place struct {
 type shelf interface {
 	// ledgers lists those that are there, by name.
 	ledgers(ctx context.Context) ([]Entry, error)
+	// marked tells whether anything shows that a space was made there, though it may
+	// hold nothing.
+	marked() bool
 	// media calls fn for the media files of a stream ("" = all) but those that
 	// are being written or were never understood.
 	media(ctx context.Context, only string, fn func(Entry) error) error
@@ -65,22 +68,32 @@ type folder string
 
 func (d folder) ledgers(context.Context) (out []Entry, err error) {
 	for _, sub := range []string{"open", "ledger"} { // in the order in which they go from one to the other
-		names, err := filepath.Glob(filepath.Join(string(d), sub, "*"+ledgerSuffix))
-		if err != nil {
+		names, err := os.ReadDir(filepath.Join(string(d), sub))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		for _, name := range names {
-			fi, err := os.Stat(name)
+		for _, e := range names {
+			if !strings.HasSuffix(e.Name(), ledgerSuffix) {
+				continue
+			}
+			fi, err := e.Info()
 			if errors.Is(err, os.ErrNotExist) {
 				continue // it has its final name now, and is found under that
 			}
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, Entry{Name: sub + "/" + filepath.Base(name), Size: fi.Size()})
+			out = append(out, Entry{Name: sub + "/" + e.Name(), Size: fi.Size()})
 		}
 	}
 	return out, nil
+}
+
+// marked looks for the marker of plugins/local. Where a disk is not mounted, and in
+// any other folder, there is none.
+func (d folder) marked() bool {
+	_, err := os.Stat(filepath.Join(string(d), ".space"))
+	return err == nil
 }
 
 func (d folder) media(ctx context.Context, only string, fn func(Entry) error) error {
@@ -163,6 +176,8 @@ func (f far) ledgers(ctx context.Context) (out []Entry, err error) {
 	}
 	return out, nil
 }
+
+func (f far) marked() bool { return true } // its storage has opened it
 
 func (f far) media(ctx context.Context, only string, fn func(Entry) error) error {
 	prefix := ""

@@ -189,3 +189,20 @@ func TestVerifyWhileItComes(t *testing.T) {
 		t.Errorf("%d files: %+v %v", len(files), out, err)
 	}
 }
+
+// TestVerifyNoSpace: a folder without anything of a space does not pass; a space
+// that holds nothing yet does.
+func TestVerifyNoSpace(t *testing.T) {
+	for _, marked := range []bool{false, true} {
+		dir := t.TempDir()
+		if marked {
+			if err := os.Mkdir(filepath.Join(dir, ".space"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := (&archive.Verifier{}).VerifyPlaces(t.Context(), archive.Place{Dir: dir})
+		if err != nil || len(out.Findings) == 0 != marked {
+			t.Errorf("marked %v: %+v %v", marked, out, err)
+		}
+	}
+}

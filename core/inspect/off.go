@@ -33,24 +33,34 @@ func Disabled(gs []archive.Gap, paused []media.Span) []archive.Gap {
 }
 
 // tooFar cuts gaps of the cause disabled where the stream was switched on again
-// long before they ended: the archive knows that a capture was ended, and its
-// gap goes on until there was footage. What ailed the stream then it does not
-// tell.
+// long before they ended, or before it was switched off once more: the archive
+// knows that a capture was ended, and its gap goes on until there was footage.
+// What ailed the stream then it does not tell.
 func tooFar(gs []archive.Gap, paused []media.Span) (out []archive.Gap) {
 	for _, g := range gs {
-		end := g.Span.To
-		for _, p := range paused {
-			if g.Why == archive.GapDisabled && !p.Intersect(g.Span).Empty() {
-				end = p.To // of the last
-			}
-		}
-		if g.Span.To.Sub(end) <= settle {
+		if g.Why != archive.GapDisabled {
 			out = append(out, g)
 			continue
 		}
-		rest := g
-		g.Span.To, rest.Span.From, rest.Why = end, end, archive.GapUnknown
-		out = append(out, g, rest)
+		at, on := g.Span.From, media.Wall(0) // on: it was switched on again then; 0 = not yet switched off
+		add := func(from, to media.Wall) {
+			if on == 0 || to.Sub(on) <= settle {
+				return
+			}
+			out = append(out, archive.Gap{Span: media.Span{From: at, To: from}, State: g.State, Why: g.Why},
+				archive.Gap{Span: media.Span{From: from, To: to}, State: g.State, Why: archive.GapUnknown})
+			at = to
+		}
+		for _, p := range paused {
+			if p = p.Intersect(g.Span); !p.Empty() {
+				add(on, p.From)
+				on = p.To
+			}
+		}
+		add(on, g.Span.To)
+		if g.Span.From = at; !g.Span.Empty() {
+			out = append(out, g)
+		}
 	}
 	return out
 }

@@ -85,6 +85,11 @@ func TestDisabled(t *testing.T) {
 	if got := words(Disabled(gs, paused)); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	// Between two pauses it was to be recorded: nobody knows what ailed it then.
+	again := words(Disabled([]archive.Gap{{Span: at(0, 5*time.Hour), Why: archive.GapDisabled}}, []media.Span{at(0, time.Hour), at(3*time.Hour, 270*time.Minute)}))
+	if want := "17:00:00 1h0m0s disabled, 18:00:00 2h0m0s unknown, 20:00:00 1h30m0s disabled, 21:30:00 30m0s unknown"; again != want {
+		t.Errorf("%s, want %s", again, want)
+	}
 	if paused[0].From != from.Add(2*time.Second) {
 		t.Error("the caller's list was changed")
 	}

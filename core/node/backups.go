@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +52,9 @@ func firstStart(dataDir string) bool {
 func (k *backups) found(set *Settings) error {
 	dir := set.Server.DataDir
 	if list, err := backup.List(backupDir(set)); err == nil && len(list) > 0 && firstStart(dir) {
-		if err := backup.Offer(dir, filepath.Join(backupDir(set), list[0].Name)); err != nil {
+		// Its own, if it has kept its id: others may share the folder.
+		ours := max(0, slices.IndexFunc(list, func(x backup.Info) bool { return x.Node != "" && x.Node == k.n.home.nodeName() }))
+		if err := backup.Offer(dir, filepath.Join(backupDir(set), list[ours].Name)); err != nil {
 			return fault.Wrap(err, "data-dir", "the data folder cannot be written to", "free space or check its owner and mode")
 		}
 	}
@@ -124,7 +127,9 @@ func (k *backups) make(ctx context.Context) (string, error) {
 	k.mu.Unlock()
 	if err == nil {
 		k.n.emit(event("server.backup", "", "info", "a backup was made: "+path, map[string]any{"file": path}))
-		err = backup.Prune(backupDir(k.n.boot), k.n.home.nodeName(), k.n.boot.Backup.Keep, k.offered())
+		if err := backup.Prune(backupDir(k.n.boot), k.n.home.nodeName(), k.n.boot.Backup.Keep, k.offered()); err != nil {
+			k.n.emit(event("server.backup", "", "warning", "old backups could not be deleted: "+err.Error(), nil))
+		}
 	}
 	return path, err
 }
@@ -201,7 +206,7 @@ func (k *backups) offered() string {
 }
 
 func apiBackup(set *Settings, x backup.Info, node, offer string) api.Backup {
-	return api.Backup{Name: x.Name, Node: x.Node, Own: x.Node == node, Offered: filepath.Join(backupDir(set), x.Name) == offer, Size: x.Size, Made: x.Made.UnixMilli()}
+	return api.Backup{Name: x.Name, Node: x.Node, Own: node != "" && x.Node == node, Offered: filepath.Join(backupDir(set), x.Name) == offer, Size: x.Size, Made: x.Made.UnixMilli()}
 }
 
 // BackupsOffline is the list of backups while no server runs.

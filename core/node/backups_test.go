@@ -22,7 +22,7 @@ func TestOfferOverRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func() *backups {
-		k := &backups{n: &Node{boot: set}}
+		k := &backups{n: &Node{boot: set, home: &home{}}}
 		if err := k.found(set); err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +54,31 @@ func TestOfferOverRestarts(t *testing.T) {
 	}
 	if offers(start()) {
 		t.Error("what was dismissed is offered by the next start")
+	}
+}
+
+// TestOfferOfItsOwn: in a folder that several servers share, one that kept its id
+// is offered its own backup, though another has made one since. One that has a new
+// id is offered the newest.
+func TestOfferOfItsOwn(t *testing.T) {
+	set := new(Settings)
+	set.Backup.Path = t.TempDir()
+	own := &home{node: [16]byte{1}}
+	var files []string
+	for i, node := range []string{own.nodeName(), (&home{node: [16]byte{2}}).nodeName()} {
+		src := backup.Source{DataDir: t.TempDir(), Node: node, Snapshot: func(context.Context, string, string) error { return nil }}
+		file, err := backup.Write(t.Context(), src, set.Backup.Path, "", time.Now().Add(time.Duration(i-2)*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	for want, h := range map[string]*home{files[0]: own, files[1]: {node: [16]byte{3}}} {
+		set.Server.DataDir = t.TempDir()
+		k := &backups{n: &Node{boot: set, home: h}}
+		if err := k.found(set); err != nil || k.offered() != want {
+			t.Errorf("node %s: %s is offered, want %s: %v", h.nodeName(), k.offered(), want, err)
+		}
 	}
 }
 

@@ -25,6 +25,8 @@ type knownStreams struct {
 	mu   sync.Mutex
 	path string
 	m    map[string]known
+
+	unwritten bool // the file says less than m
 }
 
 func readKnown(dir string) *knownStreams {
@@ -67,14 +69,15 @@ func (k *knownStreams) update(set *Settings, lastEnd func(uid string) (media.Wal
 		}
 		k.m[uid], changed = v, true
 	}
-	if !changed {
+	if !changed && !k.unwritten {
 		return nil
 	}
 	b, err := json.MarshalIndent(k.m, "", "  ")
-	if err != nil {
-		return err
+	if err == nil {
+		err = writeDurably(k.path, append(b, '\n'), 0o600)
 	}
-	return writeDurably(k.path, append(b, '\n'), 0o600)
+	k.unwritten = err != nil // the next time, whether anything changes then or not
+	return err
 }
 
 func equal(a, b []string) bool {

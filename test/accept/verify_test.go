@@ -87,6 +87,13 @@ func TestSignedFootage(t *testing.T) {
 	if code != 1 || !strings.Contains(out, touched+" ") || !strings.Contains(out, taken+" ") {
 		t.Errorf("a byte of %s changed, %s taken away: exit %d\n%s", touched, taken, code, out)
 	}
+	// Nor does it pass where nothing was looked at.
+	if out, code = verb(t, "verify", "--key", pub, t.TempDir()); code != 1 || !strings.Contains(out, "no space lies there") {
+		t.Errorf("a folder where no disk is mounted: exit %d\n%s", code, out)
+	}
+	if out, code = verb(t, "verify", "-c", s.Conf, "nobody"); code == 0 || !strings.Contains(out, `nothing is known of a stream "nobody"`) {
+		t.Errorf("a stream that nobody knows: exit %d\n%s", code, out)
+	}
 	// Nothing is signed any more. What was goes by rule all the same, and nobody
 	// took it.
 	s.Stop()
