@@ -104,6 +104,7 @@ func (g *groomer) dropOriginals(ctx context.Context, s *space, ins []*grooming) 
 	}
 	var names []string
 	var rows []FileID
+	var gain int64 // of those that are still listed: what is done again gives nothing more
 	for _, in := range ins {
 		old, err := listedRow(g.a.cat.get(in.old))
 		switch {
@@ -114,6 +115,10 @@ func (g *groomer) dropOriginals(ctx context.Context, s *space, ins []*grooming) 
 		case old != nil:
 			rows = append(rows, in.old)
 			g.a.unpin(ctx, in.old, 0)
+			gain += old.Size
+			if made, err := g.a.cat.get(in.file); err == nil {
+				gain -= made.Size
+			}
 		}
 		names = append(names, in.name)
 	}
@@ -125,6 +130,7 @@ func (g *groomer) dropOriginals(ctx context.Context, s *space, ins []*grooming) 
 	if len(rows) == 0 {
 		return nil
 	}
+	s.gave(gain)
 	if err := g.a.cat.remove(ctx, rows); err != nil {
 		return err
 	}

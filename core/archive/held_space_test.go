@@ -212,6 +212,20 @@ func TestSpaceHeldLimit(t *testing.T) {
 	if n := h.saw("retention.held"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
+	// A new process of the storage does not know yet how much there is.
+	lies := sizeOf(t, dir.Root)
+	dir.Kill()
+	dir.CountAnew()
+	dir.Revive()
+	for range 5 {
+		if held() != 1 {
+			t.Fatal("it is forgotten that a person is waited for")
+		}
+	}
+	feed(1)
+	if n := sizeOf(t, dir.Root); n < lies*9/10 || h.saw("retention.held") != 1 {
+		t.Errorf("of %d bytes %d are left, told %d times", lies, n, h.saw("retention.held"))
+	}
 	tune(1 << 30) // mended
 	total(1 << 30)
 	if held() != 0 {

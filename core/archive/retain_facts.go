@@ -298,7 +298,11 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		u, err := s.st.Usage(uctx)
 		cancel()
-		v := s.measured(u, w)
+		holds := u
+		if err == nil {
+			holds.Used, err = a.holdsAtLeast(s, u.Used)
+		}
+		v := s.measured(holds, w)
 		t, may := a.overwriteFree(s, v.Total, w)
 		if err == nil {
 			s.setUsage(u)
@@ -306,7 +310,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, t, w)
 			if real {
-				s.look(u.Used, t, time.Now().UnixNano())
+				s.look(holds.Used, t, time.Now().UnixNano())
 				s.mu.Lock()
 				s.found, s.foundUsed = u.Free, u.Used
 				s.mu.Unlock()
@@ -315,6 +319,9 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			unknown[name] = true
 		}
 		if !may {
+			if real { // what was confirmed is not to be done any more
+				a.asked.doneSpace(name)
+			}
 			s.liftFor(real, false)
 			continue
 		}
@@ -322,7 +329,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		id, known := a.cat.spaces[name]
 		a.cat.mu.Unlock()
 		if err == nil && known {
-			if err := a.weigh(s, &p, id, u.Used, extra[name], w); err != nil {
+			if err := a.weigh(s, &p, id, holds.Used, extra[name], w); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -347,6 +354,37 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		out = append(out, p)
 	}
 	return out, unknown, nil
+}
+
+// holdsAtLeast is what a space holds: what it says itself, or what is listed of it
+// while it says less. A new process of its storage begins to count, for minutes
+// where there are millions of files, and by what it says until then a limit that
+// is held would be kept, and then be missed a little at a time.
+func (a *Archive) holdsAtLeast(s *space, used int64) (int64, error) {
+	s.mu.Lock()
+	counted := s.counted && used >= s.foundUsed-s.foundUsed/10 // a process may be new though nobody has noticed
+	s.mu.Unlock()
+	a.cat.mu.Lock()
+	id, known := a.cat.spaces[s.cfg.Name]
+	a.cat.mu.Unlock()
+	if counted || !known {
+		return used, nil
+	}
+	sum, err := a.listedBytes(id)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.counted = used >= sum-sum/50 // not to the byte: rows come and go behind files
+	s.mu.Unlock()
+	return max(used, sum), nil
+}
+
+// listedBytes is the size of what is listed of a space.
+func (a *Archive) listedBytes(space int64) (int64, error) {
+	var sum sql.NullInt64
+	err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE space = ? AND flags & 3 = 0", space).Scan(&sum)
+	return sum.Int64, err
 }
 
 // liftFor lifts the limits of a space, in a pass that is real.
@@ -382,10 +420,7 @@ func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, extra int64, w w
 	if p.Asked <= 0 || !p.Exceeds(0) {
 		return nil
 	}
-	var sum sql.NullInt64
-	if err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE space = ? AND flags & 3 = 0", id).Scan(&sum); err != nil {
-		return err
-	}
-	p.Bytes = max(p.Bytes, sum.Int64)
-	return nil
+	sum, err := a.listedBytes(id)
+	p.Bytes = max(p.Bytes, sum)
+	return err
 }

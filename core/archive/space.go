@@ -67,6 +67,7 @@ type space struct {
 	usage               Usage
 	found               int64    // free when retention looked last, before it deleted anything
 	foundUsed           int64    // likewise, what it held
+	counted             bool     // its storage tells all that it holds
 	came                int64    // written between then and usage, where that was measured after it
 	low                 lowAlarm // what was told of alarm-free
 	limits              Limits   // as the settings say
@@ -381,7 +382,9 @@ func (s *space) onWritten(seq uint64) {
 	from := s.wr
 	for s.wr < s.sent && s.q[s.wr].seq <= seq {
 		c := s.q[s.wr]
-		s.stats.written += uint64(c.size)
+		if !c.written { // else it was sent again
+			s.stats.written += uint64(c.size)
+		}
 		s.stats.appends++
 		s.stats.appendTime += now.Sub(c.sentAt)
 		s.wr++
@@ -509,7 +512,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		return 0
 	}
 	s.mu.Lock()
-	s.opened = false
+	s.opened, s.counted = false, false
 	s.fails++
 	s.stats.reconnects++
 	fails, stuck := s.fails, s.stuck

@@ -332,6 +332,14 @@ func (d *Dir) Usage(ctx context.Context) (archive.Usage, error) {
 	return archive.Usage{Total: total, Free: max(total-d.used, 0), Used: d.used}, d.alive()
 }
 
+// CountAnew lets the backend forget how much it holds, as a new process does until
+// it has counted.
+func (d *Dir) CountAnew() {
+	d.mu.Lock()
+	d.used = 0
+	d.mu.Unlock()
+}
+
 // Lift implements archive.Limited.
 func (d *Dir) Lift(on bool) {
 	d.mu.Lock()
