@@ -378,22 +378,6 @@ func (c *catalogue) bounds(uid string) (media.Span, bool) {
 	return media.Span{From: media.Wall(t0.Int64), To: media.Wall(t1.Int64)}, t0.Valid && t1.Valid
 }
 
-// spans calls fn with the span of each sealed file of a stream that shares
-// time with sp, oldest first, and the flags of its row.
-func (c *catalogue) spans(uid string, sp media.Span, fn func(id FileID, s media.Span, flags int64)) error {
-	sid, longest, ok := c.id(uid)
-	if !ok {
-		return nil
-	}
-	return c.rows("SELECT id, t0, t1, flags FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND flags & 3 = 0 ORDER BY t0",
-		func(rows *sql.Rows) error {
-			var id, t0, t1, flags int64
-			err := rows.Scan(&id, &t0, &t1, &flags)
-			fn(FileID(id), media.Span{From: media.Wall(t0), To: media.Wall(t1)}, flags)
-			return err
-		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
-}
-
 // sizes calls fn with each sealed file of a stream that shares time with sp.
 func (c *catalogue) sizes(uid string, sp media.Span, fn func(id FileID, size int64)) error {
 	sid, longest, ok := c.id(uid)

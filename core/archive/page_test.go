@@ -24,7 +24,7 @@ func TestPages(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t0 := media.WallOf(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
 	uids := []string{"a", "b"}
-	fromPages := 0
+	fromPages, fromHours := 0, 0
 	change := func(do func(tx *sql.Tx) error) {
 		t.Helper()
 		c.later(do, func(err error) {
@@ -40,7 +40,7 @@ func TestPages(t *testing.T) {
 		switch rng.IntN(6) {
 		case 0, 1, 2: // a file comes, or is written anew elsewhere in time
 			r := &row{ID: FileID(1 + rng.IntN(400)), UID: uid, Space: "main", Span: media.Span{From: at, To: at.Add(time.Duration(1+rng.IntN(90)) * time.Minute)},
-				Size: 5, Flags: int64(rng.IntN(8) & 1), Init: 7, Zero: at.Add(-10 * time.Second), Run: media.RunID{byte(round)}, Name: FileID(round).String(), Segs: []byte{},
+				Size: 5, Flags: int64(rng.IntN(8)&1) | []int64{0, 0, 0, 0, rowGroomed, rowGroomed, 0, rowHoles}[rng.IntN(8)], Init: 7, Zero: at.Add(-10 * time.Second), Run: media.RunID{byte(round)}, Name: FileID(round).String(), Segs: []byte{},
 				Shape: appendShape(nil, &Shape{First: 1, End: int64(round), Tracks: []TrackShape{{Track: 1, Samples: 1, Chunks: 1, Groups: 1}}})}
 			change(func(tx *sql.Tx) error { return c.put(tx, r, nil) })
 		case 3: // one goes
@@ -87,6 +87,11 @@ func TestPages(t *testing.T) {
 		if len(got) != len(want.out) || len(got) > 0 && !reflect.DeepEqual(got, want.out) {
 			t.Fatalf("round %d, %s %v: pages tell %d files, rows %d", round, uid, sp, len(got), len(want.out))
 		}
+		told, rows := spansOf(t, c, uid, sp, true), spansOf(t, c, uid, sp, false)
+		if !reflect.DeepEqual(told.all, rows.all) || !reflect.DeepEqual(told.groomed, rows.groomed) {
+			t.Fatalf("round %d, %s %v: pages tell %v, rows %v", round, uid, sp, told, rows)
+		}
+		fromHours += told.hours
 		c.flush(nil) // pages that were asked for
 		var n int
 		if err := c.reader().QueryRow("SELECT count(*) FROM pages").Scan(&n); err != nil {
@@ -94,15 +99,49 @@ func TestPages(t *testing.T) {
 		}
 		fromPages = max(fromPages, n)
 	}
-	if fromPages < 20 {
-		t.Errorf("at most %d pages were there: nothing was tried", fromPages)
+	if fromPages < 20 || fromHours < 100 {
+		t.Errorf("at most %d pages were there, %d spans told by them: nothing was tried", fromPages, fromHours)
 	}
+}
+
+// toldSpans is what is recorded of a span, clipped to it.
+type toldSpans struct {
+	all, groomed []media.Span
+	hours        int // spans that pages told
+}
+
+func spansOf(t *testing.T, c *catalogue, uid string, sp media.Span, byHour bool) (out toldSpans) {
+	t.Helper()
+	add := func(s media.Span, groomed bool) {
+		if s = s.Intersect(sp); groomed {
+			out.groomed = append(out.groomed, s)
+		} else {
+			out.all = append(out.all, s)
+		}
+	}
+	hour := func(s media.Span, groomed bool) { out.hours++; add(s, groomed) }
+	if !byHour {
+		hour = nil
+	}
+	err := c.spans(uid, sp, hour, func(_ FileID, s media.Span, flags int64) {
+		add(s, false)
+		if flags&rowGroomed != 0 {
+			add(s, true)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.all, out.groomed = merge(out.all), merge(out.groomed)
+	return out
 }
 
 // FuzzPage: whatever the database holds, a page is read or refused.
 func FuzzPage(f *testing.F) {
 	f.Add([]byte{1, 0})
+	f.Add([]byte{2, 4, 1, 2, 1, 3, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = new(extentList).page(b, 0, 1)
+		_ = readHourSpans(b, 0, func(media.Span, bool) {})
 	})
 }

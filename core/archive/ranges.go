@@ -138,7 +138,17 @@ func (a *Archive) spans(uid string, s media.Span) (all, groomed []media.Span, er
 	if err != nil {
 		return nil, nil, err
 	}
-	err = a.cat.spans(uid, s, func(id FileID, sp media.Span, flags int64) {
+	hour := func(sp media.Span, kept bool) {
+		if kept {
+			groomed = lengthen(groomed, sp)
+		} else {
+			stored = lengthen(stored, sp)
+		}
+	}
+	if len(dead) > 0 {
+		hour = nil // each file is asked for
+	}
+	err = a.cat.spans(uid, s, hour, func(id FileID, sp media.Span, flags int64) {
 		if flags&rowGroomed != 0 && !dead[id] {
 			groomed = lengthen(groomed, sp)
 		}
