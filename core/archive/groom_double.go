@@ -60,7 +60,9 @@ func (a *Archive) dropMade(ctx context.Context, made *row) error {
 	if s == nil {
 		return nil
 	}
-	a.attestGone(s, []*row{made}, map[FileID]string{made.ID: causeNotUsed})
+	if err := s.said(ctx, a.attestGone(s, []*row{made}, map[FileID]string{made.ID: causeNotUsed})); err != nil {
+		return err
+	}
 	dctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := s.st.Delete(dctx, []string{made.Name}); err != nil {

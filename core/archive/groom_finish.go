@@ -260,7 +260,9 @@ func (g *groomer) discard(ctx context.Context, s *space, in *grooming) error {
 		e, err := s.st.Stat(ctx, in.final)
 		if err == nil {
 			if r, err := g.a.readRow(ctx, s, e); err == nil && r != nil {
-				g.a.attestGone(s, []*row{r}, map[FileID]string{r.ID: causeNotUsed})
+				if err := s.said(ctx, g.a.attestGone(s, []*row{r}, map[FileID]string{r.ID: causeNotUsed})); err != nil {
+					return err
+				}
 			}
 		} else if !errors.Is(err, os.ErrNotExist) {
 			return err

@@ -388,7 +388,9 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]st
 			names[i], gone[i] = r.Name, r.ID
 			sum += r.Size
 		}
-		a.attestGone(s, rows, why)
+		if e := s.said(ctx, a.attestGone(s, rows, why)); e != nil {
+			return n, bytes, errors.Join(err, e)
+		}
 		dctx, cancel := context.WithTimeout(ctx, time.Minute)
 		e := s.st.Delete(dctx, names)
 		cancel()

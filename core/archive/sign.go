@@ -182,10 +182,34 @@ func (a *Archive) attestGone(s *space, rows []*row, why map[FileID]string) (last
 	return last
 }
 
-// hasSigned tells whether a file of the stream was ever signed, as far as this
-// process and the ledgers it has read know. What cannot be told counts as yes.
+// ledgerWait is how long a deletion waits for what the ledger is to say of it.
+const ledgerWait = 2 * time.Second
+
+// said waits until what was noted in the ledger up to n is there for good: a
+// file that went before would look stolen ever after where this process ends in
+// between and the catalogue is lost with it. It gives up where the space takes
+// nothing, or takes its time: room that recording waits for comes first. An error
+// means that this process ends: nothing may go any more, the next one does it.
+func (s *space) said(ctx context.Context, n uint64) error {
+	for end := time.Now().Add(ledgerWait); n > 0 && !s.written(n) && time.Now().Before(end); {
+		s.mu.Lock()
+		stuck := s.full || s.failing != "" || !s.opened
+		s.mu.Unlock()
+		if stuck {
+			break
+		}
+		if !sleep(ctx, 5*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}
+
+// hasSigned tells whether a file of the stream was ever signed. What cannot be
+// told counts as yes: where state.db was lost, until the ledgers were read and
+// what they say was committed.
 func (a *Archive) hasSigned(uid string) bool {
-	if a.lastSigned(uid).file != 0 {
+	if a.lastSigned(uid).file != 0 || !a.knowsLocks.Load() {
 		return true
 	}
 	var n int

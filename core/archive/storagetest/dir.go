@@ -292,7 +292,7 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, r io.Reader) err
 func (d *Dir) Delete(ctx context.Context, names []string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.alive(); err != nil {
+	if err := errors.Join(d.alive(), ctx.Err()); err != nil {
 		return err
 	}
 	for _, n := range names {
