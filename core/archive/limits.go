@@ -3,8 +3,6 @@ package archive
 import (
 	"context"
 	"time"
-
-	"media-server/core/archive/retain"
 )
 
 // Limits are how much of a disk a space may use, as its settings say.
@@ -19,8 +17,9 @@ const LiftedReserve = 64 << 20
 
 // in is u, told by a storage that goes by the limits now, as it is by the limits
 // l. Nothing is cut off at zero: of a space that holds more than it may, Free is
-// what is missing. What a limit hides of the disk is not known: by a larger one
-// there is taken to be as much as it allows.
+// what is missing: of a reserve that a storage does not keep at least what the
+// space's own files leave it no room for. What a limit hides of the disk is not
+// known: by a larger one there is taken to be as much as it allows.
 func (l Limits) in(u Usage, now Limits) Usage {
 	if u.Total == 0 {
 		return u
@@ -31,6 +30,9 @@ func (l Limits) in(u Usage, now Limits) Usage {
 	}
 	raw := u.Free + now.Reserve.Of(disk)
 	was, size := now.Size.Of(disk), l.Size.Of(disk)
+	if l.Reserve != (Threshold{}) && now.showsDisk(u) {
+		raw = min(raw, disk-u.Used)
+	}
 	if was > 0 && size > was && was-u.Used <= u.Free {
 		disk, raw = max(disk, size), max(raw, size-u.Used+l.Reserve.Of(disk))
 	}
@@ -42,6 +44,12 @@ func (l Limits) in(u Usage, now Limits) Usage {
 		u.Total, u.Free = min(u.Total, size), min(u.Free, size-u.Used)
 	}
 	return u
+}
+
+// showsDisk tells whether u, told by a storage that goes by these limits, tells the
+// size of its disk.
+func (l Limits) showsDisk(u Usage) bool {
+	return l.Size.Bytes == 0 || u.Total < l.Size.Bytes
 }
 
 // lifted are the limits that a storage goes by whose limits are lifted.
@@ -68,95 +76,6 @@ func (s *space) measured(u Usage, w wish) Usage {
 	}
 	s.mu.Unlock()
 	return w.limitsOf(s.cfg.Name, l).in(u, now)
-}
-
-// toll is what retention needs to tell ordinary overwriting from a threshold or
-// limit that takes a lot at once; s.mu.
-type toll struct {
-	counted uint64 // bytes written when it looked last
-	came    int64  // between that look and the one before, if the rules are the same
-	by      bounds // the rules
-	holding bool   // a threshold or limit waits for a person
-	owed    int64  // then: came and not yet made room for; negative = room was made in advance
-
-	// What went for thresholds and limits in a day, and what the space held at
-	// most: as much as comes goes with ordinary overwriting, and what it holds
-	// stays the same.
-	since      int64 // Unix ns
-	took, used int64
-}
-
-// bounds are the rules of a space when retention looked: what a change of them
-// asks for is not asked for by what came.
-type bounds struct {
-	limits Limits
-	free   int64 // overwrite-free, in bytes
-}
-
-// tollDay is how long what went is added up: what goes little by little within
-// it goes at once.
-const tollDay = 24 * 3600 * 1_000_000_000
-
-// look begins a pass that finds the space holding used bytes, with free bytes to
-// be kept free.
-func (s *space) look(used, free, now int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := &s.toll
-	wrote := s.stats.written + s.stats.put
-	came := int64(wrote - t.counted)
-	t.counted, t.came = wrote, came
-	if by := (bounds{s.limits, free}); by != t.by {
-		t.by, t.came = by, 0
-	}
-	if t.holding {
-		t.owed += came
-	} else {
-		t.owed = t.came
-	}
-	if !t.holding && now-t.since >= tollDay {
-		t.since, t.took, t.used = now, 0, 0
-	}
-	t.used = max(t.used, used)
-}
-
-// gave notes bytes that are taken from the space, whatever for: there is that
-// much room for what comes.
-func (s *space) gave(bytes int64) {
-	s.mu.Lock()
-	s.toll.owed -= bytes
-	s.mu.Unlock()
-}
-
-// pay ends a pass that takes bytes from the space for thresholds and limits, or
-// because it is full.
-func (s *space) pay(held, confirmed bool, bytes int64, full bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := &s.toll
-	t.holding = held
-	if full { // that much less is there, and no setting has taken it
-		t.used = max(t.used-bytes, 0)
-	} else {
-		t.took += bytes
-	}
-	if confirmed {
-		t.took, t.used = 0, 0
-	}
-}
-
-// weigh tells the facts of a pressure that decide whether it is held.
-func (s *space) weigh(p *retain.Pressure, used, extra int64) {
-	_, can := s.st.(Limited)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := &s.toll
-	p.Came, p.Bytes = t.came, used
-	p.Took = max(0, min(t.took, t.used-used))
-	p.Need = max(t.owed, 0)
-	if s.liftedNow || !can { // else what waits to be written is let in by lifting
-		p.Need = max(p.Need, extra)
-	}
 }
 
 // lift puts aside the limits that the storage goes by, or puts them in force

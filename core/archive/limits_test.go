@@ -31,6 +31,9 @@ func TestLimitsIn(t *testing.T) {
 		{"a reserve in force", 1000, 300, 600, reserve(50), reserve(50), 1000, 300},
 		{"a reserve tried", 1000, 300, 600, reserve(50), reserve(500), 1000, -150},
 		{"a reserve as a share", 1000, 300, 600, reserve(50), Limits{Reserve: Threshold{Percent: 60}}, 1000, -250},
+		{"a reserve in force that hides what is missing", 1000, 0, 800, Limits{Reserve: Threshold{Percent: 90}}, Limits{Reserve: Threshold{Percent: 90}}, 1000, -700},
+		{"likewise in bytes", 1000, 0, 800, reserve(900), reserve(900), 1000, -700},
+		{"likewise on a disk that is not shown", 500, 0, 400, Limits{Size: Threshold{Bytes: 500}, Reserve: Threshold{Bytes: 900}}, Limits{Size: Threshold{Bytes: 500}, Reserve: Threshold{Bytes: 900}}, 500, 0},
 		{"nothing told", 0, 0, 0, Limits{}, size(100), 0, 0},
 	} {
 		u := c.by.in(Usage{Total: c.total, Free: c.free, Used: c.used}, c.now)

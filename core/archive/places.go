@@ -70,7 +70,7 @@ func (a *Archive) AddSpace(cfg Space) error {
 	}
 	s := newSpace(a, cfg)
 	s.late = true
-	if err := a.loadDue(s); err != nil {
+	if err := errors.Join(a.loadDue(s), a.loadTolls(s)); err != nil {
 		return fmt.Errorf("look up space %s: %w", cfg.Name, err)
 	}
 	for _, l := range a.Locks("", media.Span{From: -1 << 62, To: 1<<63 - 1}) {

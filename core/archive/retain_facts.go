@@ -285,7 +285,7 @@ func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
 
 // pressure lists the spaces where the oldest must go; extra is what is asked for
 // in each beside the rules. A pass of retention looks so (real), a preview too.
-// unknown are spaces that do not tell how full they are.
+// unknown are spaces of which it is not known how full they are.
 func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, real bool) (out []retain.Pressure, unknown map[string]bool, err error) {
 	unknown = map[string]bool{}
 	most := retainBatch
@@ -340,10 +340,15 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			p.Most = 0
 		}
 		if err == nil {
+			unsure := real && s.hides(&p, u, v)
+			if unsure { // the next pass knows
+				p.Want, p.Asked, unknown[name] = extra[name], 0, true
+			}
 			held := p.Exceeds(0)
 			lifted, _ := s.isLifted()
 			full := v.Free <= 0 || extra[name] > 0 // there may be some room, but not enough for what waits
-			s.liftFor(real, held && (lifted || full) || lifted && v.Free < 0)
+			s.doubt(real, unsure)
+			s.liftFor(real, unsure || held && (lifted || full) || lifted && v.Free < 0)
 		}
 		if p.Want <= 0 || !known {
 			continue

@@ -159,6 +159,7 @@ func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknow
 		}
 		held := slices.ContainsFunc(plan.HeldSpaces, func(h retain.HeldSpace) bool { return h.Space == name })
 		s.pay(held, a.asked.confirmedSpace(name), took[name], extra[name] >= asked[name] && extra[name] > 0)
+		a.saveToll(s)
 	}
 	for _, h := range a.asked.takeSpaces(plan.HeldSpaces, unknown) {
 		a.notify(Notice{Type: "retention.held", Level: "warning",
@@ -196,9 +197,9 @@ func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrot
 		s.setUsage(u)
 		s.mu.Lock()
 		s.came = int64(s.stats.written - was)
-		holding := s.toll.holding
+		keep := s.toll.holding || s.toll.unsure
 		s.mu.Unlock()
-		if !holding && s.measured(u, wish{}).Free >= 0 {
+		if !keep && s.measured(u, wish{}).Free >= 0 {
 			s.lift(false) // at once: until the next pass more may come than it may hold
 		}
 	}

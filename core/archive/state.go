@@ -13,7 +13,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending, stateTolls}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -70,6 +70,17 @@ const stateSpaceDue = `ALTER TABLE spaces ADD COLUMN due INTEGER NOT NULL DEFAUL
 const statePending = `
 CREATE TABLE pending (what TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO pending SELECT 'ledgers' WHERE NOT EXISTS (SELECT 1 FROM spaces) AND NOT EXISTS (SELECT 1 FROM facts) AND NOT EXISTS (SELECT 1 FROM locks)`
+
+// stateTolls: what thresholds and limits took from a space lately, and whether
+// they wait for a person (tollRow).
+const stateTolls = `
+CREATE TABLE tolls (
+  space   TEXT PRIMARY KEY,
+  since   INTEGER NOT NULL,         -- ns
+  took    INTEGER NOT NULL,         -- bytes since then
+  used    INTEGER NOT NULL,         -- bytes that the space held at most since then
+  holding INTEGER NOT NULL
+) WITHOUT ROWID`
 
 // isDue tells whether something is still to be done.
 func (s *stateStore) isDue(what string) (bool, error) {

@@ -357,7 +357,8 @@ func (a *Archive) forgetSpace(ctx context.Context, name string) error {
 	}
 	return a.state.now(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM spaces WHERE name = ?", name)
-		_, err2 := tx.Exec("INSERT OR REPLACE INTO spaces (name, id) VALUES (?,?)", removedPrefix+fmt.Sprintf("%x", id), id[:])
-		return errors.Join(err, err2)
+		_, err2 := tx.Exec("DELETE FROM tolls WHERE space = ?", name)
+		_, err3 := tx.Exec("INSERT OR REPLACE INTO spaces (name, id) VALUES (?,?)", removedPrefix+fmt.Sprintf("%x", id), id[:])
+		return errors.Join(err, err2, err3)
 	})
 }

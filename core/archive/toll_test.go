@@ -1,0 +1,120 @@
+package archive_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"media-server/core/archive"
+)
+
+// shared is a space on a disk of 10 GB that is half full of other things. What its
+// reserve misses it does not tell.
+type shared struct {
+	fills
+	reserve      atomic.Int64
+	lift, lifted atomic.Bool
+}
+
+const sharedTotal = 10 << 30
+
+func (s *shared) Lift(on bool) { s.lift.Store(on) }
+
+func (s *shared) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
+	s.lifted.Store(s.lift.Load())
+	return s.fills.Open(ctx, epoch, least, create)
+}
+
+func (s *shared) Usage(ctx context.Context) (archive.Usage, error) {
+	u, err := s.Dir.Usage(ctx)
+	reserve := s.reserve.Load()
+	if s.lifted.Load() {
+		reserve = archive.LiftedReserve
+	}
+	return archive.Usage{Total: sharedTotal, Free: max(s.free.Load()-reserve, 0), Used: u.Used}, err
+}
+
+// TestReserveHeldShared: reserve = 90% for 9% deletes nothing on a disk that is
+// full of other things either, before and after a restart.
+func TestReserveHeldShared(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &shared{fills: fills{Dir: dir}}
+		d.free.Store(sharedTotal / 2)
+		nine := archive.Limits{Reserve: archive.Threshold{Percent: 9}}
+		d.reserve.Store(nine.Reserve.Of(sharedTotal))
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Spaces[0].Limits, o.Pools = d, nine, overwrites(0)
+		o.Pools[0].OverwriteFree = archive.Threshold{Bytes: 100 << 10}
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		time.Sleep(5 * time.Minute)
+		files := len(mediaFiles(t, dir.Root))
+		ninety := archive.Limits{Reserve: archive.Threshold{Percent: 90}}
+		d.reserve.Store(ninety.Reserve.Of(sharedTotal))
+		if err := h.a.TuneSpace("s0", ninety, 0); err != nil {
+			t.Fatal(err)
+		}
+		look := func(held int) {
+			t.Helper()
+			if n := len(mediaFiles(t, dir.Root)); n != files || len(h.a.Held()) != held {
+				t.Errorf("%d of %d files are left, held %+v", n, files, h.a.Held())
+			}
+		}
+		time.Sleep(30 * time.Minute)
+		look(1)
+		h.close()
+		o.Epoch, o.Spaces[0].Limits = 2, ninety
+		d.Lift(false)
+		h = open(t, o)
+		time.Sleep(30 * time.Minute)
+		look(1)
+		d.reserve.Store(nine.Reserve.Of(sharedTotal))
+		if err := h.a.TuneSpace("s0", nine, 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if look(0); d.lifted.Load() {
+			t.Error("its limits stay lifted")
+		}
+		h.close()
+	})
+}
+
+// TestHeldLittleRestart: what a setting took little by little is not taken again
+// after a restart.
+func TestHeldLittleRestart(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &clamped{fills: fills{Dir: dir}}
+		d.free.Store(fillTotal / 2)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Pools, o.MoveEvery = d, overwrites(3), 24*time.Hour
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		time.Sleep(5 * time.Minute)
+		was := sizeOf(t, dir.Root)
+		d.footage.Store(was)
+		d.reserve.Store(fillTotal * 9 / 10)
+		for epoch := range uint64(4) {
+			time.Sleep(30 * time.Minute)
+			h.close()
+			if epoch == 2 {
+				time.Sleep(48 * time.Hour)
+			}
+			o.Epoch = epoch + 2
+			h = open(t, o)
+		}
+		time.Sleep(30 * time.Minute)
+		if left := sizeOf(t, dir.Root); left < was*45/100 || len(h.a.Held()) != 1 {
+			t.Errorf("%d of %d bytes are left, held %+v", left, was, h.a.Held())
+		}
+		h.close()
+	})
+}
