@@ -101,7 +101,7 @@ func (c *Config) Bind(set *config.Set) {
 		s.List("spaces", &p.Spaces, "Names of its spaces. New files go where most is free in proportion, and elsewhere when a space fails or is full. The only pool may leave it out: it has all. Pools may share a space if they agree on overwrite and none of them has an archive-to.")
 		s.Bool("overwrite", &p.Overwrite, "When space runs out the oldest footage goes; false = recording stops instead, with an alarm.")
 		s.Duration("days", &p.Days, 0, 0, "Longest time any footage of the pool is kept. 0 = as the streams say.")
-		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free.")
+		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free above the reserve.")
 		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.")
 		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.")
 		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once, and of a space's that size-limit, reserve and overwrite-free may. More (a dvr-duration with a digit missing, 1G for 1T, a clock set years ahead) waits until somebody confirms; what ages day by day, also in up to four weeks that the server was off, and what is overwritten as new footage comes, never does. 100% = never ask.")

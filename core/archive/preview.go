@@ -360,9 +360,9 @@ func (a *Archive) room(p *Pool, share func(pool, space string) float64, w wish) 
 		s.mu.Unlock()
 		u = s.measured(u, w)
 		total, free = total+u.Total, free+max(u.Free, 0)
-		keep := s.wished(w).Reserve.Bytes
+		keep := int64(0) // above the reserve
 		if p.Overwrite {
-			keep = max(keep, p.OverwriteFree.Of(u.Total))
+			keep = p.OverwriteFree.Of(u.Total)
 		}
 		part := share(p.Name, name)
 		usable += int64(float64(max(0, u.Used+u.Free-keep)) * part)

@@ -309,7 +309,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			s.setUsage(u)
 			p.Asked = max(0, t-v.Free)
 			p.Want = max(p.Want, p.Asked)
-			p.By = s.pressedBy(v, t, w)
+			p.By = s.pressedBy(v, w)
 			if real {
 				s.look(holds.Used, t, time.Now().UnixNano())
 				s.mu.Lock()
@@ -343,7 +343,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		if err == nil {
 			unsure := real && s.hides(&p, u, v)
 			if unsure { // the next pass knows
-				p.Want, p.Asked, unknown[name] = extra[name], 0, true
+				p.Want, p.Asked, unknown[name] = 0, 0, true
 			}
 			held := p.Exceeds(0)
 			lifted, _ := s.isLifted()
@@ -400,14 +400,13 @@ func (s *space) liftFor(real, on bool) {
 	}
 }
 
-// pressedBy says which setting room is wanted by: t bytes free where there are
-// v.Free.
-func (s *space) pressedBy(v Usage, t int64, w wish) retain.Why {
+// pressedBy says which setting room is wanted by where there are v.Free bytes.
+func (s *space) pressedBy(v Usage, w wish) retain.Why {
 	l := s.wished(w)
 	switch {
 	case l.Size != (Threshold{}) && v.Used > v.Total:
 		return retain.SizeLimit
-	case l.Reserve.Of(v.Total) > 0 && (v.Free < 0 || t <= l.Reserve.Bytes):
+	case l.Reserve.Of(v.Total) > 0 && v.Free <= 0:
 		return retain.Reserve
 	}
 	return retain.SpaceFree

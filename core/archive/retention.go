@@ -210,14 +210,15 @@ func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrot
 }
 
 // overwriteFree is the largest threshold of the pools that a space is in; ok
-// is false when none of them may overwrite.
+// is false when none of them may overwrite. It is counted above the reserve, which
+// no space calls free.
 func (a *Archive) overwriteFree(s *space, total int64, w wish) (bytes int64, ok bool) {
 	for _, p := range a.allPools() {
 		if p = w.poolOf(p); p.Overwrite && slices.Contains(p.Spaces, s.cfg.Name) {
 			bytes, ok = max(bytes, p.OverwriteFree.Of(total)), true
 		}
 	}
-	return max(bytes, s.wished(w).Reserve.Bytes), ok
+	return bytes, ok
 }
 
 // makeRoom is the answer to a full space: the oldest footage of it goes, if it

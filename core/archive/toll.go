@@ -148,7 +148,7 @@ func (s *space) hides(p *retain.Pressure, said, v Usage) bool {
 	s.mu.Lock()
 	l, lifted := s.limits, s.liftedNow
 	s.mu.Unlock()
-	if !can || lifted || said.Free > 0 || l.Reserve == (Threshold{}) || p.Asked <= 0 || p.Exceeds(0) {
+	if !can || lifted || said.Free > 0 || l.Reserve == (Threshold{}) || p.Exceeds(0) {
 		return false
 	}
 	worst := *p

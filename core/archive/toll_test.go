@@ -73,11 +73,34 @@ func TestReserveHeldShared(t *testing.T) {
 		h = open(t, o)
 		time.Sleep(30 * time.Minute)
 		look(1)
+
+		// Recording goes on, and as much goes as comes, also where nothing is to
+		// be kept free above the reserve.
+		d.FailAppends(func(archive.AppendData) archive.FailReason {
+			if d.free.Load() < d.reserve.Load() && !d.lifted.Load() {
+				return archive.FailLimit
+			}
+			return archive.FailUnknown
+		})
+		o.Pools[0].OverwriteFree = archive.Threshold{}
+		if err := h.a.SetPools(o.Pools); err != nil {
+			t.Fatal(err)
+		}
+		was := sizeOf(t, dir.Root)
+		yard := newCamera("yard", 2)
+		yard.born = cam.born.Add(time.Hour)
+		record(t, h, yard, "", 25*30)
+		time.Sleep(5 * time.Minute)
+		if n := sizeOf(t, dir.Root); n < was*9/10 || n > was*11/10 || len(h.a.Held()) != 1 {
+			t.Errorf("%d bytes lie there, %d before 30 s were recorded; held %+v", n, was, h.a.Held())
+		}
+		files = len(mediaFiles(t, dir.Root))
 		d.reserve.Store(nine.Reserve.Of(sharedTotal))
 		if err := h.a.TuneSpace("s0", nine, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
+		d.FailAppends(nil)
 		if look(0); d.lifted.Load() {
 			t.Error("its limits stay lifted")
 		}
@@ -114,6 +137,52 @@ func TestHeldLittleRestart(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		if left := sizeOf(t, dir.Root); left < was*45/100 || len(h.a.Held()) != 1 {
 			t.Errorf("%d of %d bytes are left, held %+v", left, was, h.a.Held())
+		}
+		h.close()
+	})
+}
+
+// sized is a space of so many bytes that keeps a reserve of them free.
+type sized struct {
+	fills
+	total, reserve atomic.Int64
+}
+
+func (s *sized) Usage(ctx context.Context) (archive.Usage, error) {
+	u, err := s.Dir.Usage(ctx)
+	total := s.total.Load()
+	return archive.Usage{Total: total, Free: max(total-s.reserve.Load()-u.Used, 0), Used: u.Used}, err
+}
+
+// TestReserveOnce: overwrite-free is kept free above the reserve, and not the
+// reserve a second time; the preview says the same.
+func TestReserveOnce(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &sized{fills: fills{Dir: dir}}
+		d.total.Store(1 << 30)
+		d.reserve.Store(2 << 20)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Spaces[0].Limits, o.Pools = d, archive.Limits{Reserve: archive.Threshold{Bytes: 2 << 20}}, overwrites(0)
+		o.Pools[0].OverwriteFree = archive.Threshold{Bytes: 1 << 20}
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		files, was := len(mediaFiles(t, dir.Root)), sizeOf(t, dir.Root)
+		d.total.Store(was + 2<<20 + 3<<19) // half a megabyte above both
+		time.Sleep(5 * time.Minute)
+		if n := len(mediaFiles(t, dir.Root)); n != files {
+			t.Errorf("%d of %d files are left", n, files)
+		}
+		p, err := h.a.Preview(t.Context(), archive.Changes{})
+		if err != nil || p.Spaces[0].Deletes != 0 || len(p.Pools) != 1 || p.Pools[0].Usable < was || p.Pools[0].Usable > was+1<<20 {
+			t.Errorf("the preview: %+v %v, of %d bytes", p, err, was)
+		}
+		d.total.Store(was + 2<<20 + 1<<19)
+		time.Sleep(5 * time.Minute)
+		if n := sizeOf(t, dir.Root); n > was-1<<19 || n < was*2/3 {
+			t.Errorf("%d of %d bytes are left where half a megabyte was missing", n, was)
 		}
 		h.close()
 	})
