@@ -139,14 +139,13 @@ func (a *Archive) goOn(plan *retain.Result, pressure []retain.Pressure) bool {
 	return false
 }
 
-// settle notes what a plan takes from each space, and what of it for thresholds
-// and limits, and tells what it holds back. What was held stays so where it is not
+// settle notes what a plan takes from each space for thresholds and limits, and
+// tells what it holds back. What was held stays so where it is not
 // known how full the space is.
 func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknown map[string]bool, extra map[string]int64) {
-	all, took := map[string]int64{}, map[string]int64{}
+	took := map[string]int64{}
 	for i := range plan.Delete {
 		d := &plan.Delete[i]
-		all[d.Space] += d.Size
 		if d.Why == retain.SpaceFree {
 			took[d.Space] += d.Size
 		}
@@ -157,7 +156,6 @@ func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknow
 	}
 	for _, s := range a.allSpaces() {
 		name := s.cfg.Name
-		s.gave(all[name])
 		if unknown[name] {
 			continue
 		}
@@ -406,6 +404,8 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]st
 		}
 		if e := a.cat.remove(ctx, gone); e != nil {
 			err = errors.Join(err, e)
+		} else { // what is done again counts once
+			s.gave(sum)
 		}
 		for _, r := range rows {
 			a.layouts.drop(r.ID)
@@ -467,11 +467,6 @@ func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
 		}
 		if err := a.carryOut(ctx, dels, true); err != nil {
 			return err
-		}
-		for i := range dels {
-			if s := a.space(dels[i].Space); s != nil {
-				s.gave(dels[i].Size)
-			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
 )
 
 // shared is a space on a disk of 10 GB that is half full of other things. What its
@@ -183,6 +184,61 @@ func TestReserveOnce(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if n := sizeOf(t, dir.Root); n > was-1<<19 || n < was*2/3 {
 			t.Errorf("%d of %d bytes are left where half a megabyte was missing", n, was)
+		}
+		h.close()
+	})
+}
+
+// asking is a space where something is done when it is asked how full it is.
+type asking struct {
+	*storagetest.Dir
+	once atomic.Pointer[func()]
+}
+
+func (a *asking) Usage(ctx context.Context) (archive.Usage, error) {
+	if f := a.once.Swap(nil); f != nil {
+		(*f)()
+	}
+	return a.Dir.Usage(ctx)
+}
+
+// TestSpaceHeldLockedMeanwhile: what was to go from a held space for what came, and
+// was locked before it went, has made no room: other files go for it.
+func TestSpaceHeldLockedMeanwhile(t *testing.T) {
+	dir, other, data := newDir(t), newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, last := &fills{Dir: dir}, &asking{Dir: other}
+		o := options(data, 1, dir, other)
+		o.Spaces[0].Storage, o.Spaces[1].Storage = d, last
+		h, cam := heldAt(t, o, d, func(free float64) []archive.Pool {
+			return append(overwrites(free), archive.Pool{Name: "other", Spaces: []string{"s1"}})
+		})
+		was := sizeOf(t, dir.Root)
+		time.Sleep(10 * time.Second) // between two passes
+		yard := newCamera("yard", 2)
+		yard.born = cam.born.Add(30 * time.Minute)
+		record(t, h, yard, "", 25*30)
+		more := sizeOf(t, dir.Root)
+		locked := make(chan archive.Lock, 1)
+		lock := func() { // what lies in s0 is listed
+			l, err := h.a.AddLock(context.Background(), archive.Lock{UID: "gate", Span: all, Reason: "r", Who: "w"})
+			if err != nil {
+				t.Error(err)
+			}
+			locked <- l
+		}
+		last.once.Store(&lock)
+		l := <-locked
+		time.Sleep(30 * time.Second)
+		if n := sizeOf(t, dir.Root); n != more {
+			t.Fatalf("%d of %d bytes are left, all of it locked", n, more)
+		}
+		if err := h.a.RemoveLock(t.Context(), "gate", l.ID, "w"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := sizeOf(t, dir.Root); n < was*9/10 || n > was {
+			t.Errorf("%d bytes lie there, %d before 30 s were recorded", n, was)
 		}
 		h.close()
 	})
