@@ -307,7 +307,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		t, may := a.overwriteFree(s, v.Total, w)
 		if err == nil {
 			s.setUsage(u)
-			p.Asked = max(0, t-v.Free)
+			p.Asked = a.asks(ctx, s, v, t, w)
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, w)
 			if real {
