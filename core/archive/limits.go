@@ -54,8 +54,8 @@ func (l Limits) showsDisk(u Usage) bool {
 
 // lifted are the limits that a storage goes by whose limits are lifted.
 func (l Limits) lifted() Limits {
-	if l.Reserve == (Threshold{}) {
-		return Limits{}
+	if l == (Limits{}) {
+		return l
 	}
 	return Limits{Reserve: Threshold{Bytes: LiftedReserve}}
 }

@@ -104,3 +104,24 @@ func TestToll(t *testing.T) {
 		t.Errorf("what was confirmed is counted: %+v", p)
 	}
 }
+
+// TestLimitsLifted: a disk is not filled to the last byte because its limits are
+// lifted, one that never had any is as before; what is free is told by the same.
+func TestLimitsLifted(t *testing.T) {
+	least := Limits{Reserve: Threshold{Bytes: LiftedReserve}}
+	for _, c := range []struct{ set, want Limits }{
+		{Limits{}, Limits{}},
+		{Limits{Size: Threshold{Bytes: 1 << 30}}, least},
+		{Limits{Reserve: Threshold{Percent: 60}}, least},
+		{Limits{Size: Threshold{Percent: 10}, Reserve: Threshold{Bytes: 1 << 30}}, least},
+	} {
+		if got := c.set.lifted(); got != c.want {
+			t.Errorf("%+v lifted: %+v", c.set, got)
+		}
+	}
+	set := Limits{Size: Threshold{Bytes: 1 << 30}}
+	const disk, used, free = 10 << 30, 2 << 30, 8<<30 - LiftedReserve
+	if u := set.in(Usage{Total: disk, Free: free, Used: used}, set.lifted()); u.Total != 1<<30 || u.Free != -1<<30 {
+		t.Errorf("%+v", u)
+	}
+}

@@ -56,7 +56,7 @@ type Storage interface {
 
 // Limited is what a Storage may do beside: take more than the limits of its
 // settings allow, from the next Open on, while lifted. It leaves LiftedReserve free
-// on the disk where it would leave more.
+// on the disk, unless its settings have neither a size-limit nor a reserve.
 type Limited interface {
 	Lift(on bool)
 }

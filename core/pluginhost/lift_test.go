@@ -13,7 +13,8 @@ func TestLift(t *testing.T) {
 		told, after map[string]string
 	}{
 		{"both", map[string]string{"path": "/a", "size-limit": "1G", "reserve": "60%"}, map[string]string{"path": "/a", "reserve": "67108864"}},
-		{"no reserve", map[string]string{"path": "/a", "size-limit": "1G"}, map[string]string{"path": "/a"}},
+		{"no reserve", map[string]string{"path": "/a", "size-limit": "1G"}, map[string]string{"path": "/a", "reserve": "67108864"}},
+		{"neither", map[string]string{"path": "/a"}, map[string]string{"path": "/a"}},
 	} {
 		s := &spaceStorage{settings: maps.Clone(c.told)}
 		s.Lift(true)

@@ -85,8 +85,10 @@ func (s *spaceStorage) toldLocked() map[string]string {
 		return s.settings // replaced, never changed
 	}
 	m := maps.Clone(s.settings)
+	_, limited := m["size-limit"]
+	_, reserves := m["reserve"]
 	delete(m, "size-limit")
-	if _, ok := m["reserve"]; ok {
+	if limited || reserves { // a disk without either may be filled as it is
 		m["reserve"] = strconv.Itoa(archive.LiftedReserve)
 	}
 	return m
