@@ -69,6 +69,12 @@ func (k *knownStreams) update(set *Settings, lastEnd func(uid string) (media.Wal
 		}
 		k.m[uid], changed = v, true
 	}
+	for uid, v := range k.m {
+		if set.isRemoved(uid) && !paused(v.Pauses) {
+			v.Pauses = turn(v.Pauses, false, now().UnixMilli(), 0)
+			k.m[uid], changed = v, true
+		}
+	}
 	if !changed && !k.unwritten {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"media-server/core/archive"
 	"media-server/core/archive/storagetest"
+	"media-server/core/fault"
 	"media-server/core/media"
 	"media-server/core/stream"
 	"media-server/core/timeline"
@@ -280,6 +281,65 @@ func TestOutageAfterPause(t *testing.T) {
 	want("its camera is not there", "camera_lost")
 	d.send(1, time.Now(), 0, 200)
 	want("its camera is back", "camera_lost")
+}
+
+// TestOutageAfterRemoval: a stream whose file was away for a month misses nothing of
+// that month. One whose file was refused, or could not be read, does.
+func TestOutageAfterRemoval(t *testing.T) {
+	c := stream.DefaultConfig()
+	c.DVR.Enable = true
+	there := map[string]*StreamSettings{"gate": {UID: "gate", Config: c}}
+	for _, x := range []struct {
+		name string
+		away *Settings // what is read in that month
+		want string
+	}{
+		{"removed", &Settings{listed: true}, "719h0m0s disabled, 1h0m0s camera_lost"},
+		{"refused", &Settings{listed: true, Refused: map[string]fault.Problems{"gate": {}}}, "720h0m0s camera_lost"},
+		{"not read", &Settings{}, "720h0m0s camera_lost"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			n := newLive(t)
+			turned := func(set *Settings, ago time.Duration) {
+				t.Helper()
+				n.remember(set)
+				if k := n.known.m["gate"]; len(k.Pauses) > 0 { // as if it had been then
+					p, at := &k.Pauses[len(k.Pauses)-1], time.Now().Add(-ago).UnixMilli()
+					if p.To != 0 {
+						p.To = at
+					} else {
+						p.From = at
+					}
+				}
+				n.known = readAgain(t, n.known)
+			}
+			n.record("gate", time.Now().Add(-720*time.Hour-6*time.Second))
+			d := n.add("gate", time.Now().Add(-1000*time.Hour), nil)
+			turned(&Settings{listed: true, Streams: there}, 0)
+			turned(x.away, 720*time.Hour)
+			turned(x.away, 720*time.Hour)
+			turned(&Settings{listed: true, Streams: there}, time.Hour)
+			d.sink.Closed(stream.Closed{Cause: stream.CauseUnreachable})
+			if own, _ := n.gaps("gate"); own != x.want {
+				t.Errorf("%q, want %q", own, x.want)
+			}
+		})
+	}
+}
+
+// TestRemovedStreams: which streams have no file, as the folder says.
+func TestRemovedStreams(t *testing.T) {
+	p := newPlace(t, "streams.d/gate.ini", "[gate]\nstream-url = sim://\n", "streams.d/yard.ini", "[yard]\nno such key = 1\n")
+	s, _ := p.load()
+	if s.isRemoved("gate") || s.isRemoved("yard") || !s.isRemoved("door") {
+		t.Errorf("removed: gate %v, yard %v, door %v", s.isRemoved("gate"), s.isRemoved("yard"), s.isRemoved("door"))
+	}
+	if err := os.RemoveAll(s.Server.StreamsDir); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ = p.load(); s.isRemoved("gate") {
+		t.Error("a folder that is not there removes streams")
+	}
 }
 
 // readAgain writes what is known and reads it, as a server that starts does.

@@ -6,13 +6,20 @@ import (
 	"media-server/core/media"
 )
 
-// pause is a time at which a stream was configured and not to be recorded. The
+// pause is a time at which a stream was not to be recorded, or had no file. The
 // archive knows how footage ended, and not when somebody wanted it again: when a
 // stream that was off for a month is switched on and its camera is not there,
 // only what is missing since then counts.
 type pause struct {
 	From int64 `json:"from_ms"`
 	To   int64 `json:"to_ms,omitempty"` // 0 = it goes on
+}
+
+// isRemoved tells whether a stream has no file. One that is refused has one: what is
+// missing of it then nobody wanted to be missing. A folder that cannot be read says
+// nothing.
+func (s *Settings) isRemoved(uid string) bool {
+	return s.listed && s.Streams[uid] == nil && s.Refused[uid] == nil
 }
 
 // mostPauses is how many of a stream are remembered: the newest.

@@ -40,6 +40,7 @@ type Settings struct {
 	Streams map[string]*StreamSettings // in force, by uid
 	Refused map[string]fault.Problems  // uids whose file is refused and why; one may still run on its last good settings
 
+	listed    bool            // the streams' folder could be read
 	wholeOnly map[string]bool // spaces whose files do not grow, as their drivers say
 
 	problems fault.Problems

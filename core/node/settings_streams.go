@@ -97,6 +97,7 @@ func (s *Settings) loadStreams(env *config.Env, prev *Settings) {
 		}
 		return
 	}
+	s.listed = true
 	var uids []string
 	for _, name := range names {
 		base, ok := strings.CutSuffix(name, ".ini")
