@@ -291,22 +291,21 @@ func (v *Verifier) file(f verified, err error, e Entry, uid string) {
 		e.Size = fi.Size()
 	}
 	c := fileCheck{v: v, r: f, rel: e.Name, uid: uid, size: e.Size}
-	before := len(v.out.Findings)
+	before, refers := v.out, len(v.refers)
 	id, named := idOf(e.Name)
-	was, twice := v.seen[id]
 	c.run()
 	switch err := f.failed(); {
 	case err == nil:
 		v.out.Bytes += e.Size
 		return
-	case errors.Is(err, os.ErrNotExist):
-		v.out.Files-- // as above
-		v.out.Findings = v.out.Findings[:before]
-		if delete(v.seen, id); twice {
-			v.seen[id] = was
+	case errors.Is(err, os.ErrNotExist): // as above: it was not verified, nor does it stand for another
+		before.Files--
+		v.out, v.refers = before, v.refers[:refers]
+		for _, undo := range slices.Backward(c.undo) {
+			undo()
 		}
 	default: // nobody knows how it is, only that it is there
-		v.out.Findings = v.out.Findings[:before]
+		v.out.Findings = v.out.Findings[:len(before.Findings)]
 		v.find(e.Name, uid, c.span, "cannot be read: %v", err)
 		if named {
 			v.seen[id] = found{v.dir, e.Name}

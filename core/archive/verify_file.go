@@ -24,6 +24,20 @@ type fileCheck struct {
 	bad    bool
 	cipher *partCipher        // nil: clear, or the key is not at hand
 	kept   map[int][][32]byte // leaves of the units of a groomed file, by track
+	undo   []func()           // take back what is known of it, newest last
+}
+
+// note puts what a file says into a map of the verifier, as long as it does not go.
+func note[V any](c *fileCheck, m map[FileID]V, id FileID, v V) {
+	was, had := m[id]
+	m[id] = v
+	c.undo = append(c.undo, func() {
+		if had {
+			m[id] = was
+		} else {
+			delete(m, id)
+		}
+	})
 }
 
 func (c *fileCheck) find(span media.Span, format string, args ...any) {
@@ -49,9 +63,9 @@ func (c *fileCheck) run() {
 	if other, twice := c.v.seen[h.ID]; twice && other.dir == c.v.dir { // in two spaces while it is moved
 		c.find(c.span, "it is a copy of %s", other.rel)
 	}
-	c.v.seen[h.ID] = found{c.v.dir, c.rel}
+	note(c, c.v.seen, h.ID, found{c.v.dir, c.rel})
 	if h.Groomed != nil {
-		c.v.stands[h.Groomed.File] = c.rel
+		note(c, c.v.stands, h.Groomed.File, c.rel)
 	}
 	c.secretFile()
 	if h.Optional&featureSigned == 0 {
@@ -214,7 +228,7 @@ func (c *fileCheck) signature(end int64) {
 		c.find(last, "its index was changed or cut")
 	}
 	c.v.refers = append(c.v.refers, reference{by: found{c.v.dir, c.rel}, uid: c.uid, file: sig.Previous, link: sig.PreviousLink, at: c.span})
-	c.v.newest[c.header.ID] = sig.At
+	note(c, c.v.newest, c.header.ID, sig.At)
 	if rec := c.v.sealed[c.header.ID]; rec != nil && rec.Link != sig.Link && !c.bad {
 		c.find(c.span, "the ledger knows it with another content")
 	}

@@ -206,3 +206,17 @@ func TestVerifyNoSpace(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyGoing: a file that goes while it is verified counts nowhere, and stands
+// for no original: the ledgers say why it went, or it is missing.
+func TestVerifyGoing(t *testing.T) {
+	t.Parallel()
+	root, files := groomedSpace(t)
+	for _, file := range []string{files[0], files[len(files)-1]} {
+		v := archive.Verifier{Keys: []ed25519.PublicKey{signerOf(1).public()}}
+		out, known, err := archive.VerifyGoing(&v, root, file)
+		if err != nil || known != 0 || fmt.Sprintf("%+v", out) != fmt.Sprintf("%+v", archive.Verified{}) {
+			t.Errorf("%s: %+v, %d facts are known of it, %v", file, out, known, err)
+		}
+	}
+}
