@@ -35,16 +35,9 @@ func takeHome(dir string) (*home, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be made", "set [server] data-dir to a folder this user may write to")
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := lockData(dir)
 	if err != nil {
-		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be written to", "check its owner and mode")
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fault.New("data-dir", "another server uses "+dir, "stop it, or give this one a data-dir of its own")
-		}
-		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be locked", "a file system that supports flock is needed")
+		return nil, err
 	}
 	// A restore that was asked for, or was cut short, comes before anything is read.
 	if _, err := backup.Finish(dir); err != nil {
@@ -57,6 +50,38 @@ func takeHome(dir string) (*home, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// lookHome locks dir and changes nothing in it, for a verb that only looks: a
+// restore that waits for the next start goes on waiting, and no epoch is used up.
+// The last one is given again, which is enough to read by.
+func lookHome(dir string) (*home, error) {
+	f, err := lockData(dir)
+	if err != nil {
+		return nil, err
+	}
+	h := &home{dir: dir, lock: f}
+	if err := errors.Join(h.knownNode(), h.lastEpoch()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	h.epoch = max(h.epoch, 1) // where no server has run yet
+	return h, nil
+}
+
+func lockData(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be written to", "check its owner and mode")
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fault.New("data-dir", "another server uses "+dir, "stop it, or give this one a data-dir of its own")
+		}
+		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be locked", "a file system that supports flock is needed")
+	}
+	return f, nil
 }
 
 // takeRunDir locks the folder of the sockets, making it when it is missing: the
@@ -92,12 +117,22 @@ func (h *home) Close() error {
 // nodeName is the id as hex.
 func (h *home) nodeName() string { return hex.EncodeToString(h.node[:]) }
 
+// readNode reads the node's id, or makes one.
 func (h *home) readNode() error {
+	path := filepath.Join(h.dir, "node-id")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		rand.Read(h.node[:])
+		return writeDurably(path, []byte(h.nodeName()+"\n"), 0o644)
+	}
+	return h.knownNode()
+}
+
+// knownNode reads the node's id; zero = there is none yet.
+func (h *home) knownNode() error {
 	path := filepath.Join(h.dir, "node-id")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		rand.Read(h.node[:])
-		return writeDurably(path, []byte(h.nodeName()+"\n"), 0o644)
+		return nil
 	}
 	if err != nil {
 		return fault.Wrap(err, path, "the node's id cannot be read", "check the file's mode")
@@ -115,6 +150,15 @@ func (h *home) readNode() error {
 const epochStep = 1 << 20
 
 func (h *home) nextEpoch() error {
+	if err := h.lastEpoch(); err != nil {
+		return err
+	}
+	h.epoch++
+	return writeDurably(filepath.Join(h.dir, "epoch"), []byte(strconv.FormatUint(h.epoch, 10)+"\n"), 0o600)
+}
+
+// lastEpoch reads the epoch that was given out last; 0 = there was none.
+func (h *home) lastEpoch() error {
 	path := filepath.Join(h.dir, "epoch")
 	b, err := os.ReadFile(path)
 	switch {
@@ -128,8 +172,7 @@ func (h *home) nextEpoch() error {
 		}
 		h.epoch = n
 	}
-	h.epoch++
-	return writeDurably(path, []byte(strconv.FormatUint(h.epoch, 10)+"\n"), 0o600)
+	return nil
 }
 
 // writeDurably replaces path: temporary name, sync, rename, sync of the folder.

@@ -53,8 +53,8 @@ func (b backend) ReadStored(space, name string, off int64, p []byte) (int, error
 }
 
 // OpenStored opens spaces for reading while no server runs: it takes the data
-// folder's lock, so that none can start meanwhile, and starts the storage
-// plugins that are needed, which end by themselves after end was called. Spaces
+// folder's lock, so that none can start meanwhile, changes nothing in it, and starts
+// the storage plugins that are needed, which end by themselves after end was called. Spaces
 // that cannot be opened are in left, with the reason.
 func OpenStored(ctx context.Context, set *Settings, version string, spaces []archive.SpaceConfig) (files map[string]archive.Files, left map[string]error, end func() error, err error) {
 	n := &Node{opt: Options{Version: version}, log: slog.New(slog.DiscardHandler), boot: set}
@@ -68,9 +68,10 @@ func OpenStored(ctx context.Context, set *Settings, version string, spaces []arc
 	fail := func(err error) (map[string]archive.Files, map[string]error, func() error, error) {
 		return nil, nil, nil, errors.Join(err, end())
 	}
-	if n.home, err = offlineHome(set); err != nil {
+	if n.home, err = lookHome(set.Server.DataDir); err != nil {
 		return fail(err)
 	}
+	n.home.gives = set // what root has made
 	open = append(open, n.home.Close)
 	lock, err := takeRunDir(set.Server.RunDir)
 	if err != nil {

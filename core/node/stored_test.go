@@ -1,13 +1,18 @@
 package node
 
 import (
+	"errors"
+	"io/fs"
+	"maps"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/backup"
 )
 
 // TestStoredFiles: what lies in a space is read through the server while it
@@ -72,4 +77,73 @@ func TestStoredFiles(t *testing.T) {
 	}
 	r.start() // nothing is held any more
 	r.until("rec", "recording", recording)
+}
+
+// TestStoredOnlyLooks: what is read while no server runs changes nothing of it: a
+// restore that was staged goes on waiting for the next start, and no epoch is
+// used up.
+func TestStoredOnlyLooks(t *testing.T) {
+	r := newRig(t, "", "streams.d/rec.ini", "[rec]\n"+simStream+"dvr-chunk = 1s\n")
+	r.start()
+	r.until("rec", "recording", recording)
+	r.stop()
+	set, ps := Load(filepath.Join(r.dir, "media-server.ini"))
+	if !set.Usable() {
+		t.Fatal(ps)
+	}
+	file, err := BackupOffline(t.Context(), set, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Stage(file, "", target(set)); err != nil {
+		t.Fatal(err)
+	}
+	was := filesBelow(t, set.Server.DataDir)
+	if was["restore.json"] == "" || was["epoch"] == "" {
+		t.Fatalf("nothing is staged: %d files", len(was))
+	}
+	files, left, end, err := OpenStored(t.Context(), set, "test", set.Archive.Spaces)
+	if err != nil || len(files) != 1 || len(left) != 0 {
+		t.Fatal(files, left, err)
+	}
+	if err := files["main"].List(t.Context(), "", "", func([]archive.Entry) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+	is := filesBelow(t, set.Server.DataDir)
+	for name := range maps.Keys(is) {
+		if is[name] != was[name] && name != "media/.space/epoch" { // the fence that every opening puts up
+			t.Errorf("%s was changed", name)
+		}
+		delete(was, name)
+	}
+	for name := range was {
+		t.Errorf("%s is gone", name)
+	}
+	r.start() // the restore is carried out now
+	r.until("rec", "recording", recording)
+	if _, err := os.Stat(filepath.Join(set.Server.DataDir, "restore.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it waits on: %v", err)
+	}
+}
+
+// filesBelow reads all files of a folder.
+func filesBelow(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		rel, _ := filepath.Rel(dir, path)
+		out[rel] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
