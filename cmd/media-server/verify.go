@@ -45,7 +45,7 @@ func (c *verifyCmd) Run(g *globals) (err error) {
 	defer stop()
 	pubs, jobs, zone, units, err := c.plan(ctx, g)
 	if c.far != nil {
-		defer func() { err = errors.Join(err, c.far.end()) }()
+		defer func() { err = errors.Join(err, c.far.close()) }()
 	}
 	if err != nil {
 		return err

@@ -38,6 +38,14 @@ func (f *farSpaces) notRead() (out []notRead) {
 	return out
 }
 
+// close lets go of what was opened to read them.
+func (f *farSpaces) close() error {
+	if f == nil || f.end == nil {
+		return nil
+	}
+	return f.end()
+}
+
 // places are the spaces of the settings, or those that --space names.
 func (c *verifyCmd) places(ctx context.Context, g *globals, set *node.Settings) (out []archive.Place, err error) {
 	for _, name := range c.Space {

@@ -84,3 +84,16 @@ func TestServerFiles(t *testing.T) {
 		t.Errorf("a server that was stopped: %v", err)
 	}
 }
+
+// TestFarSpacesClose: closing does nothing where nothing was opened.
+func TestFarSpacesClose(t *testing.T) {
+	broken := errors.New("made to fail")
+	for _, c := range []struct {
+		f    *farSpaces
+		want error
+	}{{nil, nil}, {&farSpaces{}, nil}, {&farSpaces{end: func() error { return broken }}, broken}} {
+		if err := c.f.close(); err != c.want {
+			t.Errorf("%+v: %v", c.f, err)
+		}
+	}
+}
