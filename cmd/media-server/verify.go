@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -34,7 +35,7 @@ type verifyCmd struct {
 type job struct {
 	file   string // a single file; else
 	places []archive.Place
-	only   string
+	only   []string // streams; nil = all
 }
 
 func (c *verifyCmd) Run(g *globals) (err error) {
@@ -68,8 +69,11 @@ func (c *verifyCmd) Run(g *globals) (err error) {
 		if err != nil {
 			return err
 		}
-		if j.only != "" && out.Files+out.Gone+out.Elsewhere+len(out.Findings) == 0 {
-			return fault.New("", fmt.Sprintf("nothing is known of a stream %q: no file, and no ledger that names one", j.only), "see the ids with: media-server status")
+		hides := slices.ContainsFunc(out.Findings, func(f archive.Finding) bool { return f.UID == "" }) // what is of no stream may say why
+		for _, uid := range j.only {
+			if !hides && !v.Heard(uid) {
+				return fault.New("", fmt.Sprintf("nothing is known of a stream %q: no file, and no ledger that names one", uid), "see the ids with: media-server status")
+			}
 		}
 		all.Groomed += out.Groomed
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
@@ -173,16 +177,12 @@ func (c *verifyCmd) plan(ctx context.Context, g *globals) (pubs []ed25519.Public
 	if len(streams) == 0 && len(c.exports) > 0 {
 		return pubs, nil, set.Server.Zone(), nil, nil
 	}
-	if len(streams) == 0 {
-		streams = []string{""}
-	}
 	places, err := c.places(ctx, g, set)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
-	for _, uid := range streams {
-		jobs = append(jobs, job{places: places, only: uid})
-	}
+	slices.Sort(streams) // each of them once
+	jobs = []job{{places: places, only: slices.Compact(streams)}}
 	return pubs, jobs, set.Server.Zone(), unitKeys(set), nil
 }
 

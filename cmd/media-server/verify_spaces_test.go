@@ -97,3 +97,26 @@ func TestFarSpacesClose(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyStreamsAtOnce: all streams that are named are one job, so that the
+// ledgers of a space are read for all of them at once.
+func TestVerifyStreamsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "media-server.ini")
+	if err := os.WriteFile(path, []byte("[server]\ndata-dir = var\nrun-dir = /run/x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "streams.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		what []string
+		want string
+	}{{nil, "[]"}, {[]string{"yard", "gate", "yard"}, "[gate yard]"}} {
+		c := verifyCmd{What: x.what}
+		_, jobs, _, _, err := c.plan(t.Context(), &globals{Conf: path})
+		if err != nil || len(jobs) != 1 || fmt.Sprint(jobs[0].only) != x.want || len(jobs[0].places) != 1 {
+			t.Errorf("%v: %+v %v", x.what, jobs, err)
+		}
+	}
+}

@@ -45,7 +45,7 @@ type Verified struct {
 type Verifier struct {
 	Keys     []ed25519.PublicKey
 	UnitKeys UnitKeys       // of encrypted footage; nil: what is stored is verified, not what is in it
-	Only     string         // a stream; "" = all
+	Only     []string       // streams; nil = all
 	Grace    time.Duration  // a file signed a moment ago may not be in the ledger yet; 0 = a minute, negative = none
 	Progress func(done int) // may be nil
 	Found    func(Finding)  // called as findings come; may be nil
@@ -60,6 +60,7 @@ type Verifier struct {
 	late   map[FileID]bool       // of which the first record was read again
 	gone   map[FileID]string     // why; not what was moved
 	seen   map[FileID]found      // where it lies
+	heard  map[string]bool       // streams that a file or a record is of
 	newest map[FileID]media.Wall // when it was signed
 	refers []reference
 
@@ -134,6 +135,7 @@ func (v *Verifier) files(ctx context.Context, p *place) error {
 	row := 0
 	return p.media(ctx, v.Only, func(e Entry) error {
 		uid, _, _ := strings.Cut(e.Name, "/")
+		v.heard[uid] = true
 		f, err := p.open(ctx, e)
 		v.file(f, err, e, uid)
 		v.tell()
@@ -170,8 +172,14 @@ func (v *Verifier) begin() {
 	v.dir, v.places = "", map[string]*place{}
 	v.late = map[FileID]bool{}
 	v.sealed, v.gone, v.seen, v.newest, v.refers = map[FileID]*fact{}, map[FileID]string{}, map[FileID]found{}, map[FileID]media.Wall{}, nil
-	v.stands, v.placed = map[FileID]string{}, map[FileID]FileID{}
+	v.stands, v.placed, v.heard = map[FileID]string{}, map[FileID]FileID{}, map[string]bool{}
 }
+
+// Heard tells whether anything is known of a stream: a file, or a record of one.
+func (v *Verifier) Heard(uid string) bool { return v.heard[uid] }
+
+// leaves tells whether a stream is not among those that are verified.
+func (v *Verifier) leaves(uid string) bool { return len(v.Only) > 0 && !slices.Contains(v.Only, uid) }
 
 func (v *Verifier) find(file, uid string, span media.Span, format string, args ...any) {
 	f := Finding{Dir: v.dir, File: file, UID: uid, Span: span, What: fmt.Sprintf(format, args...)}
@@ -250,6 +258,7 @@ func (v *Verifier) record(ledger string, f fact, rec []byte) {
 		v.find(ledger, f.UID, media.Span{From: f.At, To: f.Until}, "the signature of a record is wrong")
 		return
 	}
+	v.heard[f.UID] = true
 	switch f.Cause {
 	case causeMoved:
 		v.places[v.dir].moved[f.File] = true

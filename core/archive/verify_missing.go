@@ -28,7 +28,7 @@ func (v *Verifier) missing() {
 	}
 	v.dir = ""
 	for id, rec := range v.sealed {
-		if v.Only != "" && rec.UID != v.Only {
+		if v.leaves(rec.UID) {
 			continue
 		}
 		switch _, gone := v.gone[id]; {
@@ -74,7 +74,7 @@ func (v *Verifier) missing() {
 // taken names the files that the ledgers of one folder have, and nobody else.
 func (v *Verifier) taken(p *place) {
 	for id, rec := range p.sealed {
-		if v.Only != "" && rec.UID != v.Only {
+		if v.leaves(rec.UID) {
 			continue
 		}
 		_, gone := v.gone[id]

@@ -37,9 +37,9 @@ type shelf interface {
 	// marked tells whether anything shows that a space was made there, though it may
 	// hold nothing.
 	marked() bool
-	// media calls fn for the media files of a stream ("" = all) but those that
+	// media calls fn for the media files of streams (none = all) but those that
 	// are being written or were never understood.
-	media(ctx context.Context, only string, fn func(Entry) error) error
+	media(ctx context.Context, only []string, fn func(Entry) error) error
 	// open opens a file. One that is not there is an error for which
 	// errors.Is(err, os.ErrNotExist) holds.
 	open(ctx context.Context, e Entry) (verified, error)
@@ -96,7 +96,7 @@ func (d folder) marked() bool {
 	return err == nil
 }
 
-func (d folder) media(ctx context.Context, only string, fn func(Entry) error) error {
+func (d folder) media(ctx context.Context, only []string, fn func(Entry) error) error {
 	return filepath.WalkDir(string(d), func(path string, x fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (d folder) media(ctx context.Context, only string, fn func(Entry) error) er
 		case x.IsDir() || !strings.HasSuffix(rel, ".mp4"):
 			return nil
 		}
-		if uid, _, _ := strings.Cut(rel, "/"); only != "" && uid != only {
+		if uid, _, _ := strings.Cut(rel, "/"); len(only) > 0 && !slices.Contains(only, uid) {
 			return nil
 		}
 		return fn(Entry{Name: rel})
@@ -179,11 +179,19 @@ func (f far) ledgers(ctx context.Context) (out []Entry, err error) {
 
 func (f far) marked() bool { return true } // its storage has opened it
 
-func (f far) media(ctx context.Context, only string, fn func(Entry) error) error {
-	prefix := ""
-	if only != "" {
-		prefix = only + "/"
+func (f far) media(ctx context.Context, only []string, fn func(Entry) error) error {
+	if len(only) == 0 {
+		return f.mediaBelow(ctx, "", fn)
 	}
+	for _, uid := range only {
+		if err := f.mediaBelow(ctx, uid+"/", fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f far) mediaBelow(ctx context.Context, prefix string, fn func(Entry) error) error {
 	return f.pages(ctx, prefix, func(es []Entry) error {
 		for _, e := range es {
 			first, _, _ := strings.Cut(e.Name, "/")

@@ -111,10 +111,25 @@ func TestVerifyFar(t *testing.T) {
 		t.Errorf("read again: %+v", out)
 	}
 	d.bad = nil
-	only := archive.Verifier{Keys: []ed25519.PublicKey{signerOf(1).public()}, Grace: -1, Only: "yard"}
+	only := archive.Verifier{Keys: []ed25519.PublicKey{signerOf(1).public()}, Grace: -1, Only: []string{"yard"}}
 	if out, err := only.VerifyPlaces(context.Background(), archive.Place{Dir: "space cloud", Files: d}); err != nil || len(out.Findings) != 0 ||
 		out.Files != len(slices.DeleteFunc(slices.Clone(files), func(f string) bool { return !strings.HasPrefix(f, "yard") })) {
 		t.Errorf("one stream: %+v %v", out, err)
+	}
+	ledgers := 0
+	d.bad = func(name string, _ int64) error {
+		if strings.HasSuffix(name, ".ledger") {
+			ledgers++
+		}
+		return nil
+	}
+	only.Only = []string{"yard", "nobody", "gate"}
+	if out, err := only.VerifyPlaces(context.Background(), archive.Place{Dir: "space cloud", Files: d}); err != nil || len(out.Findings) != 0 || out.Signed != len(files) ||
+		!only.Heard("yard") || !only.Heard("gate") || only.Heard("nobody") {
+		t.Errorf("some streams: %+v %v", out, err)
+	}
+	if there, _ := filepath.Glob(filepath.Join(d.Root, "ledger", "*.ledger")); ledgers == 0 || ledgers > len(there)+1 {
+		t.Errorf("%d ledgers, %d reads of them", len(there), ledgers)
 	}
 }
 
