@@ -94,3 +94,46 @@ func TestPerson(t *testing.T) {
 		t.Errorf("a user without a name is %q", got)
 	}
 }
+
+// TestNamesAreKept: a user is looked up once, and again later: names change, and
+// one that could not be found may be there soon.
+func TestNamesAreKept(t *testing.T) {
+	asked, at, is := 0, time.Unix(1e9, 0), "anna"
+	n := &names{now: func() time.Time { return at }, ask: func(uid uint32) string {
+		if asked++; uid == 7 {
+			return userNumber(uid)
+		}
+		return is
+	}}
+	for _, c := range []struct {
+		uid   uint32
+		after time.Duration
+		want  string
+		asked int
+	}{
+		{1000, 0, "anna", 1},
+		{1000, time.Minute, "anna", 1},
+		{7, 0, "user 7", 2},
+		{7, time.Second, "user 7", 2},
+		{7, noNameFor, "user 7", 3},
+		{1000, 0, "anna", 3},
+		{1000, nameFor, "bea", 4},
+	} {
+		if at = at.Add(c.after); c.want == "bea" {
+			is = "bea"
+		}
+		if got := n.name(c.uid); got != c.want || asked != c.asked {
+			t.Errorf("user %d: %q, asked %d times, want %q and %d", c.uid, got, asked, c.want, c.asked)
+		}
+	}
+	for uid := range uint32(3 * mostNames) {
+		n.name(uid)
+	}
+	if len(n.m) > mostNames {
+		t.Errorf("%d names are kept", len(n.m))
+	}
+	person(web.ControlUser{UID: 0, Login: 0})
+	if userNames.m[0].name != "root" {
+		t.Errorf("what a request asked for is not kept: %+v", userNames.m)
+	}
+}
