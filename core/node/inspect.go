@@ -11,15 +11,6 @@ import (
 	"media-server/core/web/api"
 )
 
-// known lists the streams that are captured or have footage.
-func (b backend) footageUIDs(only string) ([]string, error) {
-	if only != "" {
-		return []string{only}, nil
-	}
-	uids, err := b.n.archive.Streams()
-	return uids, err
-}
-
 // footageOf is what there is of a stream in a window, and what it lived of it.
 func (b backend) footageOf(uid string, w media.Span) (f inspect.Footage, bounds media.Span, err error) {
 	bounds, ok := b.n.archive.Bounds(uid)
@@ -38,32 +29,26 @@ func (b backend) footageOf(uid string, w media.Span) (f inspect.Footage, bounds 
 	return f, bounds, nil
 }
 
-// withRecorded adds the streams that are to be recorded and have no footage.
-func (b backend) withRecorded(uids []string) []string {
+// Inspected implements api.Inspector.
+func (b backend) Inspected() ([]string, error) {
+	uids, err := b.n.archive.Streams()
 	for _, r := range b.n.streams.list() {
 		if r.isRecorded() && !slices.Contains(uids, r.set.UID) {
 			uids = append(uids, r.set.UID)
 		}
 	}
 	slices.Sort(uids)
-	return uids
+	return uids, err
 }
 
 // Inspect implements api.Inspector.
-func (b backend) Inspect(t time.Time, month bool, only string) (*api.Inspection, error) {
+func (b backend) Inspect(t time.Time, month bool, uids []string) (*api.Inspection, error) {
 	edges := inspect.Hours(t)
 	if month {
 		edges = inspect.Days(t)
 	}
 	w := media.Span{From: edges[0], To: edges[len(edges)-1]}
 	out := &api.Inspection{From: w.From.Milli(), To: w.To.Milli(), Zone: zoneName(b.n.current.Load()), Streams: []api.InspectionStream{}}
-	uids, err := b.footageUIDs(only)
-	if err != nil {
-		return nil, err
-	}
-	if only == "" {
-		uids = b.withRecorded(uids)
-	}
 	for _, uid := range uids {
 		f, bounds, err := b.footageOf(uid, w)
 		if err != nil {
@@ -152,11 +137,11 @@ func (b backend) eventsAround(uid string, at media.Wall, sp media.Span) ([]api.E
 
 // OpenGaps implements api.Inspector.
 func (b backend) OpenGaps(s media.Span) (out []api.GapItem, err error) {
-	uids, err := b.footageUIDs("")
+	uids, err := b.Inspected()
 	if err != nil {
 		return nil, err
 	}
-	for _, uid := range b.withRecorded(uids) {
+	for _, uid := range uids {
 		f, bounds, err := b.footageOf(uid, s)
 		if err != nil {
 			return nil, err

@@ -42,6 +42,7 @@ type fake struct {
 	marks     []Mark
 	backups   []Backup
 	inspected []InspectionStream
+	asked     []string // streams that were inspected
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }
@@ -174,8 +175,19 @@ func (f *fake) RestoreSpace(name string) error {
 	return ErrNoSpace
 }
 
-func (f *fake) Inspect(t time.Time, month bool, uid string) (*Inspection, error) {
-	return &Inspection{From: t.UnixMilli(), Streams: f.inspected}, f.fail
+func (f *fake) Inspected() (out []string, err error) {
+	for _, s := range f.inspected {
+		out = append(out, s.UID)
+	}
+	return out, f.fail
+}
+func (f *fake) Inspect(t time.Time, month bool, uids []string) (*Inspection, error) {
+	f.asked = append(f.asked, uids...)
+	in := &Inspection{From: t.UnixMilli(), Streams: []InspectionStream{}}
+	for _, uid := range uids {
+		in.Streams = append(in.Streams, InspectionStream{UID: uid})
+	}
+	return in, f.fail
 }
 func (f *fake) Why(uid string, at media.Wall) (*Reason, error) {
 	return &Reason{At: at.Milli(), Events: []Event{}}, f.fail

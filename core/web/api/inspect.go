@@ -58,9 +58,12 @@ type Reason struct {
 
 // Inspector is the part of Backend that knows what should have been recorded.
 type Inspector interface {
+	// Inspected lists the streams that Inspect accounts for, in order: those with
+	// footage, and those that are to be recorded.
+	Inspected() ([]string, error)
 	// Inspect accounts for a day (by hours) or a month (by days) that t lies
-	// in; uid "" = all streams.
-	Inspect(t time.Time, month bool, uid string) (*Inspection, error)
+	// in, of streams, in their order.
+	Inspect(t time.Time, month bool, uids []string) (*Inspection, error)
 	Why(uid string, at media.Wall) (*Reason, error)
 	// OpenGaps lists what is missing of all streams in s, newest first, but for
 	// what a schedule or an operator left out. An outage that goes on is listed
@@ -91,21 +94,24 @@ func (a *API) inspection(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.
 	if err != nil {
 		return web.E(400, "bad_day", fmt.Sprintf("%q is not a day or a month", text), "day=2026-03-01, month=2026-03 or day=today")
 	}
+	uids := []string{uid}
 	if uid != "" {
-		if _, e := a.one([]string{uid}); e != nil {
+		if _, e := a.one(uids); e != nil {
 			return e
 		}
-	}
-	in, err := a.b.Inspect(t, month != "", uid)
-	if err != nil {
+	} else if uids, err = a.b.Inspected(); err != nil {
 		return unreadable(err)
 	}
-	p, e := pageOf(ctx, len(in.Streams), func(i int) string { return in.Streams[i].UID })
+	p, e := pageOf(ctx, len(uids), func(i int) string { return uids[i] })
 	if e != nil {
 		return e
 	}
+	in, err := a.b.Inspect(t, month != "", uids[p.from:p.to])
+	if err != nil {
+		return unreadable(err)
+	}
 	page := *in
-	page.Streams, page.Next = append([]InspectionStream{}, in.Streams[p.from:p.to]...), p.next
+	page.Next = p.next
 	web.JSON(ctx, page)
 	return nil
 }

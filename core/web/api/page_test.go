@@ -161,3 +161,16 @@ func TestPagesBesideWhatGoes(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectionOfAPage: only the streams of a page are accounted for.
+func TestInspectionOfAPage(t *testing.T) {
+	f := long(9)
+	_, next := askPage(t, f, "inspection?day=today", 2, "")
+	if len(f.asked) != 2 {
+		t.Errorf("a page of two: %q", f.asked)
+	}
+	askPage(t, f, "inspection?month=2026-03", 3, next)
+	if len(f.asked) != 5 || f.asked[2] != f.inspected[2].UID {
+		t.Errorf("the next one: %q", f.asked)
+	}
+}
