@@ -191,8 +191,18 @@ func lengthen(spans []media.Span, sp media.Span) []media.Span {
 }
 
 // Ranges lists what is recorded of s and what is missing in it, between the
-// first footage of the stream and the last, clipped to s.
+// first footage of the stream and the last, clipped to s; in front of the very
+// first footage also what was missing since the stream was to be recorded.
 func (a *Archive) Ranges(uid string, s media.Span) ([]Range, []Gap, error) {
+	rs, gs, err := a.ranges(uid, s)
+	if err != nil {
+		return rs, gs, err
+	}
+	before, err := a.unborn(uid, s)
+	return rs, append(before, gs...), err
+}
+
+func (a *Archive) ranges(uid string, s media.Span) ([]Range, []Gap, error) {
 	spans, groomed, err := a.spans(uid, s)
 	if err != nil {
 		return nil, nil, err

@@ -184,6 +184,9 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	if from := st.cur.lastSegment().From; st.last.known && p.Run != st.last.run && from > st.last.end {
 		st.a.gapEnds(st, st.last.gapFrom(), from, st.why)
 	}
+	if !st.last.known {
+		st.a.born(st, st.cur.lastSegment().From)
+	}
 	st.why, st.endCause, st.recalled = GapNone, GapNone, false
 	st.last.take(p, st.cur.lastSegment())
 	st.last.zero, st.last.tracks = st.zero, st.tracks

@@ -13,7 +13,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending, stateTolls, statePasses}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending, stateTolls, statePasses, stateBirths}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -84,6 +84,15 @@ CREATE TABLE tolls (
 
 // statePasses: when a pass of retention ran last, one row.
 const statePasses = `CREATE TABLE passes (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL)   -- ns`
+
+// stateBirths: what was missing of a stream before its first footage (birth).
+const stateBirths = `
+CREATE TABLE births (
+  uid   TEXT PRIMARY KEY,
+  since INTEGER NOT NULL,           -- ns
+  first INTEGER NOT NULL,           -- ns
+  why   TEXT NOT NULL
+) WITHOUT ROWID`
 
 // isDue tells whether something is still to be done.
 func (s *stateStore) isDue(what string) (bool, error) {

@@ -25,11 +25,13 @@ type stream struct {
 	zero      media.Wall
 	tracks    []media.Track
 	init      InitID
-	why       GapCause // why there is nothing before the next part
-	endCause  GapCause // why the last run ended
-	behindWhy GapCause // what storage ailed from when a part was last refused
-	recalled  bool     // last was read from storage: the server was down since
-	ahead     []*entry // not yet durable, oldest first
+	why       GapCause   // why there is nothing before the next part
+	endCause  GapCause   // why the last run ended
+	behindWhy GapCause   // what storage ailed from when a part was last refused
+	since     media.Wall // it is to be recorded since then; 0 = not known, or it was recorded
+	birth     *birth     // of this process; nil = none
+	recalled  bool       // last was read from storage: the server was down since
+	ahead     []*entry   // not yet durable, oldest first
 	durable   media.RunPosition
 	onDurable func(media.RunPosition)
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"media-server/core/archive"
 	"media-server/core/inspect"
 	"media-server/core/journal"
 	"media-server/core/media"
@@ -23,6 +24,9 @@ func (b backend) footageOf(uid string, w media.Span) (f inspect.Footage, bounds 
 	}
 	if f.Ranges, f.Gaps, err = b.n.archive.Ranges(uid, w); err != nil {
 		return f, bounds, err
+	}
+	if len(f.Gaps) > 0 && f.Gaps[0].Why != archive.GapDeleted && f.Gaps[0].Why != archive.GapDamaged { // it should have been seen before it was
+		f.Life.From = min(f.Life.From, f.Gaps[0].Span.From)
 	}
 	tail := b.tail(uid, end(bounds, f.Gaps), w)
 	f.Gaps = append(b.leftOut(uid, f.Gaps), tail...)

@@ -162,6 +162,56 @@ func TestOutageThatGoesOn(t *testing.T) {
 	}
 }
 
+// TestOutageBeforeFirstFootage: the outage of a camera that was never seen stays
+// in every list when it is seen at last.
+func TestOutageBeforeFirstFootage(t *testing.T) {
+	n := newLive(t)
+	if err := n.archive.Rebuild(t.Context(), "", nil); err != nil { // it is known that there is nothing
+		t.Fatal(err)
+	}
+	hour := time.Hour
+	d := n.add("gate", time.Now().Add(-30*hour), nil)
+	if r := n.streams.get("gate"); n.known.since("gate") == 0 {
+		t.Fatal("it is not known since when it is to be recorded")
+	} else {
+		r.rec.Since(n.known.since("gate"))
+	}
+	d.sink.Closed(stream.Closed{Cause: stream.CauseUnreachable})
+	n.want("never seen", "gate", "30h0m0s camera_lost")
+	d.send(1, time.Now().Add(-20*time.Second), 0, 500)
+	n.want("seen", "gate", "29h59m40s camera_lost")
+	n.boot.Server.zone = time.UTC
+	in, err := backend{n.Node}.Inspect(time.Now().Add(-30*hour), true, []string{"gate"})
+	if err != nil || len(in.Streams) != 1 || in.Streams[0].Missing < 1 {
+		t.Errorf("the inspection misses nothing: %+v %v", in, err)
+	}
+}
+
+// TestRecordedSince: since when a stream is to be recorded, by what is known of it.
+func TestRecordedSince(t *testing.T) {
+	k := &knownStreams{m: map[string]known{
+		"gate": {Added: 5000}, "old": {}, "off": {Added: 5000, Pauses: []pause{{From: 6000}}}, "on": {Added: 5000, Pauses: []pause{{From: 6000, To: 7000}}}}}
+	for uid, want := range map[string]int64{"gate": 5000, "old": 0, "off": 0, "on": 7000, "nobody": 0} {
+		if got := k.since(uid); got.Milli() != want {
+			t.Errorf("%s: %d, want %d", uid, got.Milli(), want)
+		}
+	}
+	n := newLive(t)
+	if err := n.archive.Rebuild(t.Context(), "", nil); err != nil {
+		t.Fatal(err)
+	}
+	n.known.m["gate"] = known{Added: time.Now().Add(-time.Hour).UnixMilli()}
+	rec, err := n.recorder("gate", archive.Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Close()
+	n.record("gate", time.Now().Add(-20*time.Second))
+	if _, gs, err := n.archive.Ranges("gate", media.Span{From: 0, To: 1<<63 - 1}); err != nil || len(gs) != 1 || gs[0].Span.Duration().Round(time.Minute) != time.Hour {
+		t.Errorf("the recorder does not know it: %v %v", gs, err)
+	}
+}
+
 // TestOutageOffSchedule: what goes wrong while nothing is recorded is missing in
 // no list, as in the inspection.
 func TestOutageOffSchedule(t *testing.T) {

@@ -55,3 +55,16 @@ func (k *knownStreams) pauses(uid string) (out []media.Span) {
 	}
 	return out
 }
+
+// since is when a stream was to be recorded from, without a pause since; 0 = it is
+// not known, or it is not to be.
+func (k *knownStreams) since(uid string) media.Wall {
+	v, ok := k.get(uid)
+	switch {
+	case !ok || v.Added == 0 || paused(v.Pauses):
+		return 0
+	case len(v.Pauses) > 0:
+		return media.WallMilli(v.Pauses[len(v.Pauses)-1].To)
+	}
+	return media.WallMilli(v.Added)
+}

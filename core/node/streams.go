@@ -144,7 +144,7 @@ func (s *streams) live(old *running, set *StreamSettings) bool {
 	if old.str != nil {
 		switch on := set.Config.DVR.Enable; {
 		case on && old.rec == nil:
-			if r.rec, err = s.n.archive.Recorder(set.UID, rules); err != nil {
+			if r.rec, err = s.n.recorder(set.UID, rules); err != nil {
 				return false
 			}
 			old.str.Record(r.rec)
@@ -196,6 +196,16 @@ func (n *Node) rules(r *running, old *running) (archive.Rules, error) {
 	return rules, nil
 }
 
+// recorder is that of a stream which is to be recorded from now on, or was since
+// it was configured.
+func (n *Node) recorder(uid string, rules archive.Rules) (*archive.Recorder, error) {
+	rec, err := n.archive.Recorder(uid, rules)
+	if err == nil {
+		rec.Since(n.known.since(uid))
+	}
+	return rec, err
+}
+
 // start builds and starts a stream.
 func (s *streams) start(set *StreamSettings, old *running) *running {
 	r := &running{set: set, watched: old.goesOn()}
@@ -218,7 +228,7 @@ func (s *streams) start(set *StreamSettings, old *running) *running {
 	if c.DVR.Enable {
 		var rec *archive.Recorder
 		if err == nil {
-			rec, err = n.archive.Recorder(set.UID, rules)
+			rec, err = n.recorder(set.UID, rules)
 		}
 		if err != nil {
 			r.fail = err.Error()
