@@ -12,7 +12,9 @@
 //
 //	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
 //	keep.go: what dvr-keep promises and will not, or does not, hold
-//	limits.go: size-limit and reserve, and what they may not take at once
+//	limits.go: size-limit and reserve   toll.go: what they and thresholds may not take at once
+//	device.go: spaces on one disk   off.go: what aged while the server did not run
+//	birth.go: what was missing before the first footage
 //	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
 //	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied
 //	taken.go, look.go: what other programs did to our files
