@@ -7,7 +7,7 @@ gstreamer1.0-plugins-good, -bad and -ugly. Run it with Debian's own python3.
     camera.py --clips plugins/sim/clip --ledger DIR [--port N] [--preset ten] [--cameras JSON]
               [--clock-offset S] [--drift PPM] [--no-sr]
 
-A camera is {"name", "video": h264|h265|mjpeg|none, "audio": aac|opus|pcma|none,
+A camera is {"name", "video": h264|h265|mjpeg|none, "audio": aac|opus|pcma|g722|l16|mp2|none,
 "metadata": bool, "fps": 1, "gop": 30, "transport": tcp|udp|any, "user", "password",
 "clock_offset": seconds, "drift": ppm, "sr": bool}; all but name may be left out.
 
@@ -62,11 +62,12 @@ PAY = {
     "h264": "rtph264pay config-interval=-1", "h265": "rtph265pay config-interval=-1",
     "mjpeg": "rtpjpegpay", "aac": "rtpmp4gpay", "opus": "rtpopuspay",
     "pcma": "rtppcmapay min-ptime=20000000 max-ptime=20000000",
+    "g722": "rtpg722pay", "l16": "rtpL16pay", "mp2": "rtpmpapay",
 }
 
 
 # Payload types that cameras use (RFC 3551); gortsplib knows JPEG by no other.
-STATIC = {"mjpeg": 26, "pcma": 8}
+STATIC = {"mjpeg": 26, "pcma": 8, "g722": 9, "mp2": 14}
 
 
 class MetadataPay(Gst.Bin):
