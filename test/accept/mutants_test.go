@@ -183,3 +183,66 @@ func TestMutantNoSync(t *testing.T) {
 	}
 	t.Error("nobody noticed that nothing was ever synced")
 }
+
+// acknowledgesEarly is a server that tells the driver to forget what has only
+// been received, though it is recorded.
+func acknowledgesEarly(t *testing.T) (core string) {
+	t.Helper()
+	const rule = "\tr := s.cur\n\tif s.dep.Recorder != nil && r.writer != nil && !r.started && !s.waitedLong(r) {"
+	core, err := harness.Mutant(t.TempDir(), "core/stream/capture.go", rule,
+		"\tif s.session != nil && s.cur != nil {\n\t\ts.session.Ack(s.cur.position())\n\t\treturn\n\t}\n"+rule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return core
+}
+
+// killsOf kills a core, and later one together with a storage process that has
+// not written for seconds, and counts what is missing after each. No gap is
+// allowed.
+func killsOf(t *testing.T, core string) (alone, both harness.Totals) {
+	t.Helper()
+	s := harness.New(t, harness.Options{Core: core, Restart: "1s", Linger: "60s"})
+	cams := []harness.Camera{{UID: "gate", Sent: s.Sim("gate", "", "dvr-chunk = 3s")}, {UID: "yard", Sent: s.Sim("yard", "codec=h265&audio=pcma", "dvr-chunk = 2s")}}
+	s.Start()
+	footage(s, "gate", "yard")
+	goOn := func() {
+		t.Helper()
+		s.Past(time.Now().UnixMilli()+2000, "gate", "yard")
+	}
+	goOn()
+	s.Kill() // what is on its way to storage dies with it
+	s.Start()
+	goOn()
+	between := time.Now().UnixNano() - int64(500*time.Millisecond)
+	resume := s.Pause("local")
+	t.Cleanup(resume)
+	goOn() // received, and written by nobody
+	s.Kill()
+	s.KillPlugin("local")
+	s.Start()
+	goOn()
+	to := s.Close("gate", "yard")
+	for _, c := range cams {
+		c.Rules = ledger.Rules{To: between, Tail: -1, Gaps: map[string][]ledger.Gap{}}
+		alone.Add(s.Account(c))
+		c.Rules.From, c.Rules.To = between, to
+		both.Add(s.Account(c))
+	}
+	return alone, both
+}
+
+// TestMutantEarlyAck: a server that acknowledges frames before they are written
+// loses them with its life, and the ledger sees it; the same kills of the real
+// one lose nothing.
+func TestMutantEarlyAck(t *testing.T) {
+	t.Parallel()
+	if alone, both := killsOf(t, ""); alone.Lost+both.Lost > 0 {
+		t.Errorf("before anything is broken: %v; %v", alone, both)
+	}
+	alone, both := killsOf(t, acknowledgesEarly(t))
+	if both.Lost == 0 { // of a core alone, killed right after a write, nothing is missing
+		t.Error("nobody noticed that frames were acknowledged before they were written")
+	}
+	harness.Row(t, "mutant: acknowledges before it writes", 0, "noticed: %d frames lost by a kill of the core, %d by one of core and storage that had stopped for 2 s; the real server loses none by the same kills", alone.Lost, both.Lost)
+}

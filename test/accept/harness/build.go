@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,8 +69,34 @@ func Build(dir string) error {
 	return nil
 }
 
-func build(root, pkg, to string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-o", to, pkg)
+// Mutant builds a server of which one file (a path below the root) has text in
+// the place of other text, which must be there once. The tree is left as it is,
+// so that nothing that is built of it can be told to lose frames.
+func Mutant(dir, file, old, text string) (core string, err error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(root, file)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(b), old); n != 1 {
+		return "", fmt.Errorf("%s has %q %d times: the mutant must be made anew", file, old, n)
+	}
+	changed, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
+	list, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
+	if err != nil {
+		return "", err
+	}
+	core = filepath.Join(dir, "media-server")
+	return core, errors.Join(os.WriteFile(changed, []byte(strings.Replace(string(b), old, text, 1)), 0o644), os.WriteFile(overlay, list, 0o644),
+		build(root, "./cmd/media-server", core, "-overlay", overlay))
+}
+
+func build(root, pkg, to string, more ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build", "-trimpath", "-o", to}, more...), pkg)...)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)

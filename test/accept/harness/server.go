@@ -27,6 +27,7 @@ type Options struct {
 	Restart string   // [plugins] restart-max; "" = 30s
 	Buffer  string   // [plugins] buffer; "" = 20s
 	Plugins []string // folders of plugins beside those built
+	Core    string   // the server's program; "" = the one built
 }
 
 // Server is one server with its folders.
@@ -40,6 +41,7 @@ type Server struct {
 	HTTP    string // http://127.0.0.1:PORT
 	Admin   string
 
+	core string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
 	log  string
@@ -56,6 +58,9 @@ func New(t testing.TB, o Options) *Server {
 	}
 	s := &Server{T: t, Dir: dir, Data: o.Data, Streams: filepath.Join(dir, "streams.d"), Run: run,
 		Conf: filepath.Join(dir, "media-server.ini"), log: filepath.Join(dir, "server.log")}
+	if s.core = o.Core; s.core == "" {
+		s.core = filepath.Join(Bin, "media-server")
+	}
 	if s.Data == "" {
 		s.Data = filepath.Join(dir, "data")
 	}
@@ -114,7 +119,7 @@ func (s *Server) Launch() {
 		s.T.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(Bin, "media-server"), "run", "-c", s.Conf)
+	cmd := exec.Command(s.core, "run", "-c", s.Conf)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
