@@ -110,6 +110,11 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Ini: "[pool.default]\nspaces = main\ndays = 30d\n[space.main]\npath = " + filepath.Join(t.TempDir(), "main")})
 	e := &editor{Server: s, t: t}
+	// Beside its log and the ledgers of its cameras the server would look at its
+	// settings all the time.
+	etc := filepath.Join(t.TempDir(), "media-server.ini")
+	e.write(etc, text(t, s.Conf))
+	s.Conf = etc
 	cams := []harness.Camera{{UID: "gate", Sent: s.Sim("gate", "", "dvr-chunk = 3s")}, {UID: "yard", Sent: s.Sim("yard", "codec=h265", "dvr-chunk = 3s")}}
 	elsewhere := filepath.Join(t.TempDir(), "lane.ini") // where nothing tells the server of edits
 	lane := func(name string) string {
