@@ -77,7 +77,7 @@ func TestAudioNeverStopsVideo(t *testing.T) {
 	if !t.Failed() {
 		t.Run("page", func(t *testing.T) { leftOutPage(t, s, uids[0], codings["g722"]) })
 	}
-	time.Sleep(harness.Pick(5*time.Minute, 10*time.Second)) // real cameras take real time
+	time.Sleep(harness.Pick(5*time.Minute, 5*time.Second)) // real cameras take real time
 	drops := udpDrops(s.Plugin("rtsp"))
 	to := s.Close(uids...)
 	for i := range cams {

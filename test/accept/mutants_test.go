@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -197,24 +198,40 @@ func acknowledgesEarly(t *testing.T) (core string) {
 	return core
 }
 
-// killsOf kills a core, and later one together with a storage process that has
-// not written for seconds, and counts what is missing after each. No gap is
+// killsOf kills a core at drawn instants, as often as it may or until frames
+// are missing, and then together with a storage process that has not written for
+// seconds. It counts what is missing after the one and after the other. No gap is
 // allowed.
-func killsOf(t *testing.T, core string) (alone, both harness.Totals) {
+func killsOf(t *testing.T, rng *rand.Rand, core string, most int) (kills int, alone, both harness.Totals) {
 	t.Helper()
 	s := harness.New(t, harness.Options{Core: core, Restart: "1s", Linger: "60s"})
 	cams := []harness.Camera{{UID: "gate", Sent: s.Sim("gate", "", "dvr-chunk = 3s")}, {UID: "yard", Sent: s.Sim("yard", "codec=h265&audio=pcma", "dvr-chunk = 2s")}}
 	s.Start()
 	footage(s, "gate", "yard")
+	began := time.Now().UnixNano()
 	goOn := func() {
 		t.Helper()
-		s.Past(time.Now().UnixMilli()+2000, "gate", "yard")
+		s.Past(time.Now().UnixMilli()+1500, "gate", "yard")
+	}
+	account := func(sum *harness.Totals, from, to int64) {
+		t.Helper()
+		for _, c := range cams {
+			c.Rules = ledger.Rules{From: from, To: to, Tail: -1, Gaps: map[string][]ledger.Gap{}}
+			sum.Add(s.Account(c))
+		}
 	}
 	goOn()
-	s.Kill() // what is on its way to storage dies with it
-	s.Start()
-	goOn()
-	between := time.Now().UnixNano() - int64(500*time.Millisecond)
+	between := began
+	for kills = 0; kills < most && alone.Lost == 0; kills++ {
+		time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+		s.Kill() // what is on its way to storage dies with it
+		s.Start()
+		goOn()
+		goOn() // what is judged has been stored by now
+		from := between
+		between = time.Now().UnixNano() - int64(1500*time.Millisecond)
+		account(&alone, from, between)
+	}
 	resume := s.Pause("local")
 	t.Cleanup(resume)
 	goOn() // received, and written by nobody
@@ -222,14 +239,8 @@ func killsOf(t *testing.T, core string) (alone, both harness.Totals) {
 	s.KillPlugin("local")
 	s.Start()
 	goOn()
-	to := s.Close("gate", "yard")
-	for _, c := range cams {
-		c.Rules = ledger.Rules{To: between, Tail: -1, Gaps: map[string][]ledger.Gap{}}
-		alone.Add(s.Account(c))
-		c.Rules.From, c.Rules.To = between, to
-		both.Add(s.Account(c))
-	}
-	return alone, both
+	account(&both, between, s.Close("gate", "yard"))
+	return kills, alone, both
 }
 
 // TestMutantEarlyAck: a server that acknowledges frames before they are written
@@ -237,12 +248,13 @@ func killsOf(t *testing.T, core string) (alone, both harness.Totals) {
 // one lose nothing.
 func TestMutantEarlyAck(t *testing.T) {
 	t.Parallel()
-	if alone, both := killsOf(t, ""); alone.Lost+both.Lost > 0 {
+	seed, rng := harness.Seed(t)
+	if _, alone, both := killsOf(t, rng, "", harness.Pick(8, 1)); alone.Lost+both.Lost > 0 {
 		t.Errorf("before anything is broken: %v; %v", alone, both)
 	}
-	alone, both := killsOf(t, acknowledgesEarly(t))
-	if both.Lost == 0 { // of a core alone, killed right after a write, nothing is missing
-		t.Error("nobody noticed that frames were acknowledged before they were written")
+	kills, alone, both := killsOf(t, rng, acknowledgesEarly(t), 8) // one right after a write takes nothing
+	if alone.Lost == 0 || both.Lost == 0 {
+		t.Errorf("nobody noticed that frames were acknowledged before they were written: %v; %v", alone, both)
 	}
-	harness.Row(t, "mutant: acknowledges before it writes", 0, "noticed: %d frames lost by a kill of the core, %d by one of core and storage that had stopped for 2 s; the real server loses none by the same kills", alone.Lost, both.Lost)
+	harness.Row(t, "mutant: acknowledges before it writes", seed, "noticed: %d frames lost by %d kills of the core, %d by one of core and storage that had stopped; the real server loses none by the same kills", alone.Lost, kills, both.Lost)
 }
