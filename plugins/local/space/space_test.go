@@ -453,6 +453,28 @@ func TestUsageCount(t *testing.T) {
 	}
 }
 
+// A file that is sealed between the beginning of a round and its own turn is
+// synced once, and counted so.
+func TestSealedInARoundIsCountedOnce(t *testing.T) {
+	r := start(t, t.TempDir(), 1, nil, nil)
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("abc")})
+	until(t, c, synced(1))
+	r.mu.Lock()
+	f := r.files["open/a"]
+	r.mu.Unlock()
+	round := []snap{{f: f, size: 3}}
+	if err := r.Seal(1, "open/a", "a", 3); err != nil {
+		t.Fatal(err)
+	}
+	r.stop() // the round that the new name brings is over
+	before := r.Calls()
+	r.flushFiles(round)
+	if n := r.Calls() - before; n != 0 || round[0].err != nil {
+		t.Fatalf("%d calls of a file that is closed, %v", n, round[0].err)
+	}
+}
+
 func TestFsyncOff(t *testing.T) {
 	r := start(t, t.TempDir(), 1, func(s *Settings) { s.Fsync = 0 }, nil)
 	c := r.begin()

@@ -201,11 +201,12 @@ func (s *Space) failAll(snaps []snap, dirs map[string]struct{}, err error) error
 
 func (s *Space) flushFiles(snaps []snap) {
 	one := func(sn *snap) {
-		s.calls.Add(1)
 		sn.err = s.disk.fdatasync(sn.f.fd)
 		if errors.Is(sn.err, os.ErrClosed) {
 			sn.err = nil // sealed meanwhile, which syncs; or deleted
+			return       // no call was made
 		}
+		s.calls.Add(1)
 	}
 	if len(snaps) == 1 {
 		one(&snaps[0])
