@@ -6,6 +6,7 @@
 // frames (test/ledger), cameras (test/camera), disks (test/disk).
 //
 //	Build ─▶ bin ─▶ New ─▶ Server ─┬─ Put, Remove      stream files
+//	Mutant ─▶ a core that is wrong │
 //	                               ├─ Start, Kill, Stop
 //	                               ├─ API              control.sock
 //	                               ├─ Plugin, Kill…    processes by their environment
