@@ -221,7 +221,11 @@ func (b backend) streamProblems(r *running) (out []api.Problem) {
 		add("error", u.Codec+" arrives and is not stored: "+u.Why, hint, u.Since)
 	}
 	for _, l := range st.LeftOut {
-		add("warning", "track "+l.Name+" is left out: "+l.Reason, "choose another codec on the camera", 0)
+		why, remedy, told := strings.Cut(l.Reason, "; ") // a driver knows best what its device can do instead
+		if !told {
+			remedy = "choose another codec on the camera"
+		}
+		add("warning", "track "+l.Name+" is left out: "+why, remedy, 0)
 	}
 	if st.CameraOffsetKnown && (st.CameraOffset.Abs() > clockAlarm) {
 		add("warning", "the camera's clock differs from the server's by "+st.CameraOffset.Round(clockRound).String(), "recordings have the server's time; set the camera's NTP server", 0)

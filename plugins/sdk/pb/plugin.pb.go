@@ -2375,7 +2375,8 @@ func (x *Opened) GetOpenedAt() uint64 {
 	return 0
 }
 
-// LeftOut names a track of the device that cannot be stored, and why.
+// LeftOut names a track of the device that cannot be stored, and why; behind "; "
+// what to do instead.
 type LeftOut struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
