@@ -181,8 +181,8 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	if err := st.put(p, now); err != nil {
 		return err
 	}
-	if from := st.cur.lastSegment().From; st.last.known && p.Run != st.last.run && from > st.last.end {
-		st.a.gapEnds(st, st.last.gapFrom(), from, st.why)
+	if st.last.known && p.Run != st.last.run {
+		st.a.gapEnds(st, st.last.gapFrom(), st.cur.lastSegment().From, st.why)
 	}
 	if !st.last.known {
 		st.a.born(st, st.cur.lastSegment().From)

@@ -71,7 +71,9 @@ type lastPart struct {
 }
 
 // gapFrom is where a gap behind the last part begins: at the end of the track
-// that ended first, for the others' last units say nothing about its own.
+// that ended first, for the others' last units say nothing about its own. That
+// may be before a run that begins right where this one ends: a picture is shown
+// for long, and sound beside it is gone.
 func (l *lastPart) gapFrom() media.Wall {
 	from := l.end
 	for _, e := range l.expect {
