@@ -8,7 +8,7 @@ import (
 
 // Config bounds what a Map believes. Zero fields mean Default.
 type Config struct {
-	NotBefore media.Wall // end of what is stored: a new run does not start earlier
+	NotBefore media.Wall // end of what is stored: a new run does not start earlier (Map.Start)
 
 	Settle        time.Duration // how long Settled waits, counted from the first unit's arrival
 	StepTolerance time.Duration // server clock: a larger change of Received − Mono is a step

@@ -22,8 +22,9 @@
 //     verdicts are OK; what has been answered once is answered again (to
 //     within a microsecond, for as many seconds back as reordering needs).
 //   - |dWall − dPTS| ≤ 500 ppm of dPTS. There is no step within a run.
-//   - No first wall lies before NotBefore, unless the server's clock was set
-//     back so far that holding the time would be a lie (MaxHold).
+//   - What is stored of a run does not begin before NotBefore (Start), unless the
+//     server's clock was set back so far that holding the time would be a lie
+//     (MaxHold). All tracks of a run are held together or not at all.
 //
 // Accuracy against the moment of capture plus the least network delay: ±50 ms,
 // provided that (1) one unit of the start phase (Settled) and one in each

@@ -48,6 +48,9 @@ func TestForgetKeepsHold(t *testing.T) {
 	m := New(Config{NotBefore: begin + media.Wall(300*time.Millisecond)})
 	m.Track(1, 90000)
 	m.Observe(Observation{Track: 1, PTS: 0, Received: begin})
+	if moved := m.Start(m.Wall(1, 0)); moved != 300*time.Millisecond {
+		t.Fatalf("moved by %v", moved)
+	}
 	first := m.Wall(1, 0)
 	m.Forget(1)
 	m.Observe(Observation{Track: 1, PTS: 9000, Received: begin + media.Wall(100*time.Millisecond)})

@@ -13,7 +13,9 @@ type Map struct {
 
 	first, latest int64 // arrival of the first and the newest unit
 	fellAt        int64 // arrival at which a track's least delay last fell visibly
-	hold          int64 // added to first walls so that none lies before NotBefore
+	hold          int64 // by how much Start moved the run, so that it does not lie before NotBefore
+	started       bool
+	from          media.Wall // NotBefore, once Start has seen to it
 
 	boot      int64 // Received − Mono
 	bootKnown bool
@@ -154,21 +156,52 @@ func (m *Map) Wall(id int, pts int64) media.Wall {
 // begin sets the first knot of a track.
 func (m *Map) begin(t *track, x int64) {
 	w := x + t.floor.value + t.align
-	if early := int64(m.cfg.NotBefore) - w; early > 0 && early <= int64(m.cfg.MaxHold) {
-		m.hold = max(m.hold, early) // all tracks of the run move together
-	}
-	if m.hold > 0 && m.latest-m.first < int64(m.cfg.MaxHold) {
+	if m.hold > 0 && m.latest-m.first < int64(m.cfg.MaxHold) { // all tracks of the run have moved together
 		w += m.hold
 	}
 	t.push(knot{at: x, wall: w})
 }
+
+// Start says which Wall is the first that is stored of the run, and returns by
+// how much that and all others, answered or not, are later from now on: what is
+// stored does not begin before NotBefore. Only the first call counts.
+//
+// Where a run begins only its caller knows. Sound that comes before the first
+// key frame may lie before NotBefore, by up to a picture that is shown for long;
+// it is not stored, and moving what is behind it would misplace that.
+func (m *Map) Start(first media.Wall) (moved time.Duration) {
+	if m.started {
+		return 0
+	}
+	m.started = true
+	early := int64(m.cfg.NotBefore) - int64(first)
+	if early > int64(m.cfg.MaxHold) {
+		return 0
+	}
+	m.from = m.cfg.NotBefore
+	if early <= 0 {
+		return 0
+	}
+	m.hold = early
+	for _, t := range m.tracks {
+		for i := range t.knots {
+			t.knots[i].wall += early
+		}
+	}
+	return time.Duration(early)
+}
+
+// Covered tells whether w lies before the end of what had been stored when the
+// run began. Behind the first unit of a run may come sound that was taken before
+// it; so far back there is something else already.
+func (m *Map) Covered(w media.Wall) bool { return w < m.from }
 
 // Forget lets a track begin anew with its next Wall, where it belongs by what
 // has been seen since. It is for a caller that has used none of the track's
 // answers so far: pictures that wait for a key frame. A camera may send one
 // only every half minute, and what its first pictures were late by (an encoder
 // that starts) would shrink by no more than 0.5 ms a second from there on.
-// A run whose start is held behind NotBefore stays as it is.
+// A run that Start has moved stays as it is.
 func (m *Map) Forget(id int) {
 	if t := m.track(id); t != nil && m.hold == 0 {
 		t.n, t.top, t.knots = 0, 0, [8]knot{}

@@ -45,6 +45,11 @@ func (f *follower) feed(a arrival) Verdict {
 	if !f.m.Settled() {
 		return v
 	}
+	first := media.Wall(1<<63 - 1)
+	for _, p := range f.pending {
+		first = min(first, f.m.Wall(p.Track, p.PTS))
+	}
+	f.m.Start(first) // the follower stores everything
 	for _, p := range f.pending {
 		f.judge(p)
 	}
@@ -164,7 +169,7 @@ func roundTrip(t *testing.T, m *Map) *Map {
 	if err := s.UnmarshalBinary(b); err != nil {
 		t.Fatal(err)
 	}
-	r := Restore(Config{}, s, 0)
+	r := Restore(Config{}, s)
 	r.Track(1, 90000)
 	r.Track(2, 48000)
 	return r
@@ -355,8 +360,8 @@ func TestCameraClockSet(t *testing.T) {
 func TestHoldIsBounded(t *testing.T) {
 	f := newFollower(t, 0, Config{NotBefore: media.Wall(epoch + 3600*sec)})
 	f.m.Observe(Observation{Track: 1, Received: media.Wall(epoch)})
-	if w := f.m.Wall(1, 0); w != media.Wall(epoch) {
-		t.Fatalf("held to %v", w.Time())
+	if moved := f.m.Start(f.m.Wall(1, 0)); moved != 0 || f.m.Wall(1, 0) != media.Wall(epoch) {
+		t.Fatalf("held to %v", f.m.Wall(1, 0).Time())
 	}
 }
 
@@ -410,7 +415,7 @@ func FuzzState(f *testing.F) {
 		if err != nil || string(out) != string(b) {
 			t.Fatalf("%x became %x, %v", b, out, err)
 		}
-		r := Restore(Config{}, s, 0)
+		r := Restore(Config{}, s)
 		for _, tr := range s.Tracks {
 			r.Observe(Observation{Track: tr.ID, PTS: 7, Received: media.Wall(epoch)})
 			r.Wall(tr.ID, 7)

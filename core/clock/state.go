@@ -135,10 +135,11 @@ func (s *State) UnmarshalBinary(b []byte) error {
 
 // Restore makes a map that goes on from s: the same PTS gives the same wall
 // (to within half a millisecond a second of distance), errors go on to be
-// worked off. Tracks that s does not hold start like those of a new run.
-func Restore(cfg Config, s State, notBefore media.Wall) *Map {
-	cfg.NotBefore = notBefore
+// worked off. Tracks that s does not hold start like those of a new run. The
+// run has started: Start does not move it.
+func Restore(cfg Config, s State) *Map {
 	m := New(cfg)
+	m.started = true
 	m.boot, m.bootKnown = s.Boot, s.Boot != 0
 	m.first, m.latest = int64(s.Latest), int64(s.Latest)
 	for _, ts := range s.Tracks {

@@ -39,6 +39,11 @@ type Start struct {
 	Expect        []Expect      // where the tracks' stored samples end
 	Continue      bool          // go on in the open file and segment: no wait for key frames or parameters
 	SegmentStart  media.Wall    // with Continue: start of the segment that is continued; 0 = not known
+
+	// Hold is asked once, when the file begins, with the time of its first unit;
+	// it answers by how much that and all of the run is later (clock.Map.Start).
+	// nil: never.
+	Hold func(first media.Wall) time.Duration
 }
 
 // Expect is where the stored samples of a track end: the decode time its next

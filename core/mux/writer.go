@@ -127,6 +127,7 @@ func (w *Writer) Write(u media.AccessUnit, wall media.Wall, clockState func() []
 			return nil, ev, nil
 		}
 		ev.Started = w.begin()
+		wall = w.held(wall)
 	}
 	if !t.inFile {
 		return nil, w.drop(DropNoSet), nil
@@ -231,6 +232,19 @@ func (w *Writer) mayStart(t *track, key bool, wall media.Wall) bool {
 	}
 	w.videoPassed = video
 	return t.ready
+}
+
+// held asks whether what begins with the unit at wall has to begin later, and
+// moves what was kept of the sound beside it along.
+func (w *Writer) held(wall media.Wall) media.Wall {
+	if w.start.Hold == nil {
+		return wall
+	}
+	later := w.start.Hold(wall)
+	for i := range w.early {
+		w.early[i].wall = w.early[i].wall.Add(later)
+	}
+	return wall.Add(later)
 }
 
 // begin fixes which tracks the file has.

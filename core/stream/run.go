@@ -140,6 +140,7 @@ func (s *Stream) settle(r *run) error {
 	seg, disc := s.nextSegment(first)
 	r.writer = mux.NewWriter(s.muxConfig(), mux.Start{
 		Run: r.id, Zero: r.zero, Tracks: r.plainTracks(), Segment: seg, Discontinuity: disc,
+		Hold: r.clock.Start,
 	})
 	held := r.pending
 	r.pending = nil
@@ -184,7 +185,7 @@ func (s *Stream) restore(o Opened) bool {
 		t.next, t.seen, t.last = max(held, t.next), true, res.LastEnd
 	}
 	r.holeWhy = s.resumeWhy
-	r.clock = clock.Restore(clock.Config{}, st, res.LastEnd)
+	r.clock = clock.Restore(clock.Config{}, st)
 	for i := range r.tracks {
 		r.clock.Track(r.tracks[i].ID, r.tracks[i].Timescale)
 	}
@@ -217,6 +218,10 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 			s.status.Odd++
 			return nil
 		}
+		if t := r.track(u.Track); r.started && t.Kind() != media.Video && r.clock.Covered(wall) {
+			s.count(mux.DropWaiting)
+			return nil
+		}
 		parts, ev, err := r.writer.Write(*u, wall, func() []byte {
 			r.state = r.clock.AppendState(r.state[:0])
 			return r.state
@@ -231,6 +236,7 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 				return err
 			}
 			r.started, r.inFile = true, ev.Started
+			wall = r.clock.Wall(u.Track, u.PTS) // the run may have been moved
 			s.status.Tracks = ev.Started
 		}
 		if err := s.deliver(parts); err != nil {

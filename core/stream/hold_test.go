@@ -1,0 +1,84 @@
+package stream
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"media-server/core/media"
+	"media-server/core/mux"
+)
+
+// TestStartBehindStored: a camera is back so soon that the first sound it sends
+// lies before the end of the last picture stored, which is shown for 200 ms. That
+// sound is not stored, and what is, lies where it was taken, whichever track came
+// first. Only where the first picture lies before that end as well, all moves.
+func TestStartBehindStored(t *testing.T) {
+	ms := func(n int64) media.Wall { return media.WallOf(start.Add(time.Duration(n) * time.Millisecond)) }
+	tracks := []media.Track{{ID: 2, Codec: media.MJPEG, Timescale: 90000, Width: 640, Height: 480}, track}
+	picture := func(seq uint64, at, first int64) media.AccessUnit {
+		return media.AccessUnit{Track: 2, Seq: seq, PTS: (at - first) * 90, Received: ms(at), Key: true, Payload: bytes.Repeat([]byte{1}, 50)}
+	}
+	sound := func(seq uint64, at, first int64) media.AccessUnit {
+		return media.AccessUnit{Track: 1, Seq: seq, PTS: (at - first) * 8, Received: ms(at), Key: true, Payload: bytes.Repeat([]byte{2}, 160)}
+	}
+	for _, c := range []struct {
+		picture, moved int64 // ms: when the first one of the second run is taken, and by how much the run is late
+		soundFirst     bool
+	}{{4150, 0, true}, {4150, 0, false}, {3970, 30, true}, {3970, 30, false}} {
+		t.Run(fmt.Sprintf("picture at %d, sound first %v", c.picture, c.soundFirst), func(t *testing.T) {
+			rec := &fakeRecorder{}
+			_, d := newTest(t, rec)
+			run := func(id byte, picture0, sound0, to int64) {
+				var us []media.AccessUnit
+				for at, n := picture0, uint64(0); at < to; at, n = at+200, n+1 {
+					us = append(us, picture(n, at, picture0))
+				}
+				for at, n := sound0, uint64(0); at < to; at, n = at+20, n+1 {
+					us = append(us, sound(n, at, sound0))
+				}
+				if c.soundFirst {
+					slices.SortStableFunc(us, func(a, b media.AccessUnit) int { return int(a.Received - b.Received) })
+				}
+				o := opened(id)
+				o.Tracks = tracks
+				d.sink.Opened(o)
+				// All of the start comes in one burst, as out of a socket; its times do not.
+				slices.SortStableFunc(us, func(a, b media.AccessUnit) int { return int(a.Received-b.Received) / 500e6 })
+				d.sink.Units(us)
+				d.sink.Closed(Closed{Run: media.RunID{id}, Cause: CauseDriver})
+			}
+			run(1, 0, 0, 4000) // ends at 4000: a picture at 3800, shown for 200 ms
+			run(2, c.picture, 3930, 7000)
+			begun := map[int]bool{}
+			for _, p := range rec.parts {
+				if p.Run != (media.RunID{2}) {
+					continue
+				}
+				for i := range p.Fragments {
+					f := &p.Fragments[i]
+					h, err := mux.ParsePartHeader(f.Head)
+					if err != nil {
+						t.Fatal(err)
+					}
+					taken := ms(c.picture + int64(f.FirstSeq)*200)
+					if f.Track == 1 {
+						taken = ms(3930 + int64(f.FirstSeq)*20)
+					}
+					if off := h.WallStart.Sub(taken) - time.Duration(c.moved)*time.Millisecond; off.Abs() > 2*time.Millisecond {
+						t.Errorf("track %d unit %d is %v off", f.Track, f.FirstSeq, off)
+					}
+					if !begun[f.Track] && h.WallStart < ms(4000) {
+						t.Errorf("track %d begins %v before the end of what was stored", f.Track, ms(4000).Sub(h.WallStart))
+					}
+					begun[f.Track] = true
+				}
+			}
+			if len(begun) != 2 {
+				t.Errorf("stored of tracks: %v", begun)
+			}
+		})
+	}
+}
