@@ -63,11 +63,12 @@ func (m *Map) realign(at int64) {
 	}
 }
 
-// The first reports of a stream with B-frames may be off by its reordering
-// depth: GStreamer 1.22 under load writes them from the decode time of its last
-// packet. Arrivals are better than that, so a small difference waits for the
-// median of three; a large one is a microphone's buffer and counts at once,
-// because later it could only be worked off at 500 ppm.
+// A first report may be off by what the first packet was behind the beginning of
+// the sender's pipeline, such as the reordering depth of a stream with B-frames:
+// GStreamer 1.22 makes such, and the driver does not recognise them all. Arrivals
+// are better than that, so a small difference waits for the median of three; a
+// large one is a microphone's buffer and counts at once, because later it could
+// only be worked off at 500 ppm.
 const (
 	firmReports = 3
 	firstDoubt  = 125 * time.Millisecond

@@ -17,7 +17,7 @@ func FuzzRTCP(f *testing.F) {
 		tl := timeline{rate: 90000}
 		tl.extend(1, 1)
 		readRTCP(b, func(r senderReport) {
-			if tl.setReport(r, stamp{wall: sec2025 * 1e9, mono: 2}) {
+			if tl.setReport(r, 1, stamp{wall: sec2025 * 1e9, mono: 2}) {
 				tl.ntp(3)
 			}
 		}, func(uint32) {})

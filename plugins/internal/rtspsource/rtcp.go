@@ -9,9 +9,10 @@ import (
 
 // senderReport is the part of an RTCP sender report that relates clocks.
 type senderReport struct {
-	ssrc uint32
-	ntp  uint64 // seconds since 1900 . binary fraction
-	rtp  uint32
+	ssrc    uint32
+	ntp     uint64 // seconds since 1900 . binary fraction
+	rtp     uint32
+	packets uint32 // sent so far
 }
 
 // readRTCP walks a compound RTCP packet (RFC 3550 section 6.1). It stops
@@ -29,6 +30,8 @@ func readRTCP(b []byte, report func(senderReport), bye func(ssrc uint32)) {
 					ssrc: binary.BigEndian.Uint32(b[4:]),
 					ntp:  binary.BigEndian.Uint64(b[8:]),
 					rtp:  binary.BigEndian.Uint32(b[16:]),
+
+					packets: binary.BigEndian.Uint32(b[20:]),
 				})
 			}
 		case 203:

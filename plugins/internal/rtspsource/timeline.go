@@ -16,11 +16,14 @@ type timeline struct {
 	rate int64
 
 	started bool
+	first   uint32 // timestamp of the sender's first packet
 	raw     uint32 // timestamp of the newest packet looked at
 	pts     int64  // its extended value
 	at      int64  // its arrival, Mono nanoseconds
 
 	report   bool // a sender report holds
+	reported bool // the sender has sent one
+	unproved bool // it is the first one, and no unit has come behind it
 	srRaw    uint32
 	srWall   media.Wall
 	shift    int64
@@ -33,7 +36,7 @@ type timeline struct {
 // reports no longer hold.
 func (t *timeline) restart() {
 	if t.started {
-		t.report = false
+		t.report, t.reported = false, false
 		t.raw = 0
 		t.started = false
 	}
@@ -53,7 +56,7 @@ func (t *timeline) extend(ts uint32, mono int64) (pts int64, jumped bool) {
 		if t.report && !t.near(ts) {
 			t.report = false // it came first, and told of another time
 		}
-		t.raw, t.at = ts, mono
+		t.first, t.raw, t.at = ts, ts, mono
 		return t.pts, jumped
 	}
 	step := int64(int32(ts - t.raw))
@@ -71,9 +74,10 @@ func (t *timeline) extend(ts uint32, mono int64) (pts int64, jumped bool) {
 	return t.pts, jumped
 }
 
-// setReport takes a sender report that arrived at now. It answers false for
-// one that cannot be: no time in it, or an RTP time far from what is received.
-func (t *timeline) setReport(r senderReport, now stamp) bool {
+// setReport takes a sender report that arrived at now, when so many of the
+// sender's packets had. It answers false for one that cannot be: no time in it,
+// or an RTP time far from what is received.
+func (t *timeline) setReport(r senderReport, received uint64, now stamp) bool {
 	if r.ntp == 0 {
 		return false
 	}
@@ -87,8 +91,28 @@ func (t *timeline) setReport(r senderReport, now stamp) bool {
 		t.shift, t.shiftSet = ntpShift(r.ntp, now.wall), true
 	}
 	t.srRaw, t.srWall, t.report = r.rtp, ntpWall(r.ntp, t.shift), true
+	t.unproved, t.reported = !t.reported, true
+	if t.unproved && t.started && r.packets > 0 && received/2 > uint64(r.packets) && t.heldBack(t.first) {
+		t.report = false
+	}
 	return true
 }
+
+// heldBack tells whether a unit that came behind a sender's first report, or
+// that the report did not know of, is so much older than it that the sender must
+// have held it back meanwhile. Such a report was made before there was anything
+// to tell, and is not believed. GStreamer's RTSP server (1.22) fills its pipeline
+// before it answers PLAY, and a report that falls due then, a second or two after
+// the beginning, takes the first packet for one of the pipeline's time zero: it
+// has been off by 160 ms, of a camera of one picture a second by 600 ms, and each
+// track's by an amount of its own.
+func (t *timeline) heldBack(ts uint32) bool {
+	return media.DurationOf(int64(int32(t.srRaw-ts)), uint32(t.rate)) > heldLong
+}
+
+// heldLong is above what lies between capture and sending in a source that goes
+// on: encoding, reordering, a microphone's buffer.
+const heldLong = 500 * time.Millisecond
 
 // near tells whether ts lies within a minute of the last report.
 func (t *timeline) near(ts uint32) bool {
@@ -100,6 +124,10 @@ func (t *timeline) minute() int64 { return media.TicksOf(time.Minute, uint32(t.r
 
 // ntp is the camera's time of timestamp ts, 0 when no report has come yet.
 func (t *timeline) ntp(ts uint32) media.Wall {
+	if t.unproved {
+		t.unproved = false
+		t.report = t.report && !t.heldBack(ts)
+	}
 	if !t.report {
 		return 0
 	}

@@ -16,8 +16,9 @@ type track struct {
 	unpack  depacketizer
 	units   uint64
 	damaged uint64
-	arrived int64 // Mono of its last packet; 0 = none yet
-	bye     int64 // Mono of an RTCP BYE not followed by a packet; 0 = none
+	arrived int64  // Mono of its last packet; 0 = none yet
+	bye     int64  // Mono of an RTCP BYE not followed by a packet; 0 = none
+	others  uint64 // packets of senders before this one
 	sr      uint32
 	srAt    int64
 	jitter  float64
@@ -34,7 +35,10 @@ func (s *session) newTrack(o offer) *track {
 	}
 	t.recv.reorder = s.udp
 	t.recv.deliver = func(p *packet, lost bool, at stamp) { t.unpack.push(p, lost, at) }
-	t.recv.restarted = func() { t.line.restart() }
+	t.recv.restarted = func() {
+		t.line.restart()
+		t.others = t.recv.received - 1 // the packet at hand is the new sender's
+	}
 	t.unpack = o.unpack(port{unit: t.unit, discard: t.discard})
 	return t
 }
@@ -68,7 +72,7 @@ func (t *track) packet(b []byte, at stamp) {
 // control takes an RTCP packet.
 func (t *track) control(b []byte, at stamp) {
 	readRTCP(b, func(r senderReport) {
-		if t.line.setReport(r, at) {
+		if t.line.setReport(r, t.recv.received-t.others, at) {
 			t.sr, t.srAt = uint32(r.ntp>>16), at.mono
 		}
 	}, func(ssrc uint32) {

@@ -228,11 +228,11 @@ func TestTimeline(t *testing.T) {
 	if got := step(9*90000, time.Millisecond) - base; got != 9*90000+3600 {
 		t.Errorf("a burst after a stall: %d", got)
 	}
-	tl.setReport(senderReport{ntp: (sec2025 + ntpToUnix) << 32, rtp: 9 * 90000}, stamp{wall: sec2025 * 1e9, mono: mono})
+	tl.setReport(senderReport{ntp: (sec2025 + ntpToUnix) << 32, rtp: 9 * 90000}, 0, stamp{wall: sec2025 * 1e9, mono: mono})
 	if got := tl.ntp(9*90000 + 45000); got != sec2025*1e9+5e8 {
 		t.Errorf("NTP %d", got)
 	}
-	if tl.setReport(senderReport{ntp: 1 << 60, rtp: 1e9}, stamp{mono: mono}) {
+	if tl.setReport(senderReport{ntp: 1 << 60, rtp: 1e9}, 0, stamp{mono: mono}) {
 		t.Error("took a report of another time line")
 	}
 	before := step(9*90000+3600, 40*time.Millisecond)
