@@ -11,13 +11,14 @@ import (
 	"media-server/test/camera"
 )
 
-// This scenario is for make accept alone, and does not always hold yet. The
-// cameras of test/camera stop their pipeline with the last client that dies, and
-// begin it anew for the next one: what they say of time then has been off by up to
-// 0.2 s for some of their pictures, so that those are misplaced. And a few units
-// of sound (60 ms) that are missing behind a picture which is shown for 200 ms are
-// in no gap. Cameras that go on without a client would tell the first apart from
-// mistakes of ours.
+// This scenario is for make accept alone, which runs one after the other: fifteen
+// cameras are asked anew at the same instant, and of a track with one unit a
+// second two have to come in time, or it is placed too late.
+//
+// The cameras of test/camera stop their pipeline with the last client that dies,
+// and begin it anew for the next one, as devices do that are made with GStreamer's
+// server. What they say of time then has to be looked at twice: their first sender
+// reports may be off by as much as half a second (rtspsource, timeline.heldBack).
 
 // TestKillsOfRTSPDriver: what TestKillsOfDriver says, with GStreamer cameras, whose
 // next key frame has to be waited for. Each kind is there over TCP, some over
