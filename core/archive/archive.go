@@ -46,7 +46,6 @@ type Archive struct {
 	keepRisks  map[string]KeepAlarm // by uid
 	keepBroken map[string]broke     // likewise
 	stays      shares
-	off        off
 	toMend     []string        // spaces to rebuild in the background; "" = all
 	untold     map[*space]bool // whose scan waits until it is known what they are
 	toRead     map[string]bool // spaces that the last rebuild of all could not read
@@ -104,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 			a.log.Warn("locks cannot be read", "err", err)
 		}
 	}
-	if err := errors.Join(a.loadLocks(), a.loadSigned(), a.loadDue(a.allSpaces()...), a.loadTolls(a.allSpaces()...), a.loadPass()); err != nil {
+	if err := errors.Join(a.loadLocks(), a.loadSigned(), a.loadDue(a.allSpaces()...), a.loadTolls(a.allSpaces()...)); err != nil {
 		a.cat.close()
 		a.state.close()
 		return nil, fault.Wrap(err, "state.db", "locks cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")

@@ -104,7 +104,7 @@ func (c *Config) Bind(set *config.Set) {
 		s.Size("overwrite-free", &p.OverwriteFree, "The oldest goes while less than this is free above the reserve.")
 		s.Size("alarm-free", &p.AlarmFree, "An alarm when less than this stays free for 5 minutes though old footage was deleted.")
 		s.Size("lock-max", &p.LockMax, "Most that locks may keep, or a share of the pool; a lock that would take more is refused. 0 = no limit.")
-		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once, and of a space's that size-limit, reserve and overwrite-free may. More (a dvr-duration with a digit missing, 1G for 1T, a clock set years ahead) waits until somebody confirms; what ages day by day, also in up to four weeks that the server was off, and what is overwritten as new footage comes, never does. 100% = never ask.")
+		s.Size("delete-most", &p.DeleteMost, "Share of a stream's footage that its rules may delete at once, and of a space's that size-limit, reserve and overwrite-free may. More (a dvr-duration with a digit missing, 1G for 1T, a clock set years ahead) waits until somebody confirms, and so may what became too old while the server was off for long; what ages day by day, and what is overwritten as new footage comes, never waits. 100% = never ask.")
 		s.Bool("sign", &p.Sign, "Sign what is recorded, so that media-server verify finds every byte changed, part cut or file taken away. About 0.7 CPU-seconds a GB.")
 		s.Bool("encrypt", &p.Encrypt, "Encrypt what is recorded (AES-256-GCM, one key a stream and day). Files of before stay as they are. Without [keys] the footage is lost: see [backup]. While the keys cannot be used nothing is recorded in the pool. About 0.25 CPU-seconds a GB.")
 		p.bindTiers(s)

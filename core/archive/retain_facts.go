@@ -168,7 +168,7 @@ func (a *Archive) retainStream(s *retain.Stream, id int64, now media.Wall, every
 		return err
 	}
 	for _, x := range areas {
-		sum, err := a.overdueBy(s.UID, id, x, now)
+		sum, err := a.overdue(s.UID, id, x.where, now.Add(-x.limit).Add(-retain.Slack))
 		if err != nil {
 			return err
 		}
@@ -181,10 +181,9 @@ func (a *Archive) retainStream(s *retain.Stream, id int64, now media.Wall, every
 	return err
 }
 
-// overdue sums the files whose end lies in a span, its own end included, and that
-// are not locked.
-func (a *Archive) overdue(uid string, id int64, where string, end media.Span) (sum retain.Amount, err error) {
-	err = each(a.cat.reader(), "SELECT f.t0, f.t1, f.size FROM files f WHERE f.stream = ? AND f.t0 < ? AND f.t1 <= ? AND f.t1 > ? AND f.flags & 3 = 0"+where, func(rows *sql.Rows) error {
+// overdue sums the files that end before until and are not locked.
+func (a *Archive) overdue(uid string, id int64, where string, until media.Wall) (sum retain.Amount, err error) {
+	err = each(a.cat.reader(), "SELECT f.t0, f.t1, f.size FROM files f WHERE f.stream = ? AND f.t0 < ? AND f.t1 <= ? AND f.flags & 3 = 0"+where, func(rows *sql.Rows) error {
 		var t0, t1, size int64
 		err := rows.Scan(&t0, &t1, &size)
 		if err == nil && !a.locks.locked(uid, media.Span{From: media.Wall(t0), To: media.Wall(t1)}) {
@@ -192,7 +191,7 @@ func (a *Archive) overdue(uid string, id int64, where string, end media.Span) (s
 			sum.Bytes += size
 		}
 		return err
-	}, id, int64(end.To), int64(end.To), int64(end.From))
+	}, id, int64(until), int64(until))
 	return sum, err
 }
 

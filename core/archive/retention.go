@@ -85,7 +85,6 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	defer a.planMu.Unlock()
 	a.finishDeletes(ctx, fmt.Sprintf("flags & %d = %d", rowGoing|rowReplaced, rowGoing)) // what was groomed is the groomer's
 	now := media.WallOf(time.Now())
-	a.beginPass(now)
 	streams, err := a.retainStreams(now, wish{})
 	if err != nil {
 		return nil, err
@@ -105,11 +104,8 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	a.settle(&plan, pressure, unknown, extra)
 	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
 	a.measureAgain(ctx, plan.Delete, wrote)
-	if err == nil {
-		a.endPass(now, streams, &plan)
-		if a.goOn(&plan, pressure) {
-			poke(a.ensured)
-		}
+	if err == nil && a.goOn(&plan, pressure) {
+		poke(a.ensured)
 	}
 	return plan.Short, err
 }

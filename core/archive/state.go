@@ -13,7 +13,7 @@ import (
 )
 
 // stateSchema is that of state.db. Steps are only added, never changed.
-var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending, stateTolls, statePasses, stateBirths}}
+var stateSchema = schema{steps: []string{stateFacts, stateLocks, stateEvents, stateSigned, stateSpaces, stateMoves, stateGrooms, stateMoveTargets, stateSpaceEpochs, stateSpaceDue, statePending, stateTolls, stateBirths}}
 
 const stateFacts = `
 CREATE TABLE facts (
@@ -81,9 +81,6 @@ CREATE TABLE tolls (
   used    INTEGER NOT NULL,         -- bytes that the space held at most since then
   holding INTEGER NOT NULL
 ) WITHOUT ROWID`
-
-// statePasses: when a pass of retention ran last, one row.
-const statePasses = `CREATE TABLE passes (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL)   -- ns`
 
 // stateBirths: what was missing of a stream before its first footage (birth).
 const stateBirths = `
