@@ -37,6 +37,9 @@ func (a *Archive) born(st *stream, first media.Wall) {
 	if since == 0 || first.Sub(since) < leastBirth || a.cat.incomplete.Load() {
 		return // or there is footage of it that is not listed yet
 	}
+	if had, err := a.state.knows(st.uid); had || err != nil {
+		return // there was footage of it, and a rule has taken all
+	}
 	b := &birth{since, first, st.why}
 	if b.why == GapNone {
 		b.why = st.behindWhy
@@ -52,6 +55,13 @@ func (a *Archive) born(st *stream, first media.Wall) {
 	st.gapTime.Add(int64(first - since))
 	a.notify(Notice{Type: "record.gap", UID: st.uid, Level: "warning", Message: fmt.Sprintf("%s of %s are missing before its first footage: %s", first.Sub(since).Round(time.Millisecond), st.uid, b.why),
 		Data: map[string]any{"from_ms": since.Milli(), "to_ms": first.Milli(), "why": string(b.why)}})
+}
+
+// knows tells whether anything was ever noted of a stream's footage.
+func (s *stateStore) knows(uid string) (known bool, err error) {
+	err = s.reader().QueryRow(`SELECT EXISTS(SELECT 1 FROM facts WHERE uid = ?1) OR EXISTS(SELECT 1 FROM signed WHERE uid = ?1)
+		OR EXISTS(SELECT 1 FROM births WHERE uid = ?1)`, uid).Scan(&known)
+	return known || len(s.pending(uid, media.Span{To: 1<<63 - 1})) > 0, err
 }
 
 // birthOf is that of a stream; nil = none is known.

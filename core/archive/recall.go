@@ -16,6 +16,7 @@ func (a *Archive) recall(st *stream, f *file) {
 	for i := range f.frags {
 		fr := &f.frags[i]
 		l.track(fr.Track, f.marks[i].LastSeq+1, fr.BaseTime+fr.Duration, lastDuration(fr.Samples))
+		l.ended(fr.Track, fr.BaseTime, fr.Samples)
 	}
 	seg := f.segs[len(f.segs)-1]
 	l.segment, l.discontinuity, l.segmentStart, l.end = seg.Number, seg.Discontinuity, seg.Span.From, seg.Span.To
@@ -57,6 +58,7 @@ func (a *Archive) fillFromPrevious(st *stream) {
 		for i := range tracks {
 			if t := &tracks[i]; !have[t.ID] {
 				l.track(t.ID, t.LastSeq+1, t.End, 0)
+				l.endedAt(t.ID, t.End)
 			}
 		}
 		prev = before
@@ -176,6 +178,10 @@ func (a *Archive) recallRead(st *stream) error {
 	frag := &x.Layout.Fragments[len(x.Layout.Fragments)-1]
 	l.partIndex = frag.Part
 	l.tracks, _ = a.cat.tracks(r.Init)
+	for i := range x.Layout.Fragments {
+		fr := &x.Layout.Fragments[i]
+		l.ended(fr.Track, fr.BaseTime, fr.Samples)
+	}
 	recent := media.WallOf(time.Now()).Sub(l.end) < 10*time.Minute
 	if recent && len(l.tracks) > 0 && !a.state.ended(st.uid, l.end) {
 		l.resumable = a.tailOfRow(r, x, &l) == nil

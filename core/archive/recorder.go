@@ -181,15 +181,14 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	if err := st.put(p, now); err != nil {
 		return err
 	}
-	if st.last.known && p.Run != st.last.run {
+	if st.last.known && st.last.end != 0 && p.Run != st.last.run { // 0: its footage is gone, and only its numbers are known
 		st.a.gapEnds(st, st.last.gapFrom(), st.cur.lastSegment().From, st.why)
 	}
 	if !st.last.known {
 		st.a.born(st, st.cur.lastSegment().From)
 	}
 	st.why, st.endCause, st.recalled = GapNone, GapNone, false
-	st.last.take(p, st.cur.lastSegment())
-	st.last.zero, st.last.tracks = st.zero, st.tracks
+	st.last.take(p, st.cur.lastSegment(), st.zero, st.tracks)
 	return nil
 }
 

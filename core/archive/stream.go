@@ -2,6 +2,8 @@ package archive
 
 import (
 	"encoding/binary"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,39 +70,82 @@ type lastPart struct {
 	sequence      uint32 // of the last moof
 	expect        []mux.Expect
 	next          []media.Position
+	ends          []trackEnd
+}
+
+// trackEnd is where what is shown, or heard, of a track ends.
+type trackEnd struct {
+	track int
+	at    media.Wall
 }
 
 // gapFrom is where a gap behind the last part begins: at the end of the track
 // that ended first, for the others' last units say nothing about its own. That
 // may be before a run that begins right where this one ends: a picture is shown
-// for long, and sound beside it is gone.
+// for long, and sound beside it is gone. A track that ended more than a second
+// before the last picture began was over.
 func (l *lastPart) gapFrom() media.Wall {
-	from := l.end
-	for _, e := range l.expect {
-		for _, t := range l.tracks {
-			if t.ID != e.Track || t.Kind() == media.Data {
-				continue
+	from, long := l.end, time.Second
+	for _, t := range l.tracks {
+		for _, e := range l.expect {
+			if t.ID == e.Track && t.Kind() == media.Video {
+				long += media.DurationOf(int64(e.LastDuration), t.Timescale)
 			}
-			if end := l.zero.Add(media.DurationOf(e.NextTime, t.Timescale)); end < from && l.end.Sub(end) < time.Second {
-				from = end
-			}
+		}
+	}
+	for _, e := range l.ends {
+		i := slices.IndexFunc(l.tracks, func(t media.Track) bool { return t.ID == e.track })
+		if i >= 0 && l.tracks[i].Kind() != media.Data && e.at < from && l.end.Sub(e.at) < long {
+			from = e.at
 		}
 	}
 	return from
 }
 
-// take notes a part that was appended.
-func (l *lastPart) take(p *media.Part, seg media.Span) {
+// ended notes samples of a track that were stored, in a file of the zero and tracks
+// in l. Pictures that are reordered end in another order than they are decoded.
+func (l *lastPart) ended(id int, base int64, samples []media.Sample) {
+	if len(samples) == 0 {
+		return
+	}
+	end, at := int64(math.MinInt64), base
+	for _, s := range samples {
+		at += int64(s.Duration)
+		end = max(end, at+int64(s.CTO))
+	}
+	l.endedAt(id, end)
+}
+
+// endedAt notes that a track is shown, or heard, up to end, in ticks from zero.
+func (l *lastPart) endedAt(id int, end int64) {
+	i := slices.IndexFunc(l.tracks, func(t media.Track) bool { return t.ID == id })
+	if i < 0 {
+		return
+	}
+	wall := l.zero.Add(media.DurationOf(end, l.tracks[i].Timescale))
+	for k := range l.ends {
+		if e := &l.ends[k]; e.track == id {
+			e.at = max(e.at, wall)
+			return
+		}
+	}
+	l.ends = append(l.ends, trackEnd{id, wall})
+}
+
+// take notes a part that was appended to a file of this zero and these tracks.
+func (l *lastPart) take(p *media.Part, seg media.Span, zero media.Wall, tracks []media.Track) {
 	l.segmentStart = seg.From
 	if l.run != p.Run {
-		l.next, l.expect = l.next[:0], l.expect[:0]
+		l.next, l.expect, l.ends = l.next[:0], l.expect[:0], l.ends[:0]
 	}
+	l.zero, l.tracks = zero, tracks
 	l.known, l.resumable = true, true
 	l.run, l.segment, l.discontinuity, l.partIndex = p.Run, p.Segment, p.Discontinuity, p.Index
 	l.end = max(l.end, seg.To)
 	for i := range p.Fragments {
 		f := &p.Fragments[i]
 		l.track(f.Track, f.LastSeq+1, f.BaseTime+f.Duration, lastDuration(f.Samples))
+		l.ended(f.Track, f.BaseTime, f.Samples)
 		if i == 0 {
 			l.clock = append(l.clock[:0], clockOf(f.Head[:f.UUIDLen])...)
 		}
