@@ -91,9 +91,7 @@ func (c *catalogue) spans(uid string, sp media.Span, hour func(s media.Span, gro
 		if len(b) < 2 || b[0] != pageForm {
 			return false
 		}
-		if b[1] == 0 { // a file has holes, and another page would not say more
-			lack.none[hour] = true
-		}
+		lack.none[hour] = true // another page would not say more: a file has holes, or the spans are many
 		return b[1] != 0
 	}
 	first, last := floorSub(int64(sp.From), longest), int64(sp.To)

@@ -145,3 +145,35 @@ func FuzzPage(f *testing.F) {
 		_ = readHourSpans(b, 0, func(media.Span, bool) {})
 	})
 }
+
+// TestManySpansAnHour: an hour of more spans than the head of its page shows is read
+// from its rows, and its page is made once.
+func TestManySpansAnHour(t *testing.T) {
+	c, err := openCatalogue(t.Context(), &Options{DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	t0 := media.WallOf(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	day := media.Span{From: t0, To: t0.Add(6 * time.Hour)}
+	for i := range 6 * 60 { // 30 s of every minute
+		at := t0.Add(time.Duration(i) * time.Minute)
+		r := &row{ID: FileID(1 + i), UID: "gate", Space: "main", Span: media.Span{From: at, To: at.Add(30 * time.Second)}, Size: 5, Name: FileID(1 + i).String(), Segs: []byte{}}
+		c.later(func(tx *sql.Tx) error { return c.put(tx, r, nil) }, nil)
+	}
+	c.flush(nil)
+	for i := range 3 {
+		if got := spansOf(t, c, "gate", day, true); len(got.all) != 6*60 {
+			t.Errorf("%d spans", len(got.all))
+		}
+		c.mu.Lock()
+		c.database.mu.Lock()
+		asked := len(c.ops)
+		c.database.mu.Unlock()
+		c.mu.Unlock()
+		if (asked > 0) != (i == 0) {
+			t.Errorf("question %d has %d changes made", i, asked)
+		}
+		c.flush(nil)
+	}
+}
