@@ -94,7 +94,7 @@ func (s *space) look(used, free, now int64) {
 	} else {
 		t.owed = t.came
 	}
-	if !t.holding && now-t.since >= tollDay {
+	if !t.holding && (now-t.since >= tollDay || now < t.since) { // or it began by a clock that was ahead
 		t.since, t.took, t.used = now, 0, 0
 	}
 	t.used = max(t.used, used)
