@@ -384,7 +384,13 @@ func TestRemovedStreams(t *testing.T) {
 	if s.isRemoved("gate") || s.isRemoved("yard") || !s.isRemoved("door") {
 		t.Errorf("removed: gate %v, yard %v, door %v", s.isRemoved("gate"), s.isRemoved("yard"), s.isRemoved("door"))
 	}
-	if err := os.RemoveAll(s.Server.StreamsDir); err != nil {
+	if err := errors.Join(os.RemoveAll(s.Server.StreamsDir), os.Mkdir(s.Server.StreamsDir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ = p.load(); s.isRemoved("gate") {
+		t.Error("an empty folder, where a disk is to be mounted, removes streams")
+	}
+	if err := os.Remove(s.Server.StreamsDir); err != nil {
 		t.Fatal(err)
 	}
 	if s, _ = p.load(); s.isRemoved("gate") {

@@ -97,10 +97,10 @@ func (s *Settings) loadStreams(env *config.Env, prev *Settings) {
 		}
 		return
 	}
-	s.listed = true
 	var uids []string
 	for _, name := range names {
 		base, ok := strings.CutSuffix(name, ".ini")
+		s.listed = s.listed || ok // an empty folder may be where a disk is to be mounted
 		switch {
 		case !ok:
 		case strings.HasPrefix(base, "_"):
