@@ -217,20 +217,23 @@ func (b backend) ImportKeys(export, passphrase, who string) (api.ImportedKeys, e
 }
 
 // importKeys takes over what an export has: public keys that footage was signed
-// with, keys that it was encrypted with, or both.
+// with, keys that it was encrypted with, or both. The passphrase comes first:
+// without it nothing is taken over.
 func importKeys(dir string, v *keys.Vault, export, passphrase string) (out api.ImportedKeys, err error) {
 	b := []byte(export)
 	public, err := keys.ParsePublic(b)
-	switch {
-	case err == nil && len(public) > 0:
-		if out.Public, err = keys.ImportPublic(dir, b); err != nil {
-			return out, err
-		}
-	case !keys.HasVault(b): // else it was made where nothing is signed
+	signs := err == nil && len(public) > 0
+	vault := keys.HasVault(b)
+	if !signs && !vault {
 		return out, fault.Wrap(err, "", "there are no keys in it", "it is the file that media-server keys export wrote")
 	}
-	if keys.HasVault(b) {
-		out.Encryption, err = v.Import(b, passphrase)
+	if vault {
+		if out.Encryption, err = v.Import(b, passphrase); err != nil {
+			return out, err
+		}
+	}
+	if signs { // else it was made where nothing is signed
+		out.Public, err = keys.ImportPublic(dir, b)
 		return out, err
 	}
 	return out, nil
