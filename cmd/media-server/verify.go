@@ -78,7 +78,7 @@ func (c *verifyCmd) Run(g *globals) (err error) {
 		all.Groomed += out.Groomed
 		all.Files, all.Signed, all.Unsigned, all.Gone, all.Bytes = all.Files+out.Files, all.Signed+out.Signed, all.Unsigned+out.Unsigned, all.Gone+out.Gone, all.Bytes+out.Bytes
 		all.Elsewhere += out.Elsewhere
-		all.Encrypted, all.Closed = all.Encrypted+out.Encrypted, all.Closed+out.Closed
+		all.Encrypted, all.Closed, all.Destroyed = all.Encrypted+out.Encrypted, all.Closed+out.Closed, all.Destroyed+out.Destroyed
 		all.Findings = append(all.Findings, out.Findings...)
 	}
 	if c.JSON {
@@ -102,6 +102,9 @@ func (c *verifyCmd) Run(g *globals) (err error) {
 			all.Files, size(all.Bytes), all.Signed, groomed, all.Unsigned, all.Gone, elsewhere, len(all.Findings))
 		if all.Encrypted > 0 {
 			fmt.Printf("%d files are encrypted, of %d of them the units were not looked into for want of the key\n", all.Encrypted, all.Closed)
+			if all.Destroyed > 0 {
+				fmt.Printf("%d of those nobody can read again: their keys were destroyed, see media-server keys list\n", all.Destroyed)
+			}
 		}
 	}
 	for _, x := range c.far.notRead() {

@@ -107,7 +107,7 @@ func (a *Archive) KeysDestroyed(uid string, spans []media.Span) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for _, s := range spans {
-		a.record(st, &fact{Type: factGap, UID: uid, At: s.From, Until: s.To, Cause: GapDeleted})
+		a.record(st, &fact{Type: factGap, UID: uid, At: s.From, Until: s.To, Cause: GapKeyDestroyed})
 	}
 }
 

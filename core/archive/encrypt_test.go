@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -476,7 +477,7 @@ func TestDestroyedKey(t *testing.T) {
 			t.Errorf("%d extents", len(es))
 		}
 		rs, gs, err := h.a.Ranges("gate", all)
-		if err != nil || len(rs) != 0 || len(gs) != 1 || gs[0].Why != archive.GapDeleted {
+		if err != nil || len(rs) != 0 || len(gs) != 1 || gs[0].Why != archive.GapKeyDestroyed {
 			t.Errorf("%v %v %v", rs, gs, err)
 		}
 	}
@@ -782,6 +783,15 @@ func TestSignedAndEncrypted(t *testing.T) {
 	}
 	if v := verify(keys); v.Signed != files || v.Closed != 0 || len(v.Findings) != 0 {
 		t.Errorf("with the key: %+v", v)
+	}
+	dead := newKeys()
+	maps.Copy(dead.keys, keys.keys)
+	dead.destroyAll()
+	if v := verify(dead); v.Signed != files || v.Closed != files || v.Destroyed != files || len(v.Findings) != 0 {
+		t.Errorf("with a key that was destroyed: %+v", v)
+	}
+	if v := verify(newKeys()); v.Closed != files || v.Destroyed != 0 {
+		t.Errorf("with other keys: %+v", v)
 	}
 	// The holder of no key changes a byte and mends every checksum.
 	name := mediaFiles(t, dir.Root)[1]

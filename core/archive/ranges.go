@@ -273,7 +273,7 @@ func (a *Archive) before(uid string, s, bounds media.Span) (media.Span, error) {
 	if err != nil {
 		return bounds, err
 	}
-	facts = slices.DeleteFunc(facts, func(f fact) bool { return f.Type != factGap || f.Cause != GapDeleted && f.Cause != GapDamaged })
+	facts = slices.DeleteFunc(facts, func(f fact) bool { return f.Type != factGap || !f.Cause.taken() })
 	for i := range facts { // oldest first
 		if f := &facts[i]; f.At <= bounds.To+near {
 			bounds.To = max(bounds.To, f.Until)
@@ -328,7 +328,7 @@ func gaps(window media.Span, spans []media.Span, facts []fact) []Gap {
 	for i := range facts {
 		f := &facts[i]
 		g := media.Span{From: f.At, To: f.Until}.Intersect(window)
-		if f.Cause == GapDeleted || f.Cause == GapDamaged {
+		if f.Cause.taken() {
 			continue // whole files, and this one is there again
 		}
 		if f.Type == factGap && !g.Empty() && covered(spans, g) {

@@ -125,10 +125,14 @@ const (
 	GapDiskError    GapCause = "disk_error"
 	GapDeleted      GapCause = "deleted"
 	GapDamaged      GapCause = "damaged"
+	GapKeyDestroyed GapCause = "key_destroyed" // it lies there, and nobody can read it
 	GapOffSchedule  GapCause = "off_schedule"
 	GapDisabled     GapCause = "disabled"
 	GapUnknown      GapCause = "unknown"
 )
+
+// taken tells whether a gap of this cause was footage once, whole files of it.
+func (c GapCause) taken() bool { return c == GapDeleted || c == GapDamaged || c == GapKeyDestroyed }
 
 // Gap is a time without footage. Why is never empty. All gaps are open until
 // backfill exists.

@@ -33,6 +33,7 @@ type Verified struct {
 	Unsigned  int // of them that say they were never signed
 	Encrypted int // of them encrypted
 	Closed    int // of those whose units were not looked into, for want of the key
+	Destroyed int // of the closed ones those whose key was destroyed: nobody can read them again
 	Bytes     int64
 	Gone      int // files that went by rule, as signed records say
 	Elsewhere int // files that were moved to a space that was not read

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -20,13 +21,19 @@ func (c *fileCheck) secretFile() {
 		return
 	}
 	c.v.out.Encrypted++
+	destroyed := false
 	if c.v.UnitKeys != nil {
-		if key, err := c.v.UnitKeys.Key(c.header.Encryption.Key); err == nil {
+		key, err := c.v.UnitKeys.Key(c.header.Encryption.Key)
+		if err == nil {
 			c.cipher, _ = newCipher(*c.header.Encryption, &key)
 		}
+		destroyed = err != nil && errors.Is(&KeyError{Err: err}, ErrKeyDestroyed)
 	}
 	if c.cipher == nil {
 		c.v.out.Closed++
+	}
+	if destroyed {
+		c.v.out.Destroyed++
 	}
 }
 

@@ -182,7 +182,7 @@ func TestCut(t *testing.T) {
 func TestEveryCauseHasWords(t *testing.T) {
 	unknown, _ := sentence(archive.GapUnknown)
 	for _, c := range []archive.GapCause{archive.GapCameraLost, archive.GapCameraSilent, archive.GapDriver, archive.GapServerDown, archive.GapDiskFull,
-		archive.GapDiskError, archive.GapDeleted, archive.GapDamaged, archive.GapOffSchedule, archive.GapDisabled} {
+		archive.GapDiskError, archive.GapDeleted, archive.GapDamaged, archive.GapKeyDestroyed, archive.GapOffSchedule, archive.GapDisabled} {
 		if what, hint := sentence(c); what == unknown || hint == "" {
 			t.Errorf("%s: %q, %q", c, what, hint)
 		}

@@ -18,7 +18,7 @@ func OffSchedule(gs []archive.Gap, off []media.Span) []archive.Gap {
 // Disabled gives gaps the cause disabled where they reach into times at which
 // the stream was not to be recorded (paused, in order). Footage ends a moment
 // before it is switched off, and that moment is not missing. Files that were
-// taken or damaged prove that it was recorded.
+// taken, damaged or made unreadable prove that it was recorded.
 func Disabled(gs []archive.Gap, paused []media.Span) []archive.Gap {
 	paused = slices.Clone(paused)
 	for i := range paused {
@@ -73,7 +73,7 @@ func rename(gs []archive.Gap, off []media.Span, why archive.GapCause) []archive.
 	}
 	var out []archive.Gap
 	for _, g := range gs {
-		if !wanted(g.Why) || why == archive.GapDisabled && (g.Why == archive.GapDeleted || g.Why == archive.GapDamaged) {
+		if !wanted(g.Why) || why == archive.GapDisabled && (g.Why == archive.GapDeleted || g.Why == archive.GapDamaged || g.Why == archive.GapKeyDestroyed) {
 			out = append(out, g)
 			continue
 		}

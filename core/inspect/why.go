@@ -132,6 +132,8 @@ func sentence(c archive.GapCause) (what, hint string) {
 		return "the disk did not take the footage", "the events of that time name the space and what it said"
 	case archive.GapDeleted:
 		return "somebody deleted the file outside the server", "the events of that time name it"
+	case archive.GapKeyDestroyed:
+		return "the key of this day's footage was destroyed, nobody can read it again", "media-server keys list tells by whom and when; a backup or an export of keys made before still holds it"
 	case archive.GapDamaged:
 		return "the file is damaged", "media-server verify says where"
 	case archive.GapOffSchedule:

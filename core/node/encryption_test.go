@@ -177,7 +177,7 @@ func TestDestroyKeys(t *testing.T) {
 			t.Errorf("another stream's: %v", err)
 		}
 		_, gaps, err := n.archive.Ranges("gate", media.Span{From: 0, To: 1 << 62})
-		if err != nil || len(gaps) != 1 || gaps[0].Why != archive.GapDeleted {
+		if err != nil || len(gaps) != 1 || gaps[0].Why != archive.GapKeyDestroyed {
 			t.Errorf("%v %v", gaps, err)
 		}
 	}

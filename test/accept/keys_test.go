@@ -240,14 +240,15 @@ func TestKeysMoveAndDie(t *testing.T) {
 		}
 		ranges := struct{ Gaps []harness.Span }{}
 		_, body := s.Get(fmt.Sprintf("%s/dvr/gate/ranges.json?from=%d&to=%d", s.HTTP, span["gate"].From-1000, span["gate"].To+1000))
-		if err := json.Unmarshal([]byte(body), &ranges); err != nil || len(ranges.Gaps) != 1 || ranges.Gaps[0].Why != "deleted" || ranges.Gaps[0].From > span["gate"].From || ranges.Gaps[0].To < span["gate"].To {
+		if err := json.Unmarshal([]byte(body), &ranges); err != nil || len(ranges.Gaps) != 1 || ranges.Gaps[0].Why != "key_destroyed" || ranges.Gaps[0].From > span["gate"].From || ranges.Gaps[0].To < span["gate"].To {
 			t.Errorf("%s: gaps %s", when, body)
 		}
 		readable(when, "yard", "door")
 	}
 	dead("destroyed")
-	said, _ := verb(t, "why", "gate", "-c", s.Conf, "--at", fmt.Sprint(span["gate"].From+1000))
-	t.Logf("why: %s", said)
+	if out, _ := verb(t, "why", "gate", "-c", s.Conf, "--at", fmt.Sprint(span["gate"].From+1000)); !strings.Contains(out, "the key of this day's footage was destroyed") || !strings.Contains(out, "keys list") {
+		t.Errorf("why:\n%s", out)
+	}
 	if list, _ := verb(t, "keys", "list", "-c", s.Conf); !strings.Contains(list, "of gate for "+day+"  destroyed ") || !strings.Contains(list, " by root, control socket") {
 		t.Errorf("keys list:\n%s", list)
 	}
@@ -257,8 +258,7 @@ func TestKeysMoveAndDie(t *testing.T) {
 		})
 	})
 	out, code = verb(t, "verify", "-c", s.Conf, "gate", "yard", "door")
-	t.Logf("verify: exit %d\n%s", code, out)
-	if code != 0 || !strings.Contains(out, " 0 findings") || !strings.Contains(out, "of 2 of them the units were not looked into") {
+	if code != 0 || !strings.Contains(out, " 0 findings") || !strings.Contains(out, "of 2 of them the units were not looked into") || !strings.Contains(out, "2 of those nobody can read again: their keys were destroyed") {
 		t.Errorf("verify: exit %d\n%s", code, out)
 	}
 	if out, code = verbIn(t, "moved house", "keys", "import", "-c", s.Conf, file); code != 0 || !strings.Contains(out, "0 keys of encrypted footage") {
