@@ -1,7 +1,6 @@
 package accept
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -174,13 +173,7 @@ func TestTiersBetweenDisks(t *testing.T) {
 	if went[0] == 0 || went[1] == 0 || stay[1] == 0 {
 		t.Errorf("the test proves nothing: of the first pool %d went, of the second %d, and %d were to stay; %v", went[0], went[1], stay[1], before)
 	}
-	f := s.Footage("yard")
-	if !slices.ContainsFunc(f.Gaps, func(g harness.Span) bool { return g.Why == "deleted" || g.Why == "expired" }) {
-		t.Logf("gaps of yard: %+v, ranges %+v", f.Gaps, f.Ranges)
-	}
 	harness.Row(t, "footage moves to a second disk by age and hour, core and storage killed meanwhile", seed,
 		"none before its hour; %d kills; %s; then by days of its own each: %d files of the first pool went at 4s, %d of the second at 60s, %d younger ones of it stayed",
 		kills, strings.Join(lines, "; "), went[0], went[1], stay[1])
 }
-
-var _ = fmt.Sprint
