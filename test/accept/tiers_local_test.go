@@ -1,6 +1,7 @@
 package accept
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,7 +78,7 @@ func TestTiersBetweenDisks(t *testing.T) {
 		ini += "[space." + space + "]\npath = " + at(space) + "\n"
 	}
 	closed := "archive-at = " + hours(time.Now().Add(12*time.Hour))
-	ini += "[pool.live]\nspaces = disk\narchive-to = cold\narchive-after = 3s\narchive-rate = 1M\ndelete-most = 100%\n" + closed + "\n;live\n" +
+	ini += "[pool.live]\nspaces = disk\narchive-to = cold\narchive-after = 3s\narchive-rate = 4M\ndelete-most = 100%\n" + closed + "\n;live\n" +
 		"[pool.cold]\nspaces = second\ndelete-most = 100%\n;cold\n" +
 		"[pool.late]\nspaces = slow\nstage = fast\n"
 	s := harness.New(t, harness.Options{Ini: ini, Restart: "1s"})
@@ -107,7 +108,8 @@ func TestTiersBetweenDisks(t *testing.T) {
 	}
 
 	// It comes; core and storage are killed on the way.
-	edit(t, s, closed, "archive-at = "+hours(time.Now()))
+	open := "archive-at = " + hours(time.Now())
+	edit(t, s, closed, open)
 	s.Verb("reload")
 	kills := 0
 	for range harness.Pick(8, 1) {
@@ -137,23 +139,25 @@ func TestTiersBetweenDisks(t *testing.T) {
 	}
 
 	// Each pool has days of its own.
-	edit(t, s, "archive-at = "+hours(time.Now()), closed) // the same minute, or what follows finds too little in the first pool
+	edit(t, s, open, closed)
 	s.Verb("reload")
 	s.Until("some footage of yard to stay in the first pool", func() bool { return len(datedFiles(t, "yard", map[string]string{"": at("disk")})) > 5 })
-	told := s.Verb("retention", "preview", "--set", "pool.cold.days=60s")
+	moved := datedFiles(t, "yard", map[string]string{"": at("second")})
+	age := time.Since(moved[len(moved)/2].at).Round(time.Second)
+	days := fmt.Sprintf("%.0fs", age.Seconds())
+	told := s.Verb("retention", "preview", "--set", "pool.cold.days="+days)
 	if !strings.Contains(told, "files, ") || strings.HasPrefix(told, "0 files") {
 		t.Errorf("the preview says %q", told)
 	}
-	s.Stop()
 	disks := map[string]string{"live": at("disk"), "cold": at("second")}
 	before := datedFiles(t, "yard", disks)
 	edit(t, s, ";live", "days = 4s")
-	edit(t, s, ";cold", "days = 60s")
+	edit(t, s, ";cold", "days = "+days)
 	early := time.Now()
-	s.Start()
+	s.Verb("reload") // other days are looked at at once
 	gone := func(f dated) bool { _, err := os.Stat(filepath.Join(disks[f.space], f.name)); return err != nil }
 	var went, stay [2]int
-	limit := map[string]time.Duration{"live": 4 * time.Second, "cold": 60 * time.Second}
+	limit := map[string]time.Duration{"live": 4 * time.Second, "cold": age}
 	index := map[string]int{"live": 0, "cold": 1}
 	for i, f := range before[:len(before)-1] {
 		end := before[i+1].at.Add(time.Second) // at the latest
@@ -174,6 +178,6 @@ func TestTiersBetweenDisks(t *testing.T) {
 		t.Errorf("the test proves nothing: of the first pool %d went, of the second %d, and %d were to stay; %v", went[0], went[1], stay[1], before)
 	}
 	harness.Row(t, "footage moves to a second disk by age and hour, core and storage killed meanwhile", seed,
-		"none before its hour; %d kills; %s; then by days of its own each: %d files of the first pool went at 4s, %d of the second at 60s, %d younger ones of it stayed",
-		kills, strings.Join(lines, "; "), went[0], went[1], stay[1])
+		"none before its hour; %d kills; %s; then by days of its own each: %d files of the first pool went at 4s, %d of the second at %v, %d younger ones of it stayed",
+		kills, strings.Join(lines, "; "), went[0], went[1], age, stay[1])
 }
