@@ -7,7 +7,7 @@ import { Events, codecName, showProblems, showServer, showStream } from "./facts
 import { Footage } from "./footage.js";
 import { List } from "./list.js";
 import { Player, sentence } from "./player.js";
-import { Timeline } from "./timeline.js";
+import { Timeline, why } from "./timeline.js";
 import { HOUR, Zone, span } from "./zone.js";
 
 /** @typedef {import("./api.js").Stream} Stream */
@@ -101,7 +101,8 @@ async function go(ms) {
   timeline.gaps = footage.gaps;
   const next = footage.stretches().find((r) => r.to > ms + 500 && r.to - r.from > 500);
   if (!next || next.from > now() - 4000) {
-    notice(`Nothing is recorded from ${zone.short(ms, now())} on: this is live`);
+    const gap = footage.gaps.find((g) => g.from <= ms && ms < g.to);
+    notice(`Nothing is recorded from ${zone.short(ms, now())} on${gap ? ` (${why[gap.why] ?? gap.why})` : ""}: this is live`);
     return goLive();
   }
   if (next.from > ms + 1500) notice(`Skipped ${span(next.from - ms)} without footage`); else notice("");
