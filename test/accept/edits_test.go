@@ -126,7 +126,7 @@ func TestSettings(t *testing.T) {
 	}
 	began := time.Now()
 	s.Start()
-	asked(e, began, elsewhere, lane)
+	reloaded(e, began, elsewhere, lane)
 	footage(s, "gate", "yard")
 	before := map[string]map[string]uint64{"gate": disturbances(s, "gate"), "yard": disturbances(s, "yard")}
 	badStreams(e, filepath.Join(s.Streams, "gate.ini"))
@@ -147,9 +147,9 @@ func TestSettings(t *testing.T) {
 		len(nightStreams), len(nightServer), e.edits, e.slow.Round(10*time.Millisecond), e.gone.Round(10*time.Millisecond))
 }
 
-// asked edits where nothing tells the server of it, and asks it to look: before
+// reloaded edits where nothing tells the server of it, and asks it to look: before
 // it has looked by itself for the first time.
-func asked(e *editor, began time.Time, path string, text func(string) string) {
+func reloaded(e *editor, began time.Time, path string, text func(string) string) {
 	e.t.Helper()
 	named := func(name string) func() bool { return func() bool { return e.setting("lane", "stream-name") == name } }
 	e.Until("the stream that lies elsewhere", named("First"))
