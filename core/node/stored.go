@@ -93,7 +93,11 @@ func OpenStored(ctx context.Context, set *Settings, version string, spaces []arc
 			continue
 		}
 		st := d.Space(sp.Name, spaceSettings(sp))
-		if _, err := st.Open(ctx, n.home.epoch, 0, false); err != nil {
+		_, err = st.Open(ctx, n.home.epoch, 0, false)
+		if err == nil { // a plugin that has it open already may not have asked what is behind it
+			err = st.List(ctx, "", "", func([]archive.Entry) error { return errFull })
+		}
+		if err != nil && !errors.Is(err, errFull) {
 			left[sp.Name] = err
 			continue
 		}
