@@ -233,7 +233,10 @@ func (a *Archive) ranges(uid string, s media.Span) ([]Range, []Gap, error) {
 	if err != nil {
 		return recorded(spans), nil, err
 	}
-	gs := gaps(window, spans, facts)
+	gs, err := a.expired(uid, gaps(window, spans, facts))
+	if err != nil {
+		return recorded(spans), nil, err
+	}
 	return markGroomed(kinds(recorded(without(spans, gs)), marks), groomed), gs, nil
 }
 

@@ -273,7 +273,9 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 		a.unfinished.Store(true) // it may be written later than we waited
 		return nil, err
 	}
-	return slices.DeleteFunc(dels, func(d retain.Deletion) bool { return !marked[FileID(d.ID)] }), nil
+	dels = slices.DeleteFunc(dels, func(d retain.Deletion) bool { return !marked[FileID(d.ID)] })
+	a.tookMiddle(dels)
+	return dels, nil
 }
 
 // markGoing notes that the deletion of files is decided, each of the space that

@@ -126,6 +126,7 @@ const (
 	GapDeleted      GapCause = "deleted"
 	GapDamaged      GapCause = "damaged"
 	GapKeyDestroyed GapCause = "key_destroyed" // it lies there, and nobody can read it
+	GapExpired      GapCause = "expired"       // a rule took it, and older footage stays
 	GapOffSchedule  GapCause = "off_schedule"
 	GapDisabled     GapCause = "disabled"
 	GapUnknown      GapCause = "unknown"

@@ -11,7 +11,8 @@
 // and what was switched off on purpose. Days are those of the server's zone:
 // 23 or 25 hours when the clock is changed. A stream that never had footage is
 // expected since it was added. Where a schedule says off nothing is expected,
-// whatever went wrong meanwhile, nor while a stream was switched off.
+// whatever went wrong meanwhile, nor while a stream was switched off, nor before
+// footage that a rule took, where older is kept.
 //
 // What does not belong here: the catalogue (archive), schedules (schedule), the
 // API's words. No goroutine, no clock.

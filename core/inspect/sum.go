@@ -24,7 +24,9 @@ type Bucket struct {
 }
 
 // wanted tells whether a cause means that footage should have been there.
-func wanted(c archive.GapCause) bool { return c != archive.GapOffSchedule && c != archive.GapDisabled }
+func wanted(c archive.GapCause) bool {
+	return c != archive.GapOffSchedule && c != archive.GapDisabled && c != archive.GapExpired
+}
 
 // Sum accounts for f in the stretches between the edges given.
 func Sum(f Footage, edges []media.Wall) []Bucket {

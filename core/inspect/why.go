@@ -34,7 +34,7 @@ type Answer struct {
 // Causes that no gap of the archive has: what lies outside a stream's life.
 const (
 	WhyNever   archive.GapCause = "never"   // before the first footage
-	WhyExpired archive.GapCause = "expired" // a rule took it
+	WhyExpired = archive.GapExpired         // a rule took it
 	WhyFuture  archive.GapCause = "future"
 	WhyNotYet  archive.GapCause = "not_yet" // a moment ago: on its way
 )
@@ -134,6 +134,8 @@ func sentence(c archive.GapCause) (what, hint string) {
 		return "somebody deleted the file outside the server", "the events of that time name it"
 	case archive.GapKeyDestroyed:
 		return "the key of this day's footage was destroyed, nobody can read it again", "media-server keys list tells by whom and when; a backup or an export of keys made before still holds it"
+	case archive.GapExpired:
+		return "a rule took it, and what is older is kept by a lock or by another pool", "lock what must be kept longer"
 	case archive.GapDamaged:
 		return "the file is damaged", "media-server verify says where"
 	case archive.GapOffSchedule:

@@ -8,7 +8,7 @@ import { HOUR } from "./zone.js";
 /** @type {Record<string, string>} */
 export const why = {
   camera_lost: "camera unreachable", camera_silent: "camera silent", driver: "driver restarted", server_down: "server was down",
-  disk_full: "disk full", disk_error: "disk error", deleted: "deleted", damaged: "damaged", key_destroyed: "key destroyed", off_schedule: "off schedule",
+  disk_full: "disk full", disk_error: "disk error", deleted: "deleted", damaged: "damaged", key_destroyed: "key destroyed", off_schedule: "off schedule", expired: "expired",
   disabled: "switched off", unknown: "cause unknown",
 };
 
