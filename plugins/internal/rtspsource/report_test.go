@@ -74,6 +74,41 @@ func TestFirstReport(t *testing.T) {
 	}
 }
 
+// TestFirstReportTwice: the second report is no better than the first, as long as
+// no unit has come behind either, and what was refused does not come in as a copy.
+func TestFirstReportTwice(t *testing.T) {
+	const unit = 5 // packets
+	for _, c := range []struct {
+		name          string
+		before        int64 // units received before both, 40 ms each
+		first, second int64 // when they were made, ms
+	}{
+		{"one twice", 0, 2130, 2130},
+		{"two before PLAY", 0, 1080, 2130},
+		{"one twice, behind the units", 50, 1080, 1080},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tl := timeline{rate: 90000}
+			now := stamp{wall: sec2025 * 1e9, mono: int64(time.Hour)}
+			report := func(at int64) {
+				ntp := uint64(sec2025+ntpToUnix)<<32 + uint64(at)<<32/1000
+				tl.setReport(senderReport{ntp: ntp, rtp: uint32(at+150) * 90, packets: unit}, uint64(c.before*unit), now)
+			}
+			for i := range c.before + 20 {
+				if i == c.before {
+					report(c.first)
+					report(c.second)
+				}
+				ts := uint32(i * 40 * 90)
+				tl.extend(ts, now.mono)
+				if got := tl.ntp(ts); got != 0 {
+					t.Fatalf("NTP %v of the unit at %d ms", got, i*40)
+				}
+			}
+		})
+	}
+}
+
 func TestReportCountsPackets(t *testing.T) {
 	b := srBytes(1, time.Unix(sec2025, 0), 7)
 	b[23] = 9

@@ -22,8 +22,8 @@ type timeline struct {
 	at      int64  // its arrival, Mono nanoseconds
 
 	report   bool // a sender report holds
-	reported bool // the sender has sent one
-	unproved bool // it is the first one, and no unit has come behind it
+	proved   bool // a unit has come behind one: from the next on they are believed as they are
+	srNTP    uint64
 	srRaw    uint32
 	srWall   media.Wall
 	shift    int64
@@ -36,7 +36,7 @@ type timeline struct {
 // reports no longer hold.
 func (t *timeline) restart() {
 	if t.started {
-		t.report, t.reported = false, false
+		t.report, t.proved, t.srNTP = false, false, 0
 		t.raw = 0
 		t.started = false
 	}
@@ -87,13 +87,15 @@ func (t *timeline) setReport(r senderReport, received uint64, now stamp) bool {
 			return false
 		}
 	}
+	if r.ntp == t.srNTP {
+		return true // UDP brought it twice, and what became of it stands
+	}
 	if !t.shiftSet {
 		t.shift, t.shiftSet = ntpShift(r.ntp, now.wall), true
 	}
-	t.srRaw, t.srWall, t.report = r.rtp, ntpWall(r.ntp, t.shift), true
-	t.unproved, t.reported = !t.reported, true
-	if t.unproved && t.started && r.packets > 0 && received/2 > uint64(r.packets) && t.heldBack(t.first) {
-		t.report = false
+	t.srNTP, t.srRaw, t.srWall, t.report = r.ntp, r.rtp, ntpWall(r.ntp, t.shift), true
+	if !t.proved && t.started && r.packets > 0 && received/2 > uint64(r.packets) && t.heldBack(t.first) {
+		t.report, t.proved = false, true
 	}
 	return true
 }
@@ -101,11 +103,14 @@ func (t *timeline) setReport(r senderReport, received uint64, now stamp) bool {
 // heldBack tells whether a unit that came behind a sender's first report, or
 // that the report did not know of, is so much older than it that the sender must
 // have held it back meanwhile. Such a report was made before there was anything
-// to tell, and is not believed. GStreamer's RTSP server (1.22) fills its pipeline
-// before it answers PLAY, and a report that falls due then, a second or two after
-// the beginning, takes the first packet for one of the pipeline's time zero: it
-// has been off by 160 ms, of a camera of one picture a second by 600 ms, and each
-// track's by an amount of its own.
+// to tell, and is not believed. First is every report that no unit has come behind:
+// several may fall due before the media is let go.
+//
+// GStreamer's RTSP server (1.22) fills its pipeline before it answers PLAY, and a
+// report that falls due then, a second or two after the beginning, takes the first
+// packet for one of the pipeline's time zero: it has been off by 160 ms, of a
+// camera of one picture a second by 600 ms, and each track's by an amount of its
+// own.
 func (t *timeline) heldBack(ts uint32) bool {
 	return media.DurationOf(int64(int32(t.srRaw-ts)), uint32(t.rate)) > heldLong
 }
@@ -124,9 +129,8 @@ func (t *timeline) minute() int64 { return media.TicksOf(time.Minute, uint32(t.r
 
 // ntp is the camera's time of timestamp ts, 0 when no report has come yet.
 func (t *timeline) ntp(ts uint32) media.Wall {
-	if t.unproved {
-		t.unproved = false
-		t.report = t.report && !t.heldBack(ts)
+	if t.report && !t.proved {
+		t.report, t.proved = !t.heldBack(ts), true
 	}
 	if !t.report {
 		return 0
