@@ -18,7 +18,7 @@ import (
 // The cameras of test/camera stop their pipeline with the last client that dies,
 // and begin it anew for the next one, as devices do that are made with GStreamer's
 // server. What they say of time then has to be looked at twice: their first sender
-// reports may be off by as much as half a second (rtspsource, timeline.heldBack).
+// reports may be off by as much as half a second (rtspsource, first_report.go).
 
 // TestKillsOfRTSPDriver: what TestKillsOfDriver says, with GStreamer cameras, whose
 // next key frame has to be waited for. Each kind is there over TCP, some over

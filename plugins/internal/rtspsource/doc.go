@@ -31,7 +31,7 @@
 //   - NTP is the last sender report of the track carried forward by RTP ticks;
 //     0 until there was one. Its fraction is 32-bit binary (RFC 3550 section 4).
 //     A first report that was made while the source held its media back is not
-//     believed (timeline.heldBack).
+//     believed, once it shows (first_report.go).
 //   - Received and Mono are taken when the read that completed the unit
 //     returned, before anything else is done with it.
 //   - DTS is given where the reorder depth is known (sps_max_num_reorder_pics,

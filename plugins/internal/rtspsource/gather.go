@@ -85,7 +85,7 @@ func (g *gatherer) step(now int64) time.Duration {
 func (s *session) mapped() bool {
 	for _, t := range s.tracks {
 		if t.track.Kind() == media.Video {
-			return t.line.report
+			return t.line.report && !t.line.trial.on
 		}
 	}
 	return false

@@ -16,16 +16,21 @@ type timeline struct {
 	rate int64
 
 	started bool
-	first   uint32 // timestamp of the sender's first packet
+	head    uint64 // packets received when the sender's first unit was complete
+	first   uint32 // that unit's timestamp
+	firstAt int64  // and its arrival
 	raw     uint32 // timestamp of the newest packet looked at
 	pts     int64  // its extended value
 	at      int64  // its arrival, Mono nanoseconds
 
-	report   bool // a sender report holds
-	proved   bool // a unit has come behind one: from the next on they are believed as they are
+	report   bool // a sender report holds, or is on trial
+	proved   bool // the sender is known to go on: its reports are believed as they are
 	srNTP    uint64
 	srRaw    uint32
 	srWall   media.Wall
+	srAt     int64  // its arrival
+	srCount  uint32 // packets it knows of
+	trial    trial
 	shift    int64
 	shiftSet bool
 
@@ -36,7 +41,7 @@ type timeline struct {
 // reports no longer hold.
 func (t *timeline) restart() {
 	if t.started {
-		t.report, t.proved, t.srNTP = false, false, 0
+		t.report, t.proved, t.srNTP, t.trial = false, false, 0, trial{}
 		t.raw = 0
 		t.started = false
 	}
@@ -56,7 +61,7 @@ func (t *timeline) extend(ts uint32, mono int64) (pts int64, jumped bool) {
 		if t.report && !t.near(ts) {
 			t.report = false // it came first, and told of another time
 		}
-		t.first, t.raw, t.at = ts, ts, mono
+		t.first, t.firstAt, t.raw, t.at = ts, mono, ts, mono
 		return t.pts, jumped
 	}
 	step := int64(int32(ts - t.raw))
@@ -64,7 +69,7 @@ func (t *timeline) extend(ts uint32, mono int64) (pts int64, jumped bool) {
 	limit := media.TicksOf(maxJump, uint32(t.rate))
 	if d := step - passed; d > limit || d < -limit {
 		t.Jumps++
-		t.report = false
+		t.report, t.trial = false, trial{}
 		t.pts += passed
 		jumped = true
 	} else {
@@ -93,31 +98,10 @@ func (t *timeline) setReport(r senderReport, received uint64, now stamp) bool {
 	if !t.shiftSet {
 		t.shift, t.shiftSet = ntpShift(r.ntp, now.wall), true
 	}
-	t.srNTP, t.srRaw, t.srWall, t.report = r.ntp, r.rtp, ntpWall(r.ntp, t.shift), true
-	if !t.proved && t.started && r.packets > 0 && received/2 > uint64(r.packets) && t.heldBack(t.first) {
-		t.report, t.proved = false, true
-	}
+	t.srNTP, t.srRaw, t.srWall, t.srAt, t.report = r.ntp, r.rtp, ntpWall(r.ntp, t.shift), now.mono, true
+	t.another(r.packets, received)
 	return true
 }
-
-// heldBack tells whether a unit that came behind a sender's first report, or
-// that the report did not know of, is so much older than it that the sender must
-// have held it back meanwhile. Such a report was made before there was anything
-// to tell, and is not believed. First is every report that no unit has come behind:
-// several may fall due before the media is let go.
-//
-// GStreamer's RTSP server (1.22) fills its pipeline before it answers PLAY, and a
-// report that falls due then, a second or two after the beginning, takes the first
-// packet for one of the pipeline's time zero: it has been off by 160 ms, of a
-// camera of one picture a second by 600 ms, and each track's by an amount of its
-// own.
-func (t *timeline) heldBack(ts uint32) bool {
-	return media.DurationOf(int64(int32(t.srRaw-ts)), uint32(t.rate)) > heldLong
-}
-
-// heldLong is above what lies between capture and sending in a source that goes
-// on: encoding, reordering, a microphone's buffer.
-const heldLong = 500 * time.Millisecond
 
 // near tells whether ts lies within a minute of the last report.
 func (t *timeline) near(ts uint32) bool {
@@ -127,12 +111,13 @@ func (t *timeline) near(ts uint32) bool {
 
 func (t *timeline) minute() int64 { return media.TicksOf(time.Minute, uint32(t.rate)) }
 
-// ntp is the camera's time of timestamp ts, 0 when no report has come yet.
+// ntp is the camera's time of timestamp ts, the newest one that was extended; 0
+// when no report has come that is believed.
 func (t *timeline) ntp(ts uint32) media.Wall {
 	if t.report && !t.proved {
-		t.report, t.proved = !t.heldBack(ts), true
+		t.judge(ts, t.at)
 	}
-	if !t.report {
+	if !t.report || !t.proved {
 		return 0
 	}
 	return t.srWall.Add(time.Duration(media.Rescale(int64(int32(ts-t.srRaw)), int64(time.Second), t.rate)))

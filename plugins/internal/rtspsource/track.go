@@ -85,6 +85,9 @@ func (t *track) control(b []byte, at stamp) {
 // unit gives a complete access unit its times and hands it over.
 func (t *track) unit(p piece) {
 	t.units++
+	if !t.line.started {
+		t.line.head = t.recv.received - t.others
+	}
 	pts, jumped := t.line.extend(p.ts, p.at.mono)
 	if jumped {
 		t.order.reset()
