@@ -50,6 +50,26 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// A track that comes a second behind the first key frame moves with the others,
+// however long that was waited for.
+func TestStartLate(t *testing.T) {
+	begin := media.WallOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	m := New(Config{NotBefore: begin.Add(30050 * time.Millisecond)})
+	m.Track(1, 90000)
+	m.Track(2, 48000)
+	for ms := int64(0); ms <= 30000; ms += 1000 {
+		m.Observe(Observation{Track: 1, PTS: ms * 90, Received: begin.Add(time.Duration(ms) * time.Millisecond)})
+	}
+	if moved := m.Start(m.Wall(1, 30000*90)); moved != 50*time.Millisecond {
+		t.Fatalf("moved by %v", moved)
+	}
+	at := begin.Add(31 * time.Second)
+	m.Observe(Observation{Track: 2, PTS: 0, Received: at})
+	if off := m.Wall(2, 0).Sub(at); off != 50*time.Millisecond {
+		t.Errorf("the late track moved by %v", off)
+	}
+}
+
 // A run that is resumed has started.
 func TestStartAfterRestore(t *testing.T) {
 	m := New(Config{})

@@ -14,6 +14,7 @@ type Map struct {
 	first, latest int64 // arrival of the first and the newest unit
 	fellAt        int64 // arrival at which a track's least delay last fell visibly
 	hold          int64 // by how much Start moved the run, so that it does not lie before NotBefore
+	heldAt        int64 // newest arrival at that time
 	started       bool
 	from          media.Wall // NotBefore, once Start has seen to it
 
@@ -156,7 +157,9 @@ func (m *Map) Wall(id int, pts int64) media.Wall {
 // begin sets the first knot of a track.
 func (m *Map) begin(t *track, x int64) {
 	w := x + t.floor.value + t.align
-	if m.hold > 0 && m.latest-m.first < int64(m.cfg.MaxHold) { // all tracks of the run have moved together
+	// All tracks of the run have moved together. What is stored of it may begin long
+	// behind its first arrival: a key frame may be half a minute away.
+	if m.hold > 0 && m.latest-m.heldAt < int64(m.cfg.MaxHold) {
 		w += m.hold
 	}
 	t.push(knot{at: x, wall: w})
@@ -182,7 +185,7 @@ func (m *Map) Start(first media.Wall) (moved time.Duration) {
 	if early <= 0 {
 		return 0
 	}
-	m.hold = early
+	m.hold, m.heldAt = early, m.latest
 	for _, t := range m.tracks {
 		for i := range t.knots {
 			t.knots[i].wall += early
