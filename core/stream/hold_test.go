@@ -82,3 +82,71 @@ func TestStartBehindStored(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedComesAgain: a unit of a metadata track that lay before the first
+// picture of the run, or before the end of the run before, was not stored. The
+// driver keeps it as the newest of its track; what it makes of it after a restart of
+// the core does not land in a segment that began long after it.
+func TestRefusedComesAgain(t *testing.T) {
+	ms := func(n int64) media.Wall { return media.WallOf(start.Add(time.Duration(n) * time.Millisecond)) }
+	tracks := []media.Track{{ID: 2, Codec: media.MJPEG, Timescale: 90000, Width: 640, Height: 480}, {ID: 3, Codec: media.Metadata, Timescale: 90000}}
+	picture := func(seq, from uint64) media.AccessUnit {
+		at := int64(from + seq*200)
+		return media.AccessUnit{Track: 2, Seq: seq, PTS: int64(seq) * 200 * 90, Received: ms(at), Key: true, Payload: bytes.Repeat([]byte{1}, 50)}
+	}
+	data := func(seq uint64, at int64) media.AccessUnit {
+		return media.AccessUnit{Track: 3, Seq: seq, PTS: at * 90, Received: ms(at), Key: true, Payload: []byte("<tt:MetadataStream/>")}
+	}
+	for _, c := range []struct {
+		name   string
+		before bool // the metadata comes before the first picture
+	}{{"behind the first picture", false}, {"in front of it", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			rec := &fakeRecorder{}
+			s, d := newTest(t, rec)
+			open := func(id byte) {
+				o := opened(id)
+				o.Tracks = tracks
+				d.sink.Opened(o)
+			}
+			open(1)
+			for seq := range uint64(20) { // to 4000
+				d.sink.Units([]media.AccessUnit{picture(seq, 0)})
+			}
+			d.sink.Closed(Closed{Run: media.RunID{1}, Cause: CauseDriver})
+			open(2)
+			old := data(0, 3900)
+			if c.before {
+				d.sink.Units([]media.AccessUnit{old, picture(0, 4150)})
+			} else {
+				d.sink.Units([]media.AccessUnit{picture(0, 4150), old})
+			}
+			for seq := uint64(1); seq < 100; seq++ { // to 24150
+				d.sink.Units([]media.AccessUnit{picture(seq, 4150)})
+			}
+			s.Detach()
+
+			_, d = newTest(t, rec)
+			open(2)
+			d.sink.Units([]media.AccessUnit{old})
+			held := rec.stored(media.RunID{2})
+			for seq := held[len(held)-1] + 1; seq < 150; seq++ {
+				d.sink.Units([]media.AccessUnit{picture(seq, 4150)})
+				if seq == 120 {
+					d.sink.Units([]media.AccessUnit{data(1, 28200)})
+				}
+			}
+			var got []uint64
+			for _, p := range rec.parts {
+				for i := range p.Fragments {
+					if f := &p.Fragments[i]; f.Track == 3 {
+						got = append(got, f.FirstSeq)
+					}
+				}
+			}
+			if !slices.Equal(got, []uint64{1}) {
+				t.Errorf("units of metadata stored: %d, want the second one alone", got)
+			}
+		})
+	}
+}

@@ -42,6 +42,7 @@ type runTrack struct {
 	seen   bool
 	jumped bool       // units before the next one are lost
 	last   media.Wall // presentation time of the newest unit stored; 0 = none yet
+	from   media.Wall // what lies before is not stored: a core before this one has refused it
 
 	newest   media.Wall // arrival of the newest unit
 	badSince media.Wall // none was stored since; 0 = the newest was
@@ -68,6 +69,9 @@ func (r *run) restart(cfg clock.Config) {
 	r.clock = clock.New(cfg)
 	for i := range r.tracks {
 		r.clock.Track(r.tracks[i].ID, r.tracks[i].Timescale)
+	}
+	for i := range r.tracks {
+		r.tracks[i].from = 0
 	}
 	r.writer, r.started, r.resumed, r.pending, r.firstAt = nil, false, false, nil, 0
 }
@@ -183,6 +187,11 @@ func (s *Stream) restore(o Opened) bool {
 		held := res.Positions.Next(t.ID)
 		t.jumped = t.next > held // the driver had to drop what came after
 		t.next, t.seen, t.last = max(held, t.next), true, res.LastEnd
+		if held == 0 && t.Kind() != media.Video {
+			// A driver keeps the newest unit of each track until it is stored, and
+			// that of a silent metadata track came before the run's first picture.
+			t.from = res.SegmentStart
+		}
 	}
 	r.holeWhy = s.resumeWhy
 	r.clock = clock.Restore(clock.Config{}, st)
@@ -218,7 +227,7 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 			s.status.Odd++
 			return nil
 		}
-		if t := r.track(u.Track); r.started && t.Kind() != media.Video && r.clock.Covered(wall) {
+		if t := r.track(u.Track); wall < t.from || r.started && t.Kind() != media.Video && r.clock.Covered(wall) {
 			s.count(mux.DropWaiting)
 			return nil
 		}

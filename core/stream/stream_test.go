@@ -53,6 +53,12 @@ func (r *fakeRecorder) Resume() (res archive.Resume, ok bool) {
 	}
 	res = archive.Resume{Positions: media.RunPosition{Run: p.Run}, Zero: r.zero, Clock: h.Clock, Segment: p.Segment,
 		Discontinuity: p.Discontinuity, PartIndex: p.Index + 1, Tracks: r.tracks, LastEnd: p.End}
+	for _, q := range r.parts {
+		if q.Run == p.Run && q.Segment == p.Segment {
+			res.SegmentStart = q.Start
+			break
+		}
+	}
 	for _, t := range r.tracks {
 		for _, q := range r.parts {
 			for i := range q.Fragments {
