@@ -24,7 +24,9 @@
 //   - |dWall − dPTS| ≤ 500 ppm of dPTS. There is no step within a run.
 //   - What is stored of a run does not begin before NotBefore (Start), unless the
 //     server's clock was set back so far that holding the time would be a lie
-//     (MaxHold). All tracks of a run are held together or not at all.
+//     (MaxHold). All tracks of a run are held together or not at all. Sound that
+//     is found to be older than the first picture may go on where the sound stored
+//     before ended (Covered).
 //
 // Accuracy against the moment of capture plus the least network delay: ±50 ms,
 // provided that (1) one unit of the start phase (Settled) and one in each

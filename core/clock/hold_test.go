@@ -41,8 +41,18 @@ func TestStart(t *testing.T) {
 				t.Errorf("%s: track %d moved by %v, want %v", c.name, track, off, c.moved)
 			}
 		}
-		if got, want := m.Covered(at(c.notBefore-1)), c.notBefore < 3600_000; got != want || m.Covered(at(c.notBefore)) {
-			t.Errorf("%s: covered up to NotBefore: %v", c.name, got)
+		held := c.notBefore < 3600_000
+		for _, end := range []int64{0, c.notBefore - 50, c.notBefore + 50, c.notBefore + 60_000} {
+			to, stored := end, at(end)
+			switch end {
+			case 0:
+				to, stored = c.notBefore, 0
+			case c.notBefore + 60_000:
+				to = c.notBefore
+			}
+			if got := m.Covered(at(to-1), stored); got != held || m.Covered(at(to), stored) {
+				t.Errorf("%s: covered up to %d ms of %d: %v", c.name, to, end, got)
+			}
 		}
 		if again := m.Start(at(-1000)); again != 0 {
 			t.Errorf("%s: moved once more, by %v", c.name, again)

@@ -194,10 +194,17 @@ func (m *Map) Start(first media.Wall) (moved time.Duration) {
 	return time.Duration(early)
 }
 
-// Covered tells whether w lies before the end of what had been stored when the
-// run began. Behind the first unit of a run may come sound that was taken before
-// it; so far back there is something else already.
-func (m *Map) Covered(w media.Wall) bool { return w < m.from }
+// Covered tells whether a unit at w lies where there is something else already:
+// before end, to which units of its kind were stored when the run began. Behind the
+// first unit of a run may come sound that was taken before it. 0 = not known: all
+// that lies before NotBefore. An end more than MaxHold behind NotBefore counts as
+// not known.
+func (m *Map) Covered(w, end media.Wall) bool {
+	if end == 0 || int64(end)-int64(m.from) > int64(m.cfg.MaxHold) {
+		end = m.from
+	}
+	return m.from != 0 && w < end
+}
 
 // Forget lets a track begin anew with its next Wall, where it belongs by what
 // has been seen since. It is for a caller that has used none of the track's

@@ -42,15 +42,15 @@ func (w *Writer) keepEarly(u *media.AccessUnit, wall media.Wall) {
 	w.early = append(w.early[:0], w.early[n:]...)
 }
 
-// addEarly adds what was taken at or after the first unit of the file, and
-// drops the rest. It returns how many were added.
+// addEarly adds what was taken at or after the first unit of the file and where
+// nothing else is stored, and drops the rest. It returns how many were added.
 func (w *Writer) addEarly(start media.Wall) (joined int) {
 	early := w.early
 	w.early = nil
 	for i := range early {
 		e := &early[i]
 		t := w.track(e.Track)
-		if e.wall < start || !t.inFile || e.Seq < t.nextSeq {
+		if e.wall < start || !t.inFile || e.Seq < t.nextSeq || w.start.Covered != nil && w.start.Covered(e.Track, e.wall) {
 			w.drop(DropWaiting)
 			continue
 		}

@@ -44,6 +44,11 @@ type Start struct {
 	// it answers by how much that and all of the run is later (clock.Map.Start).
 	// nil: never.
 	Hold func(first media.Wall) time.Duration
+
+	// Covered is asked, after Hold, of each unit that was kept while the beginning
+	// was waited for: true = something else is stored there (clock.Map.Covered). nil:
+	// never.
+	Covered func(track int, wall media.Wall) bool
 }
 
 // Expect is where the stored samples of a track end: the decode time its next

@@ -83,6 +83,71 @@ func TestStartBehindStored(t *testing.T) {
 	}
 }
 
+// TestSoundBesideStored: sound that comes behind the first picture of a run, and is
+// older, is stored from where the sound of the run before ended, be that before or
+// behind the end of its last picture; also by a core that found that run in storage.
+func TestSoundBesideStored(t *testing.T) {
+	ms := func(n int64) media.Wall { return media.WallOf(start.Add(time.Duration(n) * time.Millisecond)) }
+	tracks := []media.Track{{ID: 2, Codec: media.MJPEG, Timescale: 90000, Width: 640, Height: 480}, track}
+	for _, c := range []struct {
+		name              string
+		soundEnd, picture int64 // ms: end of the first run's sound, first picture of the second one
+		soundFirst        bool  // the second run's sound arrives before its picture
+		restart           bool  // of the core, between the runs
+		from              int64 // where the second run's sound begins
+	}{
+		{"ended before the picture", 3900, 4010, false, false, 3900},
+		{"ended before the picture, found in storage", 3900, 4010, false, true, 3900},
+		{"reached beyond it", 4100, 4010, false, false, 4100},
+		{"reached beyond it, found in storage", 4100, 4010, false, true, 4100},
+		{"reached beyond it, kept for the picture", 4100, 4010, true, false, 4100},
+		{"ended before it, kept for the picture", 3900, 4010, true, false, 4020},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rec := &fakeRecorder{}
+			_, d := newTest(t, rec)
+			run := func(id byte, picture0, sound0, pictures, sounds int64) {
+				o := opened(id)
+				o.Tracks = tracks
+				d.sink.Opened(o)
+				var us []media.AccessUnit
+				for at, n := picture0, uint64(0); at < pictures; at, n = at+200, n+1 {
+					us = append(us, media.AccessUnit{Track: 2, Seq: n, PTS: (at - picture0) * 90, Received: ms(at), Key: true, Payload: bytes.Repeat([]byte{1}, 50)})
+				}
+				for at, n := sound0, uint64(0); at < sounds; at, n = at+20, n+1 {
+					us = append(us, media.AccessUnit{Track: 1, Seq: n, PTS: (at - sound0) * 8, Received: ms(at), Key: true, Payload: bytes.Repeat([]byte{2}, 160)})
+				}
+				slices.SortStableFunc(us, func(a, b media.AccessUnit) int { return int(a.Received - b.Received) })
+				i := slices.IndexFunc(us, func(u media.AccessUnit) bool { return u.Track == 2 })
+				first := us[i]
+				us = slices.Delete(us, i, i+1)
+				if i = 0; c.soundFirst {
+					i = slices.IndexFunc(us, func(u media.AccessUnit) bool { return u.Received >= first.Received.Add(150*time.Millisecond) })
+				}
+				d.sink.Units(slices.Insert(us, i, first))
+			}
+			run(1, 0, 0, 4000, c.soundEnd)
+			d.sink.Closed(Closed{Run: media.RunID{1}, Cause: CauseDriver})
+			if c.restart {
+				rec.ends = nil // the core was killed: nobody said that the run has ended
+				_, d = newTest(t, rec)
+			}
+			run(2, c.picture, 3800, 8000, 8000)
+			for _, p := range rec.parts {
+				for i := range p.Fragments {
+					if f := &p.Fragments[i]; p.Run == (media.RunID{2}) && f.Track == 1 {
+						if at := 3800 + int64(f.FirstSeq)*20; at != c.from {
+							t.Errorf("sound from %d ms, want %d", at, c.from)
+						}
+						return
+					}
+				}
+			}
+			t.Error("no sound")
+		})
+	}
+}
+
 // TestRefusedComesAgain: a unit of a metadata track that lay before the first
 // picture of the run, or before the end of the run before, was not stored. The
 // driver keeps it as the newest of its track; what it makes of it after a restart of

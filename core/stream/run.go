@@ -29,6 +29,7 @@ type run struct {
 	waitedAt           media.Wall
 
 	writer  *mux.Writer
+	taken   ends          // by what had been handed on when the writer was made
 	started bool          // the writer's file has begun
 	inFile  []media.Track // what it carries
 	zero    media.Wall
@@ -140,11 +141,11 @@ func (s *Stream) settle(r *run) error {
 	if first == 0 {
 		return nil
 	}
-	r.zero = mux.Zero(first)
+	r.zero, r.taken = mux.Zero(first), s.ends
 	seg, disc := s.nextSegment(first)
 	r.writer = mux.NewWriter(s.muxConfig(), mux.Start{
 		Run: r.id, Zero: r.zero, Tracks: r.plainTracks(), Segment: seg, Discontinuity: disc,
-		Hold: r.clock.Start,
+		Hold: r.clock.Start, Covered: func(track int, wall media.Wall) bool { return s.covered(r, track, wall) },
 	})
 	held := r.pending
 	r.pending = nil
@@ -227,7 +228,7 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 			s.status.Odd++
 			return nil
 		}
-		if t := r.track(u.Track); wall < t.from || r.started && t.Kind() != media.Video && r.clock.Covered(wall) {
+		if wall < r.track(u.Track).from || r.started && s.covered(r, u.Track, wall) {
 			s.count(mux.DropWaiting)
 			return nil
 		}
@@ -248,7 +249,7 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 			wall = r.clock.Wall(u.Track, u.PTS) // the run may have been moved
 			s.status.Tracks = ev.Started
 		}
-		if err := s.deliver(parts); err != nil {
+		if err := s.deliver(r, parts); err != nil {
 			return err
 		}
 		if ev.Changed == nil || attempt > 0 {
@@ -264,7 +265,7 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 			}
 			return nil
 		}
-		if err := s.deliver(r.writer.Flush()); err != nil {
+		if err := s.deliver(r, r.writer.Flush()); err != nil {
 			return err
 		}
 		s.notify("stream.parameters", "info", "the camera changed its coding parameters", nil)
@@ -316,23 +317,26 @@ func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) er
 
 // deliver hands parts on and releases them. The first refusal ends it: what
 // follows a missing part must come again, behind it.
-func (s *Stream) deliver(parts []*media.Part) error {
+func (s *Stream) deliver(r *run, parts []*media.Part) error {
 	defer releaseParts(parts)
 	for _, p := range parts {
 		if s.gate != nil {
 			if err := s.pass(p); err != nil {
 				return err
 			}
+			s.noteEnds(r, p)
 			continue
 		}
 		if s.ring != nil {
 			s.ring.add(p)
+			s.noteEnds(r, p)
 			continue
 		}
 		if err := s.dep.Recorder.Append(p); err != nil {
 			return err
 		}
 		s.hand(p)
+		s.noteEnds(r, p)
 		s.behindTold = false
 	}
 	return nil
@@ -360,7 +364,7 @@ func (s *Stream) flush(r *run) error {
 			return err
 		}
 	}
-	return s.deliver(r.writer.Flush())
+	return s.deliver(r, r.writer.Flush())
 }
 
 // endRun ends the current run, if any: everything held is stored. When storage

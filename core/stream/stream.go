@@ -93,6 +93,7 @@ type Stream struct {
 	complained time.Time
 	over       bool              // stopped or detached: whatever the driver still says is ignored
 	handed     media.RunPosition // what the recorder was given, of the newest run
+	ends       ends              // where it ends, and what the ring was given
 	status     Status
 	meter      meter
 	clockOn    bool // camera.clock is raised
@@ -178,6 +179,7 @@ func (s *Stream) reloadResume() {
 	s.resume = nil
 	if res, ok := s.dep.Recorder.Resume(); ok {
 		s.resume = &res
+		s.resumedEnds(&res)
 	}
 }
 

@@ -60,13 +60,17 @@ func (r *fakeRecorder) Resume() (res archive.Resume, ok bool) {
 		}
 	}
 	for _, t := range r.tracks {
+		var expect *mux.Expect
 		for _, q := range r.parts {
 			for i := range q.Fragments {
 				if f := &q.Fragments[i]; f.Track == t.ID && q.Run == p.Run {
-					res.Expect = append(res.Expect[:0], mux.Expect{Track: t.ID, NextTime: f.BaseTime + f.Duration, NextSeq: f.LastSeq + 1})
-					res.Positions.Tracks = []media.Position{{Track: t.ID, Next: f.LastSeq + 1}}
+					expect = &mux.Expect{Track: t.ID, NextTime: f.BaseTime + f.Duration, NextSeq: f.LastSeq + 1}
 				}
 			}
+		}
+		if expect != nil {
+			res.Expect = append(res.Expect, *expect)
+			res.Positions.Tracks = append(res.Positions.Tracks, media.Position{Track: t.ID, Next: expect.NextSeq})
 		}
 	}
 	return res, true
