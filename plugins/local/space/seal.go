@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // Seal gives a finished file its final name once its bytes are durable. The
@@ -196,33 +197,51 @@ func (s *Space) Write(epoch uint64, name string, payload []byte) error {
 }
 
 // Delete removes files and the folders that become empty. What was not there
-// is returned. Removal becomes durable with the next round.
+// is returned. One that cannot be removed keeps none of the others: the error
+// names those that stay, and its reason is that of the first. Removal becomes
+// durable with the next round.
 func (s *Space) Delete(ctx context.Context, epoch uint64, names []string) (missing []string, err error) {
-	for _, n := range names {
-		if err := CheckName(n); err != nil {
-			return nil, err
-		}
-	}
 	if err := s.begin(epoch); err != nil {
 		return nil, err
 	}
 	defer s.gate.leave()
+	var stay []error
 	for _, n := range names {
 		if ctx.Err() != nil {
 			return missing, ctx.Err()
 		}
 		gone, err := s.remove(n)
 		if err != nil {
-			return missing, err
-		}
-		if gone {
+			stay = append(stay, err)
+		} else if gone {
 			missing = append(missing, n)
 		}
 	}
-	return missing, nil
+	return missing, undeleted(stay)
+}
+
+// tellMost is how many files an error names; how many more there are it counts.
+const tellMost = 10
+
+// undeleted is one error of files that could not be removed.
+func undeleted(stay []error) error {
+	if len(stay) < 2 {
+		return errors.Join(stay...)
+	}
+	var text []string
+	for _, err := range stay[:min(len(stay), tellMost)] {
+		text = append(text, err.Error())
+	}
+	if more := len(stay) - len(text); more > 0 {
+		text = append(text, strconv.Itoa(more)+" more")
+	}
+	return &Error{Reason: ReasonOf(stay[0]), What: strconv.Itoa(len(stay)) + " files cannot be removed: " + strings.Join(text, "; ")}
 }
 
 func (s *Space) remove(name string) (missing bool, err error) {
+	if err := CheckName(name); err != nil {
+		return false, &Error{Reason: ReasonOf(err), Name: strconv.Quote(name), What: err.Error()}
+	}
 	s.mu.Lock()
 	f := s.files[name]
 	s.mu.Unlock()

@@ -524,3 +524,36 @@ func TestBooksAppendAllocations(t *testing.T) {
 		t.Errorf("%v allocations an append", n)
 	}
 }
+
+// TestDeleteBeyondBad: files that cannot be removed keep none of the others, and
+// the error names them.
+func TestDeleteBeyondBad(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, 1, nil, nil)
+	for _, n := range []string{"gate/a", "gate/b", "gate/c"} {
+		if err := r.Write(1, n, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []string{"gate/x.mp4/in", "gate/y.mp4/in"} { // a folder is no file
+		if err := os.MkdirAll(filepath.Join(dir, n), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	missing, err := r.Delete(t.Context(), 1, []string{"gate/x.mp4", "gate/a", "../up", "gate/y.mp4", "gate/b", "gate/none"})
+	if err == nil || ReasonOf(err) != BadName || len(missing) != 1 || missing[0] != "gate/none" {
+		t.Fatalf("%v, missing %v", err, missing)
+	}
+	for _, n := range []string{"gate/x.mp4", "../up", "gate/y.mp4"} {
+		if !strings.Contains(err.Error(), n) {
+			t.Errorf("%s is not named: %v", n, err)
+		}
+	}
+	left, err := os.ReadDir(filepath.Join(dir, "gate"))
+	if err != nil || len(left) != 3 {
+		t.Errorf("left are %v: %v", left, err)
+	}
+	if _, err := r.Delete(t.Context(), 1, []string{"gate/c"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -415,34 +415,65 @@ func (s *Space) Read(ctx context.Context, name string, off, n int64, buf []byte,
 	}
 }
 
-// Delete removes files and names those that were not there.
+// Delete removes files and names those that were not there. One that cannot be
+// removed keeps none of the others: the error names those that stay, and its code
+// is that of the first. Where the server does not answer it ends at once.
 func (s *Space) Delete(ctx context.Context, epoch uint64, names []string) (missing []string, err error) {
-	for _, n := range names {
-		if err := CheckName(n); err != nil {
-			return nil, err
-		}
-	}
 	ctx, leave, err := s.enter(ctx, epoch)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	var stay []error
 	for _, n := range names {
-		e, there, err := s.Stat(ctx, n)
-		if err != nil {
-			return missing, err
+		if ctx.Err() != nil {
+			return missing, status.FromContextError(ctx.Err()).Err()
 		}
-		if !there {
+		there, err := s.remove(ctx, n)
+		switch {
+		case status.Code(err) == codes.Unavailable:
+			return missing, err
+		case err != nil:
+			stay = append(stay, err)
+		case !there:
 			missing = append(missing, n)
-			continue
 		}
-		err = s.c.try(ctx, "delete "+n, 0, func(ctx context.Context) error {
-			return s.c.core.RemoveObject(ctx, s.c.set.Bucket, s.c.key(n), minio.RemoveObjectOptions{})
-		})
-		if err != nil && status.Code(err) != codes.NotFound {
-			return missing, err
-		}
-		s.use.changed(n, -e.Size)
 	}
-	return missing, nil
+	return missing, undeleted(stay)
+}
+
+func (s *Space) remove(ctx context.Context, name string) (there bool, err error) {
+	if err := CheckName(name); err != nil {
+		return false, status.Error(status.Code(err), strconv.Quote(name)+": "+status.Convert(err).Message())
+	}
+	e, there, err := s.Stat(ctx, name)
+	if err != nil || !there {
+		return there, err
+	}
+	err = s.c.try(ctx, "delete "+name, 0, func(ctx context.Context) error {
+		return s.c.core.RemoveObject(ctx, s.c.set.Bucket, s.c.key(name), minio.RemoveObjectOptions{})
+	})
+	if err != nil && status.Code(err) != codes.NotFound {
+		return true, err
+	}
+	s.use.changed(name, -e.Size)
+	return true, nil
+}
+
+// tellMost is how many files an error names; how many more there are it counts.
+const tellMost = 10
+
+// undeleted is one error of files that could not be removed.
+func undeleted(stay []error) error {
+	if len(stay) == 0 {
+		return nil
+	}
+	var text []string
+	for _, err := range stay[:min(len(stay), tellMost)] {
+		text = append(text, status.Convert(err).Message())
+	}
+	if more := len(stay) - len(text); more > 0 {
+		text = append(text, strconv.Itoa(more)+" more")
+	}
+	return status.Error(status.Code(stay[0]), strings.Join(text, "; "))
 }
