@@ -305,8 +305,8 @@ func (c *catalogue) markGoing(ctx context.Context, in map[FileID]string) (marked
 
 // finishDeletes carries out what was decided earlier and could not be done: the
 // process ended, or the space failed. Spaces that cannot be asked now come later,
-// and one that is being wiped does it itself. where chooses rows that are going;
-// planMu is held. Nearly always nothing is left, and no row is looked at.
+// and one that is being wiped does it itself. Files that stay though others go are
+// told once. where chooses rows that are going; planMu is held. Nearly always nothing is left, and no row is looked at.
 func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	if !a.unfinished.Swap(false) {
 		return
@@ -328,9 +328,15 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 			a.unfinished.Store(true)
 			continue
 		}
-		for some := range slices.Chunk(ids, retainBatch) {
-			if _, _, err := a.deleteFiles(ctx, some, nil, 0); err != nil {
+		stay, other := s.staying(ids)
+		for _, some := range slices.Concat(slices.Collect(slices.Chunk(other, retainBatch)), slices.Collect(slices.Chunk(stay, retainBatch))) {
+			_, _, err := a.deleteFiles(ctx, some, nil, 0)
+			var only *stayError // the others went
+			one := errors.As(err, &only)
+			if !one || !only.again {
 				failed = errors.Join(failed, err)
+			}
+			if err != nil && !one {
 				break
 			}
 		}
@@ -384,21 +390,19 @@ func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]st
 		if s == nil {
 			continue
 		}
-		names, gone := make([]string, len(rows)), make([]FileID, len(rows))
-		var sum int64
-		for i, r := range rows {
-			names[i], gone[i] = r.Name, r.ID
-			sum += r.Size
-		}
-		if e := s.said(ctx, a.attestGone(s, rows, why)); e != nil {
+		if e := s.said(ctx, a.attestGone(s, s.unsaid(rows), why)); e != nil {
 			return n, bytes, errors.Join(err, e)
 		}
-		dctx, cancel := context.WithTimeout(ctx, time.Minute)
-		e := s.st.Delete(dctx, names)
-		cancel()
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("delete in space %s: %w", name, e))
-			continue // the rows stay marked: the next Retain tries again
+		rows, e := s.deleteRows(ctx, rows)
+		err = errors.Join(err, e) // the rows that are left stay marked: the next Retain tries again
+		if len(rows) == 0 {
+			continue
+		}
+		gone := make([]FileID, len(rows))
+		var sum int64
+		for i, r := range rows {
+			gone[i] = r.ID
+			sum += r.Size
 		}
 		if e := a.cat.remove(ctx, gone); e != nil {
 			err = errors.Join(err, e)

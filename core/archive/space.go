@@ -74,6 +74,7 @@ type space struct {
 	lifted              bool     // the storage shall not go by them
 	liftedNow           bool     // it does not, since it was opened last
 	toll                toll
+	undeletable         undeletable
 	device              uint64 // its file system (deviceOf), since it was opened last
 	deviceKnown         bool
 	led                 *ledger
