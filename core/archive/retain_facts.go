@@ -284,7 +284,8 @@ func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
 }
 
 // pressure lists the spaces where the oldest must go; extra is what is asked for
-// in each beside the rules. A pass of retention looks so (real), a preview too.
+// in each beside the rules. What is marked as going already, and could not be deleted
+// yet, counts as if it had gone: it is not taken a second time. A pass of retention looks so (real), a preview too.
 // unknown are spaces of which it is not known how full they are.
 func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, real bool) (out []retain.Pressure, unknown map[string]bool, err error) {
 	unknown = map[string]bool{}
@@ -294,7 +295,14 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 	}
 	for _, s := range a.allSpaces() {
 		name := s.cfg.Name
-		p := retain.Pressure{Space: name, Want: extra[name], By: retain.SpaceFree}
+		a.cat.mu.Lock()
+		id, known := a.cat.spaces[name]
+		a.cat.mu.Unlock()
+		going, err := a.goingBytes(s, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		p := retain.Pressure{Space: name, Want: max(extra[name]-going, 0), By: retain.SpaceFree}
 		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		u, err := s.st.Usage(uctx)
 		cancel()
@@ -306,7 +314,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		t, may := a.overwriteFree(s, v.Total, w)
 		if err == nil {
 			s.setUsage(u)
-			p.Asked = a.asks(ctx, s, v, t, w)
+			p.Asked = max(a.asks(ctx, s, v, t, w)-going, 0)
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, w)
 			if real {
@@ -325,11 +333,8 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			s.liftFor(real, false)
 			continue
 		}
-		a.cat.mu.Lock()
-		id, known := a.cat.spaces[name]
-		a.cat.mu.Unlock()
 		if err == nil && known {
-			if err := a.weigh(s, &p, id, holds.Used, extra[name], w); err != nil {
+			if err := a.weigh(s, &p, id, holds.Used, going, extra[name], w); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -392,6 +397,18 @@ func (a *Archive) listedBytes(space int64) (int64, error) {
 	return sum.Int64, err
 }
 
+// goingBytes is the size of what is marked as going in a space and not deleted yet,
+// but for files that stay though others go: they will make no room. Nearly always
+// nothing is left, and no row is looked at.
+func (a *Archive) goingBytes(s *space, id int64) (int64, error) {
+	if !a.unfinished.Load() {
+		return 0, nil
+	}
+	var sum sql.NullInt64
+	err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = %d", rowGoing|rowReplaced, rowGoing), id).Scan(&sum)
+	return max(sum.Int64-s.stayingBytes(), 0), err
+}
+
 // liftFor lifts the limits of a space, in a pass that is real.
 func (s *space) liftFor(real, on bool) {
 	if real {
@@ -414,13 +431,14 @@ func (s *space) pressedBy(v Usage, w wish) retain.Why {
 // weigh adds to a pressure what decides whether it waits for a person. What the
 // space says that it holds is near enough, unless it would wait by that: while a
 // storage still counts, that is too little.
-func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, extra int64, w wish) error {
+func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, going, extra int64, w wish) error {
 	for _, q := range a.allPools() {
 		if q = w.poolOf(q); q.Overwrite && q.DeleteMost > 0 && slices.Contains(q.Spaces, p.Space) && (p.Most == 0 || q.DeleteMost < p.Most) {
 			p.Most = q.DeleteMost
 		}
 	}
-	s.weigh(p, used, extra)
+	s.weigh(p, max(used-going, 0), extra)
+	p.Need = max(p.Need-going, 0)
 	if p.Asked <= 0 || !p.Exceeds(0) {
 		return nil
 	}

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"media-server/core/archive"
@@ -112,4 +114,125 @@ func TestDeleteBeyondBad(t *testing.T) {
 		return len(filesOf(t, dir.Root, "gate")) == 0
 	})
 	h.close()
+}
+
+// stuckFills is a space that tells how full it is and deletes nothing for a while, or
+// some files never.
+type stuckFills struct {
+	fills
+	off   atomic.Bool
+	stays atomic.Pointer[[]string]
+}
+
+func (s *stuckFills) Delete(ctx context.Context, names []string) error {
+	if s.off.Load() {
+		return errors.New("read-only file system")
+	}
+	if stays := s.stays.Load(); stays != nil && slices.ContainsFunc(names, func(n string) bool { return slices.Contains(*stays, n) }) {
+		return errors.New("operation not permitted")
+	}
+	return s.fills.Delete(ctx, names)
+}
+
+// TestDeletesFail: while a space deletes nothing, no more is marked as going than
+// was asked for, by a threshold, by what waits to be recorded, or by what comes to a
+// space that is held; nothing else goes when it deletes again.
+func TestDeletesFail(t *testing.T) {
+	const short = 1 << 20
+	for _, how := range []string{"threshold", "waits", "held"} {
+		t.Run(how, func(t *testing.T) {
+			dir, data := newDir(t), t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				d := &stuckFills{}
+				d.Dir = dir
+				o := options(data, 1, dir)
+				o.Spaces[0].Storage = d
+				var h *host
+				var was int64
+				least, most := int64(short), int64(short*5/4)
+				if how == "held" {
+					var cam *camera
+					h, cam = heldAt(t, o, &d.fills, overwrites)
+					was = sizeOf(t, dir.Root)
+					d.off.Store(true)
+					yard := newCamera("yard", 2)
+					yard.born = cam.born.Add(30 * time.Minute)
+					record(t, h, yard, "", 25*30)
+					came := sizeOf(t, dir.Root) - was
+					was, least, most = was+came, came*3/4, came*5/4
+				} else {
+					cam := newCamera("gate", 1)
+					cam.born = 946684800_000000000 // the bubble's clock
+					d.free.Store(fillTotal / 2)
+					o.Pools = overwrites(10)
+					h = open(t, o)
+					record(t, h, cam, "", 25*120)
+					time.Sleep(5 * time.Minute)
+					was = sizeOf(t, dir.Root)
+					d.off.Store(true)
+				}
+				switch how {
+				case "threshold":
+					d.free.Store(fillTotal/10 - short)
+				case "waits":
+					for range 10 {
+						h.a.Retain(t.Context(), map[string]int64{"s0": short}) // it fails
+					}
+				}
+				time.Sleep(10 * time.Minute)
+				if n := sizeOf(t, dir.Root); n != was {
+					t.Fatalf("%d of %d bytes are left though nothing can be deleted", n, was)
+				}
+				p, err := h.a.Preview(t.Context(), archive.Changes{})
+				if err != nil || how != "held" && (p.Spaces[0].Deletes != 0 || p.Spaces[0].Held) {
+					t.Errorf("the preview asks for what is going: %+v %v", p.Spaces, err)
+				}
+				d.off.Store(false)
+				time.Sleep(5 * time.Minute)
+				if gone := was - sizeOf(t, dir.Root); gone < least || gone > most {
+					t.Errorf("%d of %d bytes went where %d to %d were asked for", gone, was, least, most)
+				}
+				h.close()
+			})
+		})
+	}
+}
+
+// TestRoomBeyondBad: files that cannot be deleted are no room that is being made: what
+// is asked for goes all the same, also where they take as much, and after a restart.
+func TestRoomBeyondBad(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &stuckFills{}
+		d.Dir = dir
+		d.free.Store(fillTotal / 2)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Pools = d, overwrites(10)
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		time.Sleep(5 * time.Minute)
+		bad, was := mediaFiles(t, dir.Root)[:20], sizeOf(t, dir.Root)
+		d.stays.Store(&bad)
+		const short = 1 << 19
+		for epoch := range uint64(2) {
+			d.free.Store(fillTotal/10 - short)
+			time.Sleep(5 * time.Minute)
+			gone := was - sizeOf(t, dir.Root)
+			if gone < short || gone > short*3/2 {
+				t.Errorf("%d of %d bytes went, %d were asked for", gone, was, short)
+			}
+			was -= gone
+			h.close()
+			o.Epoch = epoch + 2
+			h = open(t, o)
+		}
+		for _, n := range bad {
+			if !slices.Contains(mediaFiles(t, dir.Root), n) {
+				t.Errorf("%s went", n)
+			}
+		}
+		h.close()
+	})
 }
