@@ -393,6 +393,21 @@ func (c *catalogue) sizes(uid string, sp media.Span, fn func(id FileID, size int
 		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From))
 }
 
+// sizesIn is sizes of what lies in one space.
+func (c *catalogue) sizesIn(space int64, uid string, sp media.Span, fn func(id FileID, size int64)) error {
+	sid, longest, ok := c.id(uid)
+	if !ok {
+		return nil
+	}
+	return each(c.reader(), "SELECT id, size FROM files WHERE stream = ? AND t0 < ? AND t0 >= ? AND t1 > ? AND space = ? AND flags & 3 = 0",
+		func(rows *sql.Rows) error {
+			var id, size int64
+			err := rows.Scan(&id, &size)
+			fn(FileID(id), size)
+			return err
+		}, sid, int64(sp.To), floorSub(int64(sp.From), longest), int64(sp.From), space)
+}
+
 // remove deletes rows.
 func (c *catalogue) remove(ctx context.Context, ids []FileID) error {
 	return c.now(ctx, func(tx *sql.Tx) error { return removeRows(tx, ids) })

@@ -8,11 +8,43 @@ import (
 	"time"
 )
 
+// looked is what one pass has asked of spaces already: none is waited for twice.
+type looked struct {
+	usage map[*space]reading
+}
+
+func newLooked() *looked {
+	return &looked{usage: map[*space]reading{}}
+}
+
+// reading is how full a space says that it is, and what had come to it and gone
+// from it then.
+type reading struct {
+	u           Usage
+	err         error
+	wrote, gave int64
+}
+
+// read asks a space how full it is, once in a pass.
+func (l *looked) read(ctx context.Context, s *space) reading {
+	if r, asked := l.usage[s]; asked {
+		return r
+	}
+	uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	u, err := s.st.Usage(uctx)
+	cancel()
+	s.mu.Lock()
+	r := reading{u, err, int64(s.stats.written + s.stats.put), s.stats.gave}
+	s.mu.Unlock()
+	l.usage[s] = r
+	return r
+}
+
 // asks is what thresholds and limits want freed in a space, of which v is known
 // and t bytes of whose disk are to be free. What the disk is short of, each of the
 // spaces on it sees whole: together they free it once, each as much of it as of
 // their footage lies there, so that both keep theirs for as long as before.
-func (a *Archive) asks(ctx context.Context, s *space, v Usage, t int64, w wish) int64 {
+func (a *Archive) asks(ctx context.Context, l *looked, s *space, v Usage, t int64, w wish) int64 {
 	short := max(0, t-v.Free)
 	if short == 0 {
 		return 0
@@ -21,32 +53,133 @@ func (a *Archive) asks(ctx context.Context, s *space, v Usage, t int64, w wish) 
 	if s.wished(w).Size != (Threshold{}) {
 		own = max(0, t-(v.Total-v.Used))
 	}
-	return max(own, int64(float64(short)*a.shareOfDevice(ctx, s, v.Used, w)))
+	return max(own, int64(float64(short)*a.shareOfDevice(ctx, l, s, v.Used, w)))
 }
 
-// shareOfDevice is a space's part of what lies in all spaces on its disk that may be
-// overwritten.
-func (a *Archive) shareOfDevice(ctx context.Context, s *space, used int64, w wish) float64 {
-	all := a.allSpaces()
-	if len(all) < 2 || used <= 0 {
+// shareOfDevice is a space's part of what may go from all spaces on its disk that
+// want room themselves.
+func (a *Archive) shareOfDevice(ctx context.Context, l *looked, s *space, used int64, w wish) float64 {
+	s.mu.Lock()
+	alone := s.alone
+	s.mu.Unlock()
+	if alone || used <= 0 {
 		return 1
+	}
+	var others int64
+	for _, x := range a.besides(ctx, s) {
+		others += a.gives(ctx, l, x, w)
+	}
+	if others <= 0 {
+		return 1
+	}
+	own := max(used-a.lockedIn(s), 0)
+	return float64(own) / float64(own+others)
+}
+
+// besides are the other spaces on the disk of one.
+func (a *Archive) besides(ctx context.Context, s *space) (out []*space) {
+	all := a.allSpaces()
+	if len(all) < 2 {
+		return nil
 	}
 	disk, known := a.deviceOf(ctx, s)
 	if !known {
-		return 1
+		return nil
 	}
-	sum := used
 	for _, x := range all {
-		if _, may := a.overwriteFree(x, 0, w); x == s || !may || !x.readable() {
+		if x == s || !x.readable() {
 			continue
 		}
 		if d, ok := a.deviceOf(ctx, x); ok && d == disk {
-			x.mu.Lock()
-			sum += x.usage.Used
-			x.mu.Unlock()
+			out = append(out, x)
 		}
 	}
-	return float64(used) / float64(sum)
+	return out
+}
+
+// gives is how much may go from a space to make room on its disk: nothing where it
+// wants no room itself, or waits for a person.
+func (a *Archive) gives(ctx context.Context, l *looked, x *space, w wish) int64 {
+	r := l.read(ctx, x)
+	if r.err != nil {
+		return 0
+	}
+	v := x.measured(r.u, w)
+	t, may := a.overwriteFree(x, v.Total, w)
+	x.mu.Lock()
+	held := x.toll.holding
+	x.mu.Unlock()
+	if !may || held || t <= v.Free {
+		return 0
+	}
+	return max(v.Used-a.lockedIn(x), 0)
+}
+
+// lockedIn is the size of what locks keep in a space; where that cannot be told it
+// counts as none.
+func (a *Archive) lockedIn(s *space) (sum int64) {
+	a.cat.mu.Lock()
+	id, known := a.cat.spaces[s.cfg.Name]
+	a.cat.mu.Unlock()
+	if !known {
+		return 0
+	}
+	seen := map[FileID]bool{}
+	for _, uid := range a.locks.uids() {
+		for _, sp := range a.locks.spans(uid) {
+			err := a.cat.sizesIn(id, uid, sp, func(id FileID, size int64) {
+				if !seen[id] {
+					seen[id] = true
+					sum += size
+				}
+			})
+			if err != nil {
+				a.log.Warn("what locks keep in a space cannot be told", "space", s.cfg.Name, "err", err)
+				return 0
+			}
+		}
+	}
+	return sum
+}
+
+// learnDisk notes whether what goes from the others on a space's disk makes room in it.
+// Where each has a quota of its own it does not, and what is missing is not shared.
+func (a *Archive) learnDisk(ctx context.Context, l *looked, s *space) {
+	now := l.read(ctx, s)
+	s.mu.Lock()
+	was, limits := s.seen, s.limits
+	s.mu.Unlock()
+	if was == nil || now.err != nil || limits.Size != (Threshold{}) && now.u.Free >= now.u.Total-now.u.Used { // it tells of its limit
+		return
+	}
+	var gone int64
+	for _, x := range a.besides(ctx, s) {
+		x.mu.Lock()
+		then, r := x.seen, reading{wrote: int64(x.stats.written + x.stats.put), gave: x.stats.gave}
+		x.mu.Unlock()
+		if then != nil && r.gave > then.gave {
+			gone += r.gave - then.gave - (r.wrote - then.wrote)
+		}
+	}
+	if gone <= 0 {
+		return
+	}
+	rise := now.u.Free - was.u.Free - (now.gave - was.gave) + (now.wrote - was.wrote)
+	s.mu.Lock()
+	s.alone = rise < gone/2
+	s.mu.Unlock()
+}
+
+// remember keeps what a pass has read for the next.
+func (l *looked) remember() {
+	for s, r := range l.usage {
+		s.mu.Lock()
+		s.seen = nil
+		if r.err == nil {
+			s.seen = &r
+		}
+		s.mu.Unlock()
+	}
 }
 
 // deviceOf is the file system that a space lies on, as this machine numbers it, told

@@ -64,3 +64,114 @@ func TestDiskOfTwoSpaces(t *testing.T) {
 		h.close()
 	})
 }
+
+// TestDiskOfUnequalSpaces: what a disk is short of is not left to a space on it that
+// has nothing to give: all of it is locked, it waits for a person, or it wants no room.
+func TestDiskOfUnequalSpaces(t *testing.T) {
+	const short = 1 << 20
+	for _, how := range []string{"locked", "held", "not short"} {
+		t.Run(how, func(t *testing.T) {
+			one, two, data := newDir(t), newDir(t), t.TempDir()
+			one.Descriptors, two.Descriptors = true, true
+			synctest.Test(t, func(t *testing.T) {
+				var total atomic.Int64
+				total.Store(1 << 30)
+				o := options(data, 1, one, two)
+				o.Spaces[0].Storage, o.Spaces[1].Storage = &halfDisk{one, two, &total}, &halfDisk{two, one, &total}
+				free := archive.Threshold{Bytes: 1 << 20}
+				o.Pools = []archive.Pool{
+					{Name: "a", Spaces: []string{"s0"}, Overwrite: true, OverwriteFree: free},
+					{Name: "b", Spaces: []string{"s1"}, Overwrite: true, OverwriteFree: free},
+				}
+				switch how {
+				case "held":
+					o.Pools[1].DeleteMost = 50
+				case "not short":
+					o.Pools[1].OverwriteFree = archive.Threshold{}
+				}
+				h := open(t, o)
+				for i, name := range []string{"a", "b"} {
+					cam := newCamera("gate-"+name, byte(i+1))
+					cam.born = 946684800_000000000 // the bubble's clock
+					record(t, h, cam, name, 25*120)
+				}
+				time.Sleep(5 * time.Minute)
+				var err error
+				switch how {
+				case "locked":
+					_, err = h.a.AddLock(t.Context(), archive.Lock{UID: "gate-b", Span: all, Reason: "r", Who: "w"})
+				case "held":
+					pools := []archive.Pool{o.Pools[0], o.Pools[1]}
+					pools[1].OverwriteFree = archive.Threshold{Bytes: 2 << 30}
+					err = h.a.SetPools(pools)
+					time.Sleep(5 * time.Minute)
+				}
+				if err != nil || how == "held" && len(h.a.Held()) != 1 {
+					t.Fatalf("held %+v: %v", h.a.Held(), err)
+				}
+				was := []int64{sizeOf(t, one.Root), sizeOf(t, two.Root)}
+				total.Store(was[0] + was[1] + 1<<20 - short)
+				p, err := h.a.Preview(t.Context(), archive.Changes{})
+				if err != nil || p.Spaces[0].Goes < short || p.Spaces[0].Goes > short*5/4 {
+					t.Errorf("the preview: %+v %v", p.Spaces, err)
+				}
+				time.Sleep(5 * time.Minute)
+				if gone := was[0] - sizeOf(t, one.Root); gone < short || gone > short*5/4 {
+					t.Errorf("%d bytes went, %d were missing", gone, short)
+				}
+				if n := sizeOf(t, two.Root); n != was[1] {
+					t.Errorf("of %d bytes of the other %d are left", was[1], n)
+				}
+				h.close()
+			})
+		})
+	}
+}
+
+// quota is a space that has a part of a disk to itself, which another one lies on.
+type quota struct {
+	*storagetest.Dir
+	total atomic.Int64
+}
+
+func (q *quota) Usage(ctx context.Context) (archive.Usage, error) {
+	u, err := q.Dir.Usage(ctx)
+	total := q.total.Load()
+	return archive.Usage{Total: total, Free: max(total-u.Used, 0), Used: u.Used}, err
+}
+
+// TestDiskOfQuotas: where what goes from one space makes no room in the other, though
+// both lie on one disk, each makes the room itself.
+func TestDiskOfQuotas(t *testing.T) {
+	one, two, data := newDir(t), newDir(t), t.TempDir()
+	one.Descriptors, two.Descriptors = true, true
+	synctest.Test(t, func(t *testing.T) {
+		qs := []*quota{{Dir: one}, {Dir: two}}
+		o := options(data, 1, one, two)
+		o.Pools = nil
+		const free, short = 4 << 20, 2 << 20
+		for i, name := range []string{"a", "b"} {
+			qs[i].total.Store(1 << 30)
+			o.Spaces[i].Storage = qs[i]
+			o.Pools = append(o.Pools, archive.Pool{Name: name, Spaces: []string{o.Spaces[i].Name}, Overwrite: true, OverwriteFree: archive.Threshold{Bytes: free}})
+		}
+		h := open(t, o)
+		for i, name := range []string{"a", "b"} {
+			cam := newCamera("gate-"+name, byte(i+1))
+			cam.born = 946684800_000000000 // the bubble's clock
+			record(t, h, cam, name, 25*120)
+		}
+		time.Sleep(5 * time.Minute)
+		was := []int64{sizeOf(t, one.Root), sizeOf(t, two.Root)}
+		for i := range qs {
+			qs[i].total.Store(was[i] + free - short)
+		}
+		time.Sleep(2*time.Minute + time.Second) // two passes
+		for i, d := range []*storagetest.Dir{one, two} {
+			if gone := was[i] - sizeOf(t, d.Root); gone < short || gone > short*5/4 {
+				t.Errorf("space %d: %d bytes went, %d were missing", i, gone, short)
+			}
+		}
+		h.close()
+	})
+}

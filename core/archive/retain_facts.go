@@ -293,6 +293,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 	if w.every {
 		most = 1 << 30
 	}
+	l := newLooked()
 	for _, s := range a.allSpaces() {
 		name := s.cfg.Name
 		a.cat.mu.Lock()
@@ -303,9 +304,8 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			return nil, nil, err
 		}
 		p := retain.Pressure{Space: name, Want: max(extra[name]-going, 0), By: retain.SpaceFree}
-		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		u, err := s.st.Usage(uctx)
-		cancel()
+		r := l.read(ctx, s)
+		u, err := r.u, r.err
 		holds := u
 		if err == nil {
 			holds.Used, err = a.holdsAtLeast(s, u.Used)
@@ -314,7 +314,10 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		t, may := a.overwriteFree(s, v.Total, w)
 		if err == nil {
 			s.setUsage(u)
-			p.Asked = max(a.asks(ctx, s, v, t, w)-going, 0)
+			if real {
+				a.learnDisk(ctx, l, s)
+			}
+			p.Asked = max(a.asks(ctx, l, s, v, t, w)-going, 0)
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, w)
 			if real {
@@ -362,6 +365,9 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			return nil, nil, err
 		}
 		out = append(out, p)
+	}
+	if real {
+		l.remember()
 	}
 	return out, unknown, nil
 }

@@ -77,6 +77,8 @@ type space struct {
 	undeletable         undeletable
 	device              uint64 // its file system (deviceOf), since it was opened last
 	deviceKnown         bool
+	seen                *reading // how full it was when retention looked last
+	alone               bool     // what goes from other spaces on its disk makes no room in it (learnDisk)
 	led                 *ledger
 	seals               []*file
 	stats               spaceStats
@@ -91,6 +93,7 @@ type spaceStats struct {
 	written, synced, syncCalls uint64
 	appends, syncs             uint64
 	put                        uint64 // bytes of whole files that came from another space
+	gave                       int64  // bytes that went, whatever for
 	appendTime, syncTime       time.Duration
 	lastSync                   time.Duration
 	reconnects, failures       uint64

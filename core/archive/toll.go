@@ -105,6 +105,7 @@ func (s *space) look(used, free, now int64) {
 func (s *space) gave(bytes int64) {
 	s.mu.Lock()
 	s.toll.owed -= bytes
+	s.stats.gave += bytes
 	s.mu.Unlock()
 }
 
