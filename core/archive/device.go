@@ -4,17 +4,19 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 )
 
 // looked is what one pass has asked of spaces already: none is waited for twice.
 type looked struct {
-	usage map[*space]reading
+	usage  map[*space]reading
+	noDisk map[*space]bool // it cannot be told which disk they lie on
 }
 
 func newLooked() *looked {
-	return &looked{usage: map[*space]reading{}}
+	return &looked{usage: map[*space]reading{}, noDisk: map[*space]bool{}}
 }
 
 // reading is how full a space says that it is, and what had come to it and gone
@@ -66,7 +68,7 @@ func (a *Archive) shareOfDevice(ctx context.Context, l *looked, s *space, used i
 		return 1
 	}
 	var others int64
-	for _, x := range a.besides(ctx, s) {
+	for _, x := range a.besides(ctx, l, s) {
 		others += a.gives(ctx, l, x, w)
 	}
 	if others <= 0 {
@@ -77,12 +79,12 @@ func (a *Archive) shareOfDevice(ctx context.Context, l *looked, s *space, used i
 }
 
 // besides are the other spaces on the disk of one.
-func (a *Archive) besides(ctx context.Context, s *space) (out []*space) {
+func (a *Archive) besides(ctx context.Context, l *looked, s *space) (out []*space) {
 	all := a.allSpaces()
 	if len(all) < 2 {
 		return nil
 	}
-	disk, known := a.deviceOf(ctx, s)
+	disk, known := a.deviceOf(ctx, l, s)
 	if !known {
 		return nil
 	}
@@ -90,7 +92,7 @@ func (a *Archive) besides(ctx context.Context, s *space) (out []*space) {
 		if x == s || !x.readable() {
 			continue
 		}
-		if d, ok := a.deviceOf(ctx, x); ok && d == disk {
+		if d, ok := a.deviceOf(ctx, l, x); ok && d == disk {
 			out = append(out, x)
 		}
 	}
@@ -153,7 +155,7 @@ func (a *Archive) learnDisk(ctx context.Context, l *looked, s *space) {
 		return
 	}
 	var gone int64
-	for _, x := range a.besides(ctx, s) {
+	for _, x := range a.besides(ctx, l, s) {
 		x.mu.Lock()
 		then, r := x.seen, reading{wrote: int64(x.stats.written + x.stats.put), gave: x.stats.gave}
 		x.mu.Unlock()
@@ -184,40 +186,64 @@ func (l *looked) remember() {
 
 // deviceOf is the file system that a space lies on, as this machine numbers it, told
 // by one of its files; not known of a space without any, or whose storage gives no
-// descriptors.
-func (a *Archive) deviceOf(ctx context.Context, s *space) (disk uint64, known bool) {
+// descriptors. A few are tried, the newest first: one may be damaged, or gone.
+func (a *Archive) deviceOf(ctx context.Context, l *looked, s *space) (disk uint64, known bool) {
 	s.mu.Lock()
 	disk, known = s.device, s.deviceKnown
 	can := s.opened && s.info.Descriptors
 	s.mu.Unlock()
-	if known || !can {
+	if known || !can || l.noDisk[s] {
 		return disk, known
 	}
-	var name string
-	err := a.cat.reader().QueryRow("SELECT name FROM files WHERE space = (SELECT id FROM spaces WHERE name = ?) AND flags & 3 = 0 LIMIT 1", s.cfg.Name).Scan(&name)
+	names, err := a.endsOf(s.cfg.Name)
 	if err != nil {
-		if !errors.Is(err, sql.ErrNoRows) {
-			a.log.Warn("the disk of a space cannot be told", "space", s.cfg.Name, "err", err)
-		}
-		return 0, false
+		a.log.Warn("the disk of a space cannot be told", "space", s.cfg.Name, "err", err)
 	}
 	fctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	f, err := s.st.File(fctx, name)
+	for _, name := range names {
+		if disk, known = deviceOfFile(fctx, s.st, name); known {
+			s.mu.Lock()
+			s.device, s.deviceKnown = disk, true
+			s.mu.Unlock()
+			return disk, true
+		}
+	}
+	l.noDisk[s] = true // the next pass asks again
+	return 0, false
+}
+
+// endsOf are some of the newest files of a space and of the oldest.
+func (a *Archive) endsOf(space string) (names []string, err error) {
+	for _, order := range []string{"DESC", "ASC"} {
+		err = errors.Join(err, each(a.cat.reader(), "SELECT name FROM files WHERE space = (SELECT id FROM spaces WHERE name = ?) AND flags & 3 = 0 ORDER BY t0 "+order+" LIMIT 3", func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+			return err
+		}, space))
+	}
+	return names, err
+}
+
+func deviceOfFile(ctx context.Context, st Storage, name string) (disk uint64, known bool) {
+	if ctx.Err() != nil {
+		return 0, false
+	}
+	f, err := st.File(ctx, name)
 	if err != nil {
-		return 0, false // the next pass asks again
+		return 0, false
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		return 0, false
 	}
-	st, is := fi.Sys().(*syscall.Stat_t)
+	sys, is := fi.Sys().(*syscall.Stat_t)
 	if !is {
 		return 0, false
 	}
-	s.mu.Lock()
-	s.device, s.deviceKnown = st.Dev, true
-	s.mu.Unlock()
-	return st.Dev, true
+	return sys.Dev, true
 }

@@ -2,6 +2,8 @@ package archive_test
 
 import (
 	"context"
+	"errors"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -171,6 +173,71 @@ func TestDiskOfQuotas(t *testing.T) {
 			if gone := was[i] - sizeOf(t, d.Root); gone < short || gone > short*5/4 {
 				t.Errorf("space %d: %d bytes went, %d were missing", i, gone, short)
 			}
+		}
+		h.close()
+	})
+}
+
+// badFile is half of a disk whose files cannot all be opened.
+type badFile struct {
+	halfDisk
+	bad   atomic.Pointer[string] // this one fails
+	hangs atomic.Bool
+}
+
+func (b *badFile) File(ctx context.Context, name string) (*os.File, error) {
+	if b.hangs.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if bad := b.bad.Load(); bad != nil && *bad == name {
+		return nil, errors.New("made to fail")
+	}
+	return b.halfDisk.File(ctx, name)
+}
+
+// TestDiskOfBadFile: which disk a space lies on is told by another file where one
+// cannot be opened; a disk that hangs is waited for once.
+func TestDiskOfBadFile(t *testing.T) {
+	dirs, data := []*storagetest.Dir{newDir(t), newDir(t), newDir(t)}, t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var total atomic.Int64
+		total.Store(1 << 30)
+		o := options(data, 1, dirs...)
+		o.Pools = nil
+		ds := make([]*badFile, len(dirs))
+		names := []string{"a", "b", "c"}
+		for i, d := range dirs {
+			d.Descriptors = true
+			ds[i] = &badFile{halfDisk: halfDisk{d, dirs[(i+1)%2], &total}}
+			o.Spaces[i].Storage = ds[i]
+			o.Pools = append(o.Pools, archive.Pool{Name: names[i], Spaces: []string{o.Spaces[i].Name}, Overwrite: true, OverwriteFree: archive.Threshold{Bytes: 1 << 20}})
+		}
+		o.Pools[2].OverwriteFree = archive.Threshold{}
+		h := open(t, o)
+		for i, name := range names {
+			cam := newCamera("gate-"+name, byte(i+1))
+			cam.born = 946684800_000000000 // the bubble's clock
+			record(t, h, cam, name, 25*60)
+		}
+		time.Sleep(5 * time.Minute)
+		for i := range ds {
+			ds[i].hangs.Store(i > 0)
+		}
+		const short = 1 << 19
+		total.Store(sizeOf(t, dirs[0].Root) + sizeOf(t, dirs[1].Root) + 1<<20 - short)
+		began := time.Now()
+		_, err := h.a.Preview(t.Context(), archive.Changes{})
+		if took := time.Since(began); err != nil || took > 10*time.Second {
+			t.Errorf("two spaces that hang took %s: %v", took, err)
+		}
+		for i, d := range dirs {
+			ds[i].hangs.Store(false)
+			ds[i].bad.Store(&mediaFiles(t, d.Root)[0])
+		}
+		p, err := h.a.Preview(t.Context(), archive.Changes{})
+		if err != nil || p.Spaces[0].Goes < short/3 || p.Spaces[0].Goes > short*2/3 || p.Spaces[1].Goes < short/3 || p.Spaces[1].Goes > short*2/3 {
+			t.Errorf("the preview: %+v %v", p.Spaces, err)
 		}
 		h.close()
 	})

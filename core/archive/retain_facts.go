@@ -314,7 +314,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		t, may := a.overwriteFree(s, v.Total, w)
 		if err == nil {
 			s.setUsage(u)
-			if real {
+			if real && v.Free < t {
 				a.learnDisk(ctx, l, s)
 			}
 			p.Asked = max(a.asks(ctx, l, s, v, t, w)-going, 0)
