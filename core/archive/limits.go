@@ -115,7 +115,7 @@ func (s *space) openAs(ctx context.Context, least uint64, create bool) (SpaceInf
 	info, err := s.st.Open(ctx, s.a.o.Epoch, least, create)
 	if err == nil {
 		s.mu.Lock()
-		s.liftedNow, s.deviceKnown, s.seen, s.alone = lifted, false, nil, false
+		s.liftedNow, s.deviceKnown, s.seen, s.alone, s.footage = lifted, false, nil, false, footage{}
 		s.mu.Unlock()
 	}
 	return info, err

@@ -312,6 +312,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		}
 		v := s.measured(holds, w)
 		t, may := a.overwriteFree(s, v.Total, w)
+		var footage int64
 		if err == nil {
 			s.setUsage(u)
 			if real && v.Free < t {
@@ -320,8 +321,13 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			p.Asked = max(a.asks(ctx, l, s, v, t, w)-going, 0)
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, w)
+			if may && known {
+				if footage, err = a.footageIn(s, id, time.Now().UnixNano(), real); err != nil {
+					return nil, nil, err
+				}
+			}
 			if real {
-				s.look(holds.Used, t, time.Now().UnixNano())
+				s.look(footage, t, time.Now().UnixNano())
 				s.mu.Lock()
 				s.found, s.foundUsed = u.Free, u.Used
 				s.mu.Unlock()
@@ -337,7 +343,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			continue
 		}
 		if err == nil && known {
-			if err := a.weigh(s, &p, id, holds.Used, going, extra[name], w); err != nil {
+			if err := a.weigh(s, &p, id, holds.Used, footage, going, extra[name], w); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -403,6 +409,40 @@ func (a *Archive) listedBytes(space int64) (int64, error) {
 	return sum.Int64, err
 }
 
+// footageIn is what a space holds of footage, by what was listed of it when it was
+// summed last and by what has come and gone since. What a storage says is another
+// thing while it counts, or where other data lies on its disk: it gets less though
+// nothing went. A pass that is real sums anew now and then.
+func (a *Archive) footageIn(s *space, id, now int64, real bool) (int64, error) {
+	s.mu.Lock()
+	f, net := s.footage, int64(s.stats.written+s.stats.put)-s.stats.gave
+	s.mu.Unlock()
+	if f.at == 0 || now-f.at >= int64(sumAgain) || now < f.at {
+		var sum sql.NullInt64
+		err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = 0 AND flags & %d <> %d", rowOpen, rowGoing|rowReplaced, rowGoing|rowReplaced), id).Scan(&sum)
+		if err != nil {
+			return 0, err
+		}
+		f = footage{sum.Int64, net, now}
+		if real {
+			s.mu.Lock()
+			s.footage = f
+			s.mu.Unlock()
+		}
+	}
+	return max(f.sum+net-f.net, 0), nil
+}
+
+// sumAgain is when footage is summed again: rows come and go for other reasons, too.
+const sumAgain = time.Hour
+
+// footage is what was listed of a space.
+type footage struct {
+	sum int64
+	net int64 // what had been written there, less what went, at that time
+	at  int64 // Unix ns; 0 = it was not summed
+}
+
 // goingBytes is the size of what is marked as going in a space and not deleted yet,
 // but for files that stay though others go: they will make no room. Nearly always
 // nothing is left, and no row is looked at.
@@ -437,13 +477,14 @@ func (s *space) pressedBy(v Usage, w wish) retain.Why {
 // weigh adds to a pressure what decides whether it waits for a person. What the
 // space says that it holds is near enough, unless it would wait by that: while a
 // storage still counts, that is too little.
-func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, going, extra int64, w wish) error {
+func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, footage, going, extra int64, w wish) error {
 	for _, q := range a.allPools() {
 		if q = w.poolOf(q); q.Overwrite && q.DeleteMost > 0 && slices.Contains(q.Spaces, p.Space) && (p.Most == 0 || q.DeleteMost < p.Most) {
 			p.Most = q.DeleteMost
 		}
 	}
-	s.weigh(p, max(used-going, 0), extra)
+	s.weigh(p, max(footage-going, 0), extra)
+	p.Bytes = max(used-going, 0)
 	p.Need = max(p.Need-going, 0)
 	if p.Asked <= 0 || !p.Exceeds(0) {
 		return nil

@@ -77,6 +77,7 @@ type space struct {
 	undeletable         undeletable
 	device              uint64 // its file system (deviceOf), since it was opened last
 	deviceKnown         bool
+	footage             footage
 	seen                *reading // how full it was when retention looked last
 	alone               bool     // what goes from other spaces on its disk makes no room in it (learnDisk)
 	led                 *ledger

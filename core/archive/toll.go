@@ -17,8 +17,8 @@ type toll struct {
 	unsure  bool   // what is missing is hidden (space.hides): the limits are lifted to see it
 	owed    int64  // then: came and not yet made room for; negative = room was made in advance
 
-	// What went for thresholds and limits in a day, and what the space held at
-	// most: as much as comes goes with ordinary overwriting, and what it holds
+	// What went for thresholds and limits in a day, and what the space held of
+	// footage at most (footageIn): as much as comes goes with ordinary overwriting, and what it holds
 	// stays the same.
 	since      int64 // Unix ns
 	took, used int64
@@ -77,7 +77,7 @@ type bounds struct {
 // it goes at once.
 const tollDay = 24 * 3600 * 1_000_000_000
 
-// look begins a pass that finds the space holding used bytes, with free bytes to
+// look begins a pass that finds the space holding used bytes of footage, with free bytes to
 // be kept free.
 func (s *space) look(used, free, now int64) {
 	s.mu.Lock()
@@ -126,7 +126,8 @@ func (s *space) pay(held, confirmed bool, bytes int64, full bool) {
 	}
 }
 
-// weigh tells the facts of a pressure that decide whether it is held.
+// weigh tells the facts of a pressure that decide whether it is held, of a space
+// that holds used bytes of footage.
 func (s *space) weigh(p *retain.Pressure, used, extra int64) {
 	_, can := s.st.(Limited)
 	s.mu.Lock()

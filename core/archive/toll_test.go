@@ -243,3 +243,48 @@ func TestSpaceHeldLockedMeanwhile(t *testing.T) {
 		h.close()
 	})
 }
+
+// counts is a space that tells how full its disk is, whatever lies there, until it
+// has counted what is its own.
+type counts struct {
+	*storagetest.Dir
+	total, other atomic.Int64
+}
+
+func (c *counts) Usage(ctx context.Context) (archive.Usage, error) {
+	u, err := c.Dir.Usage(ctx)
+	total := c.total.Load()
+	return archive.Usage{Total: total, Free: max(total-u.Used, 0), Used: u.Used + c.other.Load()}, err
+}
+
+// TestOverwritingAfterCount: overwriting goes on unasked in a space that said at first
+// that it holds more than it does.
+func TestOverwritingAfterCount(t *testing.T) {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := newCamera("gate", 1)
+		cam.born = 946684800_000000000 // the bubble's clock
+		d := &counts{Dir: dir}
+		d.total.Store(1 << 30)
+		d.other.Store(100 << 20)
+		o := options(data, 1, dir)
+		o.Spaces[0].Storage, o.Pools = d, overwrites(0)
+		o.Pools[0].OverwriteFree = archive.Threshold{Bytes: 1 << 20}
+		h := open(t, o)
+		record(t, h, cam, "", 25*120)
+		time.Sleep(5 * time.Minute)
+		d.other.Store(0) // it has counted
+		was := sizeOf(t, dir.Root)
+		d.total.Store(was + 1<<20)
+		for i := range 12 {
+			more := newCamera("yard", 2)
+			more.born, more.run[1] = cam.born.Add(time.Duration(20+2*i)*time.Minute), byte(i+1)
+			record(t, h, more, "", 25*30)
+			time.Sleep(2 * time.Minute)
+			if n := sizeOf(t, dir.Root); n > was || n < was*8/10 || h.saw("retention.held") != 0 {
+				t.Fatalf("round %d: %d bytes lie there, %d before; held %d times", i, n, was, h.saw("retention.held"))
+			}
+		}
+		h.close()
+	})
+}
