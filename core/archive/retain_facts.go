@@ -285,8 +285,9 @@ func (a *Archive) lockedUntil(uid string, sp media.Span) int64 {
 
 // pressure lists the spaces where the oldest must go; extra is what is asked for
 // in each beside the rules. What is marked as going already, and could not be deleted
-// yet, counts as if it had gone: it is not taken a second time. A pass of retention looks so (real), a preview too.
-// unknown are spaces of which it is not known how full they are.
+// yet, counts as if it had gone: it is not taken a second time. A pass of retention
+// looks so (real), a preview too. unknown are spaces of which it is not known how full
+// they are.
 func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, real bool) (out []retain.Pressure, unknown map[string]bool, err error) {
 	unknown = map[string]bool{}
 	most := retainBatch
@@ -409,52 +410,6 @@ func (a *Archive) listedBytes(space int64) (int64, error) {
 	return sum.Int64, err
 }
 
-// footageIn is what a space holds of footage, by what was listed of it when it was
-// summed last and by what has come and gone since. What a storage says is another
-// thing while it counts, or where other data lies on its disk: it gets less though
-// nothing went. A pass that is real sums anew now and then.
-func (a *Archive) footageIn(s *space, id, now int64, real bool) (int64, error) {
-	s.mu.Lock()
-	f, net := s.footage, int64(s.stats.written+s.stats.put)-s.stats.gave
-	s.mu.Unlock()
-	if f.at == 0 || now-f.at >= int64(sumAgain) || now < f.at {
-		var sum sql.NullInt64
-		err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = 0 AND flags & %d <> %d", rowOpen, rowGoing|rowReplaced, rowGoing|rowReplaced), id).Scan(&sum)
-		if err != nil {
-			return 0, err
-		}
-		f = footage{sum.Int64, net, now}
-		if real {
-			s.mu.Lock()
-			s.footage = f
-			s.mu.Unlock()
-		}
-	}
-	return max(f.sum+net-f.net, 0), nil
-}
-
-// sumAgain is when footage is summed again: rows come and go for other reasons, too.
-const sumAgain = time.Hour
-
-// footage is what was listed of a space.
-type footage struct {
-	sum int64
-	net int64 // what had been written there, less what went, at that time
-	at  int64 // Unix ns; 0 = it was not summed
-}
-
-// goingBytes is the size of what is marked as going in a space and not deleted yet,
-// but for files that stay though others go: they will make no room. Nearly always
-// nothing is left, and no row is looked at.
-func (a *Archive) goingBytes(s *space, id int64) (int64, error) {
-	if !a.unfinished.Load() {
-		return 0, nil
-	}
-	var sum sql.NullInt64
-	err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = %d", rowGoing|rowReplaced, rowGoing), id).Scan(&sum)
-	return max(sum.Int64-s.stayingBytes(), 0), err
-}
-
 // liftFor lifts the limits of a space, in a pass that is real.
 func (s *space) liftFor(real, on bool) {
 	if real {
@@ -476,7 +431,8 @@ func (s *space) pressedBy(v Usage, w wish) retain.Why {
 
 // weigh adds to a pressure what decides whether it waits for a person. What the
 // space says that it holds is near enough, unless it would wait by that: while a
-// storage still counts, that is too little.
+// storage still counts, that is too little. footage is what it holds as listed, going
+// what is to go already.
 func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, footage, going, extra int64, w wish) error {
 	for _, q := range a.allPools() {
 		if q = w.poolOf(q); q.Overwrite && q.DeleteMost > 0 && slices.Contains(q.Spaces, p.Space) && (p.Most == 0 || q.DeleteMost < p.Most) {

@@ -306,7 +306,8 @@ func (c *catalogue) markGoing(ctx context.Context, in map[FileID]string) (marked
 // finishDeletes carries out what was decided earlier and could not be done: the
 // process ended, or the space failed. Spaces that cannot be asked now come later,
 // and one that is being wiped does it itself. Files that stay though others go are
-// told once. where chooses rows that are going; planMu is held. Nearly always nothing is left, and no row is looked at.
+// told once. where chooses rows that are going; planMu is held. Nearly always nothing
+// is left, and no row is looked at.
 func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	if !a.unfinished.Swap(false) {
 		return

@@ -3,6 +3,8 @@ package archive
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"time"
 
 	"media-server/core/archive/retain"
 )
@@ -168,4 +170,38 @@ func (s *space) doubt(real, unsure bool) {
 		s.toll.unsure = unsure
 		s.mu.Unlock()
 	}
+}
+
+// footageIn is what a space holds of footage, by what was listed of it when it was
+// summed last and by what has come and gone since. What a storage says is another
+// thing while it counts, or where other data lies on its disk: it gets less though
+// nothing went. A pass that is real sums anew now and then.
+func (a *Archive) footageIn(s *space, id, now int64, real bool) (int64, error) {
+	s.mu.Lock()
+	f, net := s.footage, int64(s.stats.written+s.stats.put)-s.stats.gave
+	s.mu.Unlock()
+	if f.at == 0 || now-f.at >= int64(sumAgain) || now < f.at {
+		var sum sql.NullInt64
+		err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = 0 AND flags & %d <> %d", rowOpen, rowGoing|rowReplaced, rowGoing|rowReplaced), id).Scan(&sum)
+		if err != nil {
+			return 0, err
+		}
+		f = footage{sum.Int64, net, now}
+		if real {
+			s.mu.Lock()
+			s.footage = f
+			s.mu.Unlock()
+		}
+	}
+	return max(f.sum+net-f.net, 0), nil
+}
+
+// sumAgain is when footage is summed again: rows come and go for other reasons, too.
+const sumAgain = time.Hour
+
+// footage is what was listed of a space.
+type footage struct {
+	sum int64
+	net int64 // what had been written there, less what went, at that time
+	at  int64 // Unix ns; 0 = it was not summed
 }

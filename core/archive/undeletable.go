@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,6 +88,18 @@ func (s *space) stayingBytes() (sum int64) {
 	return sum
 }
 
+// goingBytes is the size of what is marked as going in a space and not deleted yet,
+// but for files that stay though others go: they will make no room. Nearly always
+// nothing is left, and no row is looked at.
+func (a *Archive) goingBytes(s *space, id int64) (int64, error) {
+	if !a.unfinished.Load() {
+		return 0, nil
+	}
+	var sum sql.NullInt64
+	err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = %d", rowGoing|rowReplaced, rowGoing), id).Scan(&sum)
+	return max(sum.Int64-s.stayingBytes(), 0), err
+}
+
 // deleteRows deletes files of a space and returns those that are gone. Where the
 // space fails, and deletes at all, they are halved until those that stay are found:
 // the error is a stayError then.
@@ -118,6 +131,9 @@ func (s *space) deleteRows(ctx context.Context, rows []*row) (gone []*row, err e
 		return nil, err
 	}
 	h.delete(dctx, rows, errors.Unwrap(err))
+	if len(h.gone) == len(rows) {
+		return rows, nil
+	}
 	if !h.works || len(h.stay) == 0 {
 		return h.gone, err // no time was left, or it deletes nothing: it is tried again
 	}

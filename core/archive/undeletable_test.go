@@ -116,6 +116,43 @@ func TestDeleteBeyondBad(t *testing.T) {
 	h.close()
 }
 
+// fewAtOnce is a space that takes no long lists.
+type fewAtOnce struct{ *storagetest.Dir }
+
+func (f fewAtOnce) Delete(ctx context.Context, names []string) error {
+	if len(names) > 3 {
+		return errors.New("too many at once")
+	}
+	return f.Dir.Delete(ctx, names)
+}
+
+// TestDeleteInHalves: what goes in parts though not at once is gone, and nothing is
+// said to have failed.
+func TestDeleteInHalves(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	o := options(t.TempDir(), 1, dir)
+	o.Spaces[0].Storage = fewAtOnce{dir}
+	var log said
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	h := open(t, o)
+	record(t, h, aged("gate", 1, time.Hour), "", 25*20)
+	eventually(t, "locks to be known", func() bool { return !h.a.RetentionWaits() })
+	rec, err := h.a.Recorder("gate", archive.Rules{Duration: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Close()
+	eventually(t, "all to go", func() bool {
+		retain(t, h)
+		return len(filesOf(t, dir.Root, "gate")) == 0
+	})
+	if strings.Contains(log.String(), "too many") {
+		t.Error(log.String())
+	}
+	h.close()
+}
+
 // stuckFills is a space that tells how full it is and deletes nothing for a while, or
 // some files never.
 type stuckFills struct {
