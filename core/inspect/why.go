@@ -33,8 +33,8 @@ type Answer struct {
 
 // Causes that no gap of the archive has: what lies outside a stream's life.
 const (
-	WhyNever   archive.GapCause = "never"   // before the first footage
-	WhyExpired = archive.GapExpired         // a rule took it
+	WhyNever   archive.GapCause = "never"            // before the first footage
+	WhyExpired                  = archive.GapExpired // a rule took it
 	WhyFuture  archive.GapCause = "future"
 	WhyNotYet  archive.GapCause = "not_yet" // a moment ago: on its way
 )
