@@ -141,7 +141,9 @@ func TestApplications(t *testing.T) {
 	began := time.Now()
 	s.Verb("reload")
 	s.Until("the footage to be listed no more", func() bool { return len(s.Footage("till").Ranges) == 0 })
-	if status, body := s.Get(from); status != 404 && status != 410 {
+	// Its end may still be in the memory of a stream that is no longer recorded.
+	early := fmt.Sprintf("%s/dvr/till/record.mp4?from=%d&to=%d", s.HTTP, f.From, (f.From+f.To)/2)
+	if status, body := s.Get(early); status != 404 && status != 410 {
 		t.Errorf("for who comes later: %d %.200s", status, body)
 	}
 	time.Sleep(2 * time.Second) // a pass that did not wait would be through
