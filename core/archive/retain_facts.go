@@ -323,7 +323,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			p.Want = max(p.Want, p.Asked)
 			p.By = s.pressedBy(v, w)
 			if may && known {
-				if footage, err = a.footageIn(s, id, time.Now().UnixNano(), real); err != nil {
+				if footage, err = a.footageIn(s, id, time.Now().UnixNano()); err != nil {
 					return nil, nil, err
 				}
 			}
@@ -344,9 +344,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			continue
 		}
 		if err == nil && known {
-			if err := a.weigh(s, &p, id, holds.Used, footage, going, extra[name], w); err != nil {
-				return nil, nil, err
-			}
+			a.weigh(s, &p, holds.Used, footage, going, extra[name], w)
 		}
 		if a.asked.confirmedSpace(name) {
 			if real && err == nil && v.Free >= 0 && !p.Exceeds(0) {
@@ -393,7 +391,7 @@ func (a *Archive) holdsAtLeast(s *space, used int64) (int64, error) {
 	if counted || !known {
 		return used, nil
 	}
-	sum, err := a.listedBytes(id)
+	sum, err := a.footageIn(s, id, time.Now().UnixNano())
 	if err != nil {
 		return 0, err
 	}
@@ -401,13 +399,6 @@ func (a *Archive) holdsAtLeast(s *space, used int64) (int64, error) {
 	s.counted = used >= sum-sum/50 // not to the byte: rows come and go behind files
 	s.mu.Unlock()
 	return max(used, sum), nil
-}
-
-// listedBytes is the size of what is listed of a space.
-func (a *Archive) listedBytes(space int64) (int64, error) {
-	var sum sql.NullInt64
-	err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE space = ? AND flags & 3 = 0", space).Scan(&sum)
-	return sum.Int64, err
 }
 
 // liftFor lifts the limits of a space, in a pass that is real.
@@ -429,23 +420,16 @@ func (s *space) pressedBy(v Usage, w wish) retain.Why {
 	return retain.SpaceFree
 }
 
-// weigh adds to a pressure what decides whether it waits for a person. What the
-// space says that it holds is near enough, unless it would wait by that: while a
-// storage still counts, that is too little. footage is what it holds as listed, going
-// what is to go already.
-func (a *Archive) weigh(s *space, p *retain.Pressure, id, used, footage, going, extra int64, w wish) error {
+// weigh adds to a pressure what decides whether it waits for a person. used is what
+// the space says that it holds, which is too little while its storage counts, footage
+// what is listed of it, going what of both is to go already.
+func (a *Archive) weigh(s *space, p *retain.Pressure, used, footage, going, extra int64, w wish) {
 	for _, q := range a.allPools() {
 		if q = w.poolOf(q); q.Overwrite && q.DeleteMost > 0 && slices.Contains(q.Spaces, p.Space) && (p.Most == 0 || q.DeleteMost < p.Most) {
 			p.Most = q.DeleteMost
 		}
 	}
 	s.weigh(p, max(footage-going, 0), extra)
-	p.Bytes = max(used-going, 0)
+	p.Bytes = max(used-going, footage-going, 0)
 	p.Need = max(p.Need-going, 0)
-	if p.Asked <= 0 || !p.Exceeds(0) {
-		return nil
-	}
-	sum, err := a.listedBytes(id)
-	p.Bytes = max(p.Bytes, sum)
-	return err
 }

@@ -81,6 +81,9 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 		return extra, nil
 	}
 	a.endLocks(ctx)
+	if len(extra) == 0 {
+		a.sumFootage(time.Now().UnixNano())
+	}
 	a.planMu.Lock()
 	defer a.planMu.Unlock()
 	a.finishDeletes(ctx, fmt.Sprintf("flags & %d = %d", rowGoing|rowReplaced, rowGoing)) // what was groomed is the groomer's

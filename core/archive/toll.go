@@ -175,28 +175,47 @@ func (s *space) doubt(real, unsure bool) {
 // footageIn is what a space holds of footage, by what was listed of it when it was
 // summed last and by what has come and gone since. What a storage says is another
 // thing while it counts, or where other data lies on its disk: it gets less though
-// nothing went. A pass that is real sums anew now and then.
-func (a *Archive) footageIn(s *space, id, now int64, real bool) (int64, error) {
+// nothing went.
+func (a *Archive) footageIn(s *space, id, now int64) (int64, error) {
 	s.mu.Lock()
 	f, net := s.footage, int64(s.stats.written+s.stats.put)-s.stats.gave
 	s.mu.Unlock()
-	if f.at == 0 || now-f.at >= int64(sumAgain) || now < f.at {
-		var sum sql.NullInt64
-		err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = 0 AND flags & %d <> %d", rowOpen, rowGoing|rowReplaced, rowGoing|rowReplaced), id).Scan(&sum)
-		if err != nil {
-			return 0, err
-		}
-		f = footage{sum.Int64, net, now}
-		if real {
-			s.mu.Lock()
-			s.footage = f
-			s.mu.Unlock()
-		}
+	if f.at != 0 {
+		return max(f.sum+net-f.net, 0), nil
 	}
-	return max(f.sum+net-f.net, 0), nil
+	var sum sql.NullInt64
+	err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT sum(size) FROM files WHERE space = ? AND flags & %d = 0 AND flags & %d <> %d", rowOpen, rowGoing|rowReplaced, rowGoing|rowReplaced), id).Scan(&sum)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.footage = footage{sum.Int64, net, now}
+	s.mu.Unlock()
+	return sum.Int64, nil
 }
 
-// sumAgain is when footage is summed again: rows come and go for other reasons, too.
+// sumFootage sums what is listed of spaces, where that was not done or long ago: rows
+// come and go for other reasons, too. Of a month of a hundred streams it takes a
+// second, for which nobody waits: planMu is not held.
+func (a *Archive) sumFootage(now int64) {
+	for _, s := range a.allSpaces() {
+		a.cat.mu.Lock()
+		id, known := a.cat.spaces[s.cfg.Name]
+		a.cat.mu.Unlock()
+		s.mu.Lock()
+		if at := s.footage.at; now-at >= int64(sumAgain) || now < at {
+			s.footage = footage{}
+		}
+		s.mu.Unlock()
+		if !known {
+			continue
+		}
+		if _, err := a.footageIn(s, id, now); err != nil {
+			a.log.Warn("what a space holds cannot be summed", "space", s.cfg.Name, "err", err)
+		}
+	}
+}
+
 const sumAgain = time.Hour
 
 // footage is what was listed of a space.
