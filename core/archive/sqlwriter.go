@@ -109,14 +109,24 @@ func (d *database) connect(ctx context.Context) error {
 	r.SetMaxIdleConns(readers)
 	d.mu.Lock()
 	d.forgetPrepared()
-	d.w, d.r = w, r
+	d.w = w
 	d.mu.Unlock()
+	// Nobody reads before it is whole: a reader that opens the file meanwhile keeps
+	// it from becoming a WAL, or finds no tables in it.
 	var have int
 	if err := w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		r.Close()
 		return fmt.Errorf("open %s: %w", d.path, err)
 	}
 	d.fresh = have == 0
-	return d.migrate(ctx, have)
+	if err := d.migrate(ctx, have); err != nil {
+		r.Close()
+		return err
+	}
+	d.mu.Lock()
+	d.r = r
+	d.mu.Unlock()
+	return nil
 }
 
 // migrate brings the database from the version it has to this program's, in
@@ -159,15 +169,22 @@ func (d *database) migrate(ctx context.Context, have int) error {
 	return tx.Commit()
 }
 
+// close ends it once those who still read have ended, or ten seconds later: a
+// connection that is closed behind its file was moved away takes the log of the next
+// one with it, by its name.
 func (d *database) close() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.forgetPrepared()
-	if d.r != nil {
-		d.r.Close()
-	}
-	if d.w != nil {
-		d.w.Close()
+	r, w := d.r, d.w
+	d.mu.Unlock()
+	for _, db := range []*sql.DB{r, w} {
+		if db == nil {
+			continue
+		}
+		db.Close()
+		for end := time.Now().Add(10 * time.Second); db.Stats().OpenConnections > 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 

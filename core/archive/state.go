@@ -167,8 +167,12 @@ func (s *stateStore) facts(uid string, sp media.Span) ([]fact, error) {
 		f.At, f.Until = media.Wall(at), media.Wall(until)
 		out = append(out, f)
 	}
-	slices.SortStableFunc(out, func(a, b fact) int { return cmp.Or(compare(a.At, b.At), compare(a.Until, b.Until)) })
-	return out, rows.Err()
+	slices.SortStableFunc(out, func(a, b fact) int {
+		return cmp.Or(compare(a.At, b.At), compare(a.Until, b.Until), cmp.Compare(a.Type, b.Type))
+	})
+	return slices.CompactFunc(out, func(a, b fact) bool { // a moment after its commit one is told twice
+		return a.At == b.At && a.Until == b.Until && a.Type == b.Type
+	}), rows.Err()
 }
 
 // pending lists facts of a stream before the end of sp that are on their way
