@@ -33,12 +33,12 @@ setup:
 
 # What CI runs: formatting, vet, and every package under the race detector. The two
 # that take longest begin first: the acceptance scenarios, shortened, wait for
-# cameras most of the time, and what they leave of the machine is enough for the rest.
+# cameras most of the time, beside which all else is done.
 test: setup build
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags accept ./test/accept
-	CGO_ENABLED=1 $(GO) test -race -p 3 -timeout $(TESTTIME) ./test/accept ./core/archive ./...
+	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TESTTIME) ./test/accept ./core/archive ./...
 
 # The acceptance scenarios as long as they are worded, and those that have no short
 # form (build tag accept), one after the other (two of fifty cameras at once would
