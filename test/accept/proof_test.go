@@ -87,7 +87,7 @@ func TestExportProof(t *testing.T) {
 	s.Start()
 	footage(s, "gate", "yard")
 	time.Sleep(5 * time.Second) // real cameras take real time
-	s.KillPlugin("sim") // it is started again at once, and what is missing is no more than ranges bridge
+	s.KillPlugin("sim")         // it is started again at once, and what is missing is no more than ranges bridge
 	s.Past(time.Now().UnixMilli()+500, "gate", "yard")
 	s.KillPlugin("sim") // behind a restart
 	s.Past(time.Now().UnixMilli()+3000, "gate")
