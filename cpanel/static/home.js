@@ -7,7 +7,7 @@ import { Events, codecName, showProblems, showServer, showStream } from "./facts
 import { Footage } from "./footage.js";
 import { List } from "./list.js";
 import { Player, sentence } from "./player.js";
-import { Timeline, why } from "./timeline.js";
+import { Timeline, meant, why } from "./timeline.js";
 import { HOUR, Zone, span } from "./zone.js";
 
 /** @typedef {import("./api.js").Stream} Stream */
@@ -241,7 +241,7 @@ async function ranges() {
   timeline.ranges = f.ranges;
   timeline.gaps = f.gaps;
   if (!widthChosen) width = f.ranges.length && now() - f.ranges[0].from > 20 * 60e3 ? HOUR : 600e3;
-  const seen = f.gaps.filter((g) => g.to > timeline.view.from && g.from < timeline.view.to);
+  const seen = f.gaps.filter((g) => !meant(g) && g.to > timeline.view.from && g.from < timeline.view.to);
   put($("summary"), seen.length ? `${seen.length} ${seen.length === 1 ? "gap" : "gaps"} here, ${span(seen.reduce((n, g) => n + Math.min(g.to, timeline.view.to) - Math.max(g.from, timeline.view.from), 0))} in all` : "");
   view();
 }

@@ -12,6 +12,12 @@ export const why = {
   disabled: "switched off", unknown: "cause unknown",
 };
 
+/**
+ * Gaps that nobody need look into: it was meant, or it is old.
+ * @param {Gap} g
+ */
+export const meant = (g) => g.why === "off_schedule" || g.why === "disabled" || g.why === "expired";
+
 const steps = [5e3, 10e3, 30e3, 60e3, 120e3, 300e3, 600e3, 1800e3, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR];
 const TOP = 22, BAR = 34, AXIS = 22;
 
@@ -54,7 +60,8 @@ export class Timeline {
     if (this.edge && ms > this.edge) return time;
     if (this.ranges.some((r) => r.from <= ms && ms < r.to)) return time;
     const g = this.gaps.find((g) => g.from <= ms && ms < g.to);
-    return g ? `${time} · missing: ${why[g.why] ?? g.why}` : `${time} · nothing recorded`;
+    if (!g) return `${time} · nothing recorded`;
+    return `${time} · ${meant(g) ? "nothing recorded" : "missing"}: ${why[g.why] ?? g.why}`;
   }
 
   draw() {
@@ -91,7 +98,7 @@ export class Timeline {
 
   /** @param {CanvasRenderingContext2D} g @param {(t:number)=>number} x @param {string} colour */
   hatch(g, x, colour) {
-    const seen = this.gaps.filter((p) => p.to > this.view.from && p.from < this.view.to);
+    const seen = this.gaps.filter((p) => !meant(p) && p.to > this.view.from && p.from < this.view.to);
     if (!seen.length) return;
     g.save();
     g.beginPath();

@@ -40,7 +40,7 @@ func TestPages(t *testing.T) {
 		run  func(*cdp.Page, *harness.Server)
 	}{
 		{"live", live}, {"list", listed}, {"problems", problems}, {"why there is no picture", noPicture},
-		{"names for readers", names}, {"phone", phone}, {"zones", zones}, {"the past", past}, {"across a hole", hole},
+		{"names for readers", names}, {"phone", phone}, {"zones", zones}, {"the past", past}, {"across a hole", hole}, {"switched off", switchedOff},
 		{"killed server", killed}, {"lost session", expired},
 	} {
 		t.Run(step.name, func(t *testing.T) { p.T = t; step.run(p, s); p.Quiet() })

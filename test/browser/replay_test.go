@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"strings"
 
 	"media-server/test/accept/harness"
 	"media-server/test/browser/cdp"
@@ -66,6 +67,27 @@ func hole(p *cdp.Page, _ *harness.Server) {
 	plays(p)
 	p.Wait("a time behind the hole", fmt.Sprintf("document.querySelector('#badge').textContent == 'Replay' && document.querySelector('#timeline').ariaValueNow * 1000 > %.0f", g.To+500))
 	plays(p)
+	p.Eval("location.hash = 'demo'", nil)
+	plays(p)
+}
+
+// switchedOff: what was not to be recorded is no gap on the timeline.
+func switchedOff(p *cdp.Page, s *harness.Server) {
+	torn := []string{"stream-name = Torn", "stream-url = sim://?cue=4s:drop=2s", "stream-access = private"}
+	p.Eval("location.hash = 'torn'", nil)
+	p.Wait("the gap before", "/^1 gap here/.test(document.querySelector('#summary').textContent)")
+	s.Put("torn", append(torn, "dvr-enable = false")...)
+	s.Until("torn to be recorded no more", func() bool { return !s.Stream("torn").Recording })
+	p.Wait("some seconds", "await new Promise(done => setTimeout(() => done(true), 3000))")
+	s.Put("torn", torn...)
+	p.Wait("the pause", `await fetch("/api/v1/streams/torn/ranges").then(r => r.json()).then(r => r.gaps.some(g => g.why === "disabled") && r.ranges.at(-1).from >= r.gaps.at(-1).to)`)
+	p.Eval("globalThis.old = true; location.reload()", nil)
+	p.Wait("the page again", "!globalThis.old && "+home)
+	plays(p)
+	p.Wait("the gaps", "/ here, /.test(document.querySelector('#summary').textContent)")
+	if got := p.Text("document.querySelector('#summary').textContent"); !strings.HasPrefix(got, "1 gap here") {
+		p.T.Errorf("the summary says %q", got)
+	}
 	p.Eval("location.hash = 'demo'", nil)
 	plays(p)
 }
