@@ -46,8 +46,7 @@ func TestDiskOfTwoSpaces(t *testing.T) {
 		}
 		h := open(t, o)
 		for i, name := range []string{"a", "b"} {
-			cam := newCamera("gate-"+name, byte(i+1))
-			cam.born = 946684800_000000000 // the bubble's clock
+			cam := inBubble("gate-"+name, byte(i+1))
 			record(t, h, cam, name, 25*120)
 		}
 		time.Sleep(5 * time.Minute)
@@ -93,8 +92,7 @@ func TestDiskOfUnequalSpaces(t *testing.T) {
 				}
 				h := open(t, o)
 				for i, name := range []string{"a", "b"} {
-					cam := newCamera("gate-"+name, byte(i+1))
-					cam.born = 946684800_000000000 // the bubble's clock
+					cam := inBubble("gate-"+name, byte(i+1))
 					record(t, h, cam, name, 25*120)
 				}
 				time.Sleep(5 * time.Minute)
@@ -159,8 +157,7 @@ func TestDiskOfQuotas(t *testing.T) {
 		}
 		h := open(t, o)
 		for i, name := range []string{"a", "b"} {
-			cam := newCamera("gate-"+name, byte(i+1))
-			cam.born = 946684800_000000000 // the bubble's clock
+			cam := inBubble("gate-"+name, byte(i+1))
 			record(t, h, cam, name, 25*120)
 		}
 		time.Sleep(5 * time.Minute)
@@ -216,8 +213,7 @@ func TestDiskOfBadFile(t *testing.T) {
 		o.Pools[2].OverwriteFree = archive.Threshold{}
 		h := open(t, o)
 		for i, name := range names {
-			cam := newCamera("gate-"+name, byte(i+1))
-			cam.born = 946684800_000000000 // the bubble's clock
+			cam := inBubble("gate-"+name, byte(i+1))
 			record(t, h, cam, name, 25*60)
 		}
 		time.Sleep(5 * time.Minute)

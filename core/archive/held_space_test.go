@@ -37,8 +37,7 @@ func overwrites(free float64) []archive.Pool {
 func TestSpaceHeldThreshold(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &fills{Dir: dir}
 		d.free.Store(fillTotal / 2)
 		o := options(data, 1, dir)
@@ -106,23 +105,30 @@ func TestSpaceHeldThreshold(t *testing.T) {
 	})
 }
 
+// littleByLittle records two minutes into a space whose reserve is raised then, so
+// that it says that nothing is free, and not what is missing: rules take a little in
+// each pass. was is what it held.
+func littleByLittle(t *testing.T, data string, dir *storagetest.Dir) (h *host, o archive.Options, was int64) {
+	t.Helper()
+	d := &clamped{fills: fills{Dir: dir}}
+	d.free.Store(fillTotal / 2)
+	o = options(data, 1, dir)
+	o.Spaces[0].Storage, o.Pools, o.MoveEvery = d, overwrites(3), 24*time.Hour
+	h = open(t, o)
+	record(t, h, inBubble("gate", 1), "", 25*120)
+	time.Sleep(5 * time.Minute)
+	was = sizeOf(t, dir.Root)
+	d.footage.Store(was)
+	d.reserve.Store(fillTotal * 9 / 10)
+	return h, o, was
+}
+
 // TestSpaceHeldLittle: what a setting takes little by little is held as well, as
 // soon as it comes to more than may go at once.
 func TestSpaceHeldLittle(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000
-		d := &clamped{fills: fills{Dir: dir}}
-		d.free.Store(fillTotal / 2)
-		o := options(data, 1, dir)
-		o.Spaces[0].Storage, o.Pools, o.MoveEvery = d, overwrites(3), 24*time.Hour
-		h := open(t, o)
-		record(t, h, cam, "", 25*120)
-		time.Sleep(5 * time.Minute)
-		was := sizeOf(t, dir.Root)
-		d.footage.Store(was)
-		d.reserve.Store(fillTotal * 9 / 10) // it says that nothing is free, not what is missing
+		h, _, was := littleByLittle(t, data, dir)
 		time.Sleep(30 * time.Minute)
 		left := sizeOf(t, dir.Root)
 		if left < was*45/100 || len(h.a.Held()) != 1 || h.saw("retention.held") != 1 {
@@ -480,8 +486,7 @@ func TestMoveUpToReserve(t *testing.T) {
 func TestSpaceManyFiles(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &many{fills: fills{Dir: dir}}
 		d.free.Store(100 << 20)
 		pools := func(free int64) []archive.Pool {

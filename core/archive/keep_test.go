@@ -13,8 +13,7 @@ import (
 func TestKeep(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &fills{Dir: dir}
 		d.free.Store(fillTotal / 2)
 		o := options(data, 1, dir)
@@ -77,8 +76,7 @@ func TestKeep(t *testing.T) {
 func TestKeepNothingLeft(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &fills{Dir: dir}
 		d.free.Store(fillTotal / 2)
 		o := options(data, 1, dir)

@@ -271,6 +271,13 @@ func newCamera(name string, n byte) *camera {
 	return &camera{run: media.RunID{n, 1}, name: name, born: media.WallOf(time.Now().Truncate(time.Second))}
 }
 
+// inBubble is a camera by the clock that a synctest bubble begins with.
+func inBubble(name string, n byte) *camera {
+	c := newCamera(name, n)
+	c.born = media.WallOf(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+	return c
+}
+
 // testLog shows what the archive logs in verbose runs only.
 var testLog = slog.New(slog.NewTextHandler(logWriter{}, nil))
 

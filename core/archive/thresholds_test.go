@@ -109,8 +109,7 @@ func (f *fills) Delete(ctx context.Context, names []string) error {
 func TestLow(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &fills{Dir: dir}
 		d.free.Store(fillTotal / 2)
 		o := options(data, 1, dir)

@@ -42,8 +42,7 @@ func (s *shared) Usage(ctx context.Context) (archive.Usage, error) {
 func TestReserveHeldShared(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &shared{fills: fills{Dir: dir}}
 		d.free.Store(sharedTotal / 2)
 		nine := archive.Limits{Reserve: archive.Threshold{Percent: 9}}
@@ -114,18 +113,7 @@ func TestReserveHeldShared(t *testing.T) {
 func TestHeldLittleRestart(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
-		d := &clamped{fills: fills{Dir: dir}}
-		d.free.Store(fillTotal / 2)
-		o := options(data, 1, dir)
-		o.Spaces[0].Storage, o.Pools, o.MoveEvery = d, overwrites(3), 24*time.Hour
-		h := open(t, o)
-		record(t, h, cam, "", 25*120)
-		time.Sleep(5 * time.Minute)
-		was := sizeOf(t, dir.Root)
-		d.footage.Store(was)
-		d.reserve.Store(fillTotal * 9 / 10)
+		h, o, was := littleByLittle(t, data, dir)
 		for epoch := range uint64(4) {
 			time.Sleep(30 * time.Minute)
 			h.close()
@@ -160,8 +148,7 @@ func (s *sized) Usage(ctx context.Context) (archive.Usage, error) {
 func TestReserveOnce(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &sized{fills: fills{Dir: dir}}
 		d.total.Store(1 << 30)
 		d.reserve.Store(2 << 20)
@@ -262,8 +249,7 @@ func (c *counts) Usage(ctx context.Context) (archive.Usage, error) {
 func TestOverwritingAfterCount(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &counts{Dir: dir}
 		d.total.Store(1 << 30)
 		d.other.Store(100 << 20)

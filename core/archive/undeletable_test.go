@@ -198,8 +198,7 @@ func TestDeletesFail(t *testing.T) {
 					came := sizeOf(t, dir.Root) - was
 					was, least, most = was+came, came*3/4, came*5/4
 				} else {
-					cam := newCamera("gate", 1)
-					cam.born = 946684800_000000000 // the bubble's clock
+					cam := inBubble("gate", 1)
 					d.free.Store(fillTotal / 2)
 					o.Pools = overwrites(10)
 					h = open(t, o)
@@ -240,8 +239,7 @@ func TestDeletesFail(t *testing.T) {
 func TestRoomBeyondBad(t *testing.T) {
 	dir, data := newDir(t), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cam := newCamera("gate", 1)
-		cam.born = 946684800_000000000 // the bubble's clock
+		cam := inBubble("gate", 1)
 		d := &stuckFills{}
 		d.Dir = dir
 		d.free.Store(fillTotal / 2)
