@@ -299,16 +299,7 @@ func TestOutageAfterPause(t *testing.T) {
 		t.Helper()
 		c := stream.DefaultConfig()
 		c.DVR.Enable = on
-		n.remember(&Settings{Streams: map[string]*StreamSettings{"gate": {UID: "gate", Config: c}}})
-		if k := n.known.m["gate"]; len(k.Pauses) > 0 { // as if it had been then
-			p, at := &k.Pauses[len(k.Pauses)-1], time.Now().Add(-ago).UnixMilli()
-			if p.To != 0 {
-				p.To = at
-			} else {
-				p.From = at
-			}
-		}
-		n.known = readAgain(t, n.known)
+		n.rememberThen(&Settings{Streams: map[string]*StreamSettings{"gate": {UID: "gate", Config: c}}}, ago)
 	}
 	n.record("gate", time.Now().Add(-720*time.Hour-6*time.Second))
 	d := n.add("gate", time.Now().Add(-1000*time.Hour), nil)
@@ -350,25 +341,12 @@ func TestOutageAfterRemoval(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			n := newLive(t)
-			turned := func(set *Settings, ago time.Duration) {
-				t.Helper()
-				n.remember(set)
-				if k := n.known.m["gate"]; len(k.Pauses) > 0 { // as if it had been then
-					p, at := &k.Pauses[len(k.Pauses)-1], time.Now().Add(-ago).UnixMilli()
-					if p.To != 0 {
-						p.To = at
-					} else {
-						p.From = at
-					}
-				}
-				n.known = readAgain(t, n.known)
-			}
 			n.record("gate", time.Now().Add(-720*time.Hour-6*time.Second))
 			d := n.add("gate", time.Now().Add(-1000*time.Hour), nil)
-			turned(&Settings{listed: true, Streams: there}, 0)
-			turned(x.away, 720*time.Hour)
-			turned(x.away, 720*time.Hour)
-			turned(&Settings{listed: true, Streams: there}, time.Hour)
+			n.rememberThen(&Settings{listed: true, Streams: there}, 0)
+			n.rememberThen(x.away, 720*time.Hour)
+			n.rememberThen(x.away, 720*time.Hour)
+			n.rememberThen(&Settings{listed: true, Streams: there}, time.Hour)
 			d.sink.Closed(stream.Closed{Cause: stream.CauseUnreachable})
 			if own, _ := n.gaps("gate"); own != x.want {
 				t.Errorf("%q, want %q", own, x.want)
@@ -396,6 +374,21 @@ func TestRemovedStreams(t *testing.T) {
 	if s, _ = p.load(); s.isRemoved("gate") {
 		t.Error("a folder that is not there removes streams")
 	}
+}
+
+// rememberThen remembers settings as if they had been read so long ago.
+func (n *live) rememberThen(set *Settings, ago time.Duration) {
+	n.t.Helper()
+	n.remember(set)
+	if k := n.known.m["gate"]; len(k.Pauses) > 0 {
+		p, at := &k.Pauses[len(k.Pauses)-1], time.Now().Add(-ago).UnixMilli()
+		if p.To != 0 {
+			p.To = at
+		} else {
+			p.From = at
+		}
+	}
+	n.known = readAgain(n.t, n.known)
 }
 
 // readAgain writes what is known and reads it, as a server that starts does.
