@@ -251,6 +251,10 @@ type SpaceStatus struct {
 	SlowSince time.Time
 	Leaving   bool // nothing new comes to it: it is to be removed
 
+	Stays    int    // files that are to go and cannot be deleted, though others go
+	StaysOne string // one of them
+	StaysWhy string // what its storage said
+
 	Low       time.Time // less than AlarmFree has been free since then, though the oldest footage goes where it may; zero = not so
 	AlarmFree int64     // bytes; 0 while Low is zero
 }
@@ -273,6 +277,9 @@ func (a *Archive) status(s *space) SpaceStatus {
 		}
 	}
 	x.Slow, x.SlowSince = s.pace.told, s.pace.since
+	if u := &s.undeletable; len(u.stays) > 0 {
+		x.Stays, x.StaysOne, x.StaysWhy = len(u.stays), u.first, u.why
+	}
 	if !s.low.since.IsZero() {
 		x.Low, x.AlarmFree = s.low.since, s.low.at
 	}

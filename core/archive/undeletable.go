@@ -18,6 +18,8 @@ import (
 type undeletable struct {
 	stays map[FileID]int64 // size of files that stay while others go
 	again time.Time        // when each of them is tried by itself again
+	first string           // one of them, as it was found
+	why   string           // and what its storage said
 }
 
 const (
@@ -148,6 +150,8 @@ func (s *space) deleteRows(ctx context.Context, rows []*row) (gone []*row, err e
 		s.undeletable.stays[r.ID] = r.Size
 	}
 	s.undeletable.again = time.Now().Add(stayAgain)
+	s.undeletable.first = h.stay[0].Name
+	s.undeletable.why = strings.TrimPrefix(h.err.Error(), h.stay[0].Name+": ")
 	s.mu.Unlock()
 	return h.gone, &stayError{space: s.cfg.Name, files: namesOf(h.stay), err: h.err, again: known}
 }

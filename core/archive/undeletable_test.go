@@ -108,10 +108,13 @@ func TestDeleteBeyondBad(t *testing.T) {
 	if !strings.Contains(log.String(), "not permitted") {
 		t.Errorf("it is not said why: %s", log.String())
 	}
+	if st := stateOf(h); st.Stays != len(bad) || !slices.Contains(bad, st.StaysOne) || !strings.Contains(st.StaysWhy, "not permitted") {
+		t.Errorf("the space says %d %q %q", st.Stays, st.StaysOne, st.StaysWhy)
+	}
 	d.set()
 	eventually(t, "it to go when it can", func() bool {
 		retain(t, h)
-		return len(filesOf(t, dir.Root, "gate")) == 0
+		return len(filesOf(t, dir.Root, "gate")) == 0 && stateOf(h).Stays == 0
 	})
 	h.close()
 }

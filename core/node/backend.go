@@ -132,6 +132,9 @@ func (b backend) Problems() []api.Problem {
 		if p, ails := slowProblem(s); ails {
 			out = append(out, p)
 		}
+		if s.Stays > 0 {
+			out = append(out, staysProblem(s))
+		}
 	}
 	out = append(out, b.retentionProblems()...)
 	out = append(out, b.moveProblems()...)

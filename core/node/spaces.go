@@ -146,6 +146,16 @@ func slowProblem(s archive.SpaceStatus) (api.Problem, bool) {
 		Hint: "see whether the disk fails or something else keeps it busy; a space on a mount of its own is synced with one call; or raise fsync in [space." + s.Name + "]"}, s.Slow > 0
 }
 
+// staysProblem tells of files that a rule took and that lie there still.
+func staysProblem(s archive.SpaceStatus) api.Problem {
+	what := s.StaysOne + " cannot be deleted"
+	if s.Stays > 1 {
+		what = fmt.Sprintf("%d files cannot be deleted, one of them %s", s.Stays, s.StaysOne)
+	}
+	return api.Problem{Level: "warning", Where: "space " + s.Name, What: what + ": " + s.StaysWhy,
+		Hint: "see whose it is, and whether it is immutable (lsattr); other files go, and it is tried again in every pass"}
+}
+
 // spaceProblem says what ails a space, if anything does.
 func spaceProblem(s archive.SpaceStatus) (api.Problem, bool) {
 	p := api.Problem{Level: "error", Where: "space " + s.Name, What: s.Why, Hint: s.Hint}

@@ -93,6 +93,10 @@ func wrap(name, what string, err error) *Error {
 	case errors.Is(err, os.ErrClosed):
 		r = NotReady
 	}
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Path == name {
+		err = at.Err // what was tried, and with what, is said already
+	}
 	return &Error{Reason: r, Name: name, Size: -1, What: what, Err: err}
 }
 
