@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -70,18 +71,7 @@ func lookHome(dir string) (*home, error) {
 }
 
 func lockData(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be written to", "check its owner and mode")
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fault.New("data-dir", "another server uses "+dir, "stop it, or give this one a data-dir of its own")
-		}
-		return nil, fault.Wrap(err, "data-dir", "the data folder cannot be locked", "a file system that supports flock is needed")
-	}
-	return f, nil
+	return lockIn(dir, "data-dir", "the data folder")
 }
 
 // takeRunDir locks the folder of the sockets, making it when it is missing: the
@@ -91,18 +81,38 @@ func takeRunDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap(err, "run-dir", "the folder for sockets cannot be made", "set [server] run-dir to a folder this user may write to")
 	}
+	return lockIn(dir, "run-dir", "the folder for sockets")
+}
+
+// lockWait is how long a folder that another process holds is asked for again. A
+// server that is killed while it starts a process leaves its lock, for that moment,
+// to the child, which closes it only by becoming another program; systemd may have
+// started the next server by then.
+const lockWait = 2 * time.Second
+
+// lockIn locks a folder, which must exist, for as long as the file stays open.
+// key is the setting that names the folder, and what is what people call it.
+func lockIn(dir, key, what string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fault.Wrap(err, "run-dir", "the folder for sockets cannot be written to", "check its owner and mode")
+		return nil, fault.Wrap(err, key, what+" cannot be written to", "check its owner and mode")
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fault.New("run-dir", "another server uses "+dir, "stop it, or give this one a run-dir of its own")
+	for end := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || !time.Now().Before(end) {
+			break
 		}
-		return nil, fault.Wrap(err, "run-dir", "the folder for sockets cannot be locked", "a file system that supports flock is needed")
 	}
-	return f, nil
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = fault.New(key, "another server uses "+dir, "stop it, or give this one a "+key+" of its own")
+	default:
+		err = fault.Wrap(err, key, what+" cannot be locked", "a file system that supports flock is needed")
+	}
+	f.Close()
+	return nil, err
 }
 
 // Close lets the next server in.
