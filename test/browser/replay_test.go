@@ -3,6 +3,7 @@ package browser
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"media-server/test/accept/harness"
 	"media-server/test/browser/cdp"
@@ -108,10 +109,13 @@ func killed(p *cdp.Page, s *harness.Server) {
 	p.Quiet("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED", "503")
 }
 
-// expired: a session that ends leads to the login and back to the same stream.
+// expired: a session that ends leads to the login and back to the same stream, also
+// for somebody who is quicker than the server.
 func expired(p *cdp.Page, s *harness.Server) {
+	p.Slow("*/login.js*", time.Second)
 	p.Call("Network.clearBrowserCookies", map[string]any{}, nil)
 	enter(p, own)
+	p.Slow("", 0)
 	p.Wait("the stream again", home+" && document.querySelector('#title').textContent == 'Demo'")
 	plays(p)
 	p.Quiet("401")

@@ -24,12 +24,22 @@ type Page struct {
 
 	mu         sync.Mutex
 	complaints []string
+	slow       time.Duration
 }
 
 // event gathers what a developer would see in red.
 func (p *Page) event(method string, raw json.RawMessage) {
 	var said string
 	switch method {
+	case "Fetch.requestPaused":
+		var e struct{ RequestID string }
+		_ = json.Unmarshal(raw, &e)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		time.AfterFunc(p.slow, func() {
+			_ = p.b.call(p.session, "Fetch.continueRequest", map[string]any{"requestId": e.RequestID}, nil)
+		})
+		return
 	case "Runtime.exceptionThrown":
 		var e struct {
 			ExceptionDetails struct {
@@ -93,6 +103,20 @@ func (p *Page) Forget() []string {
 	c := p.complaints
 	p.complaints = nil
 	return c
+}
+
+// Slow makes requests for addresses that match, by * and ?, begin so much later; an
+// empty pattern ends it.
+func (p *Page) Slow(pattern string, by time.Duration) {
+	p.T.Helper()
+	p.mu.Lock()
+	p.slow = by
+	p.mu.Unlock()
+	if pattern == "" {
+		p.Call("Fetch.disable", map[string]any{}, nil)
+		return
+	}
+	p.Call("Fetch.enable", map[string]any{"patterns": []any{map[string]string{"urlPattern": pattern}}}, nil)
 }
 
 // Call asks the page by the DevTools protocol.
