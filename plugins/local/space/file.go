@@ -24,6 +24,11 @@ type file struct {
 	failed   bool  // drop messages past size without a word
 	gone     bool  // sealed, deleted or closed: look it up again
 	last     time.Time
+
+	// The kernel tells each failed write once for a descriptor: of two syncs at a
+	// time one is told that all is well. Taken after mu.
+	syncing sync.Mutex
+	doubt   error // what a round was told, until it has acted on it
 }
 
 // close needs f.mu.

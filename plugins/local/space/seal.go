@@ -34,11 +34,15 @@ func (s *Space) Seal(epoch uint64, name, final string, size int64) error {
 	}
 	defer f.mu.Unlock()
 	if e := s.check(f); e != nil {
+		s.tell(e)
 		return e
 	}
 	if f.size != size {
 		return &Error{Reason: BadOffset, Name: name, Size: f.size, What: "the file has " + strconv.FormatInt(f.size, 10) +
 			" good bytes, not " + strconv.FormatInt(size, 10)}
+	}
+	if f.failed {
+		return &Error{Reason: SyncFailed, Name: name, Size: f.size, What: "what may be lost has not been sent again"}
 	}
 	if _, err := s.root.Lstat(final); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
@@ -62,7 +66,13 @@ func (s *Space) finish(f *file) error {
 	}
 	if s.set.Load().Fsync > 0 {
 		s.calls.Add(1)
-		if err := s.disk.fdatasync(f.fd); err != nil {
+		f.syncing.Lock()
+		err := s.disk.fdatasync(f.fd)
+		if err == nil {
+			err = f.doubt
+		}
+		f.syncing.Unlock()
+		if err != nil {
 			return s.distrust(f, err)
 		}
 		f.synced = f.size

@@ -83,19 +83,19 @@ func (s *Space) Begin(ctx context.Context, epoch uint64) (*Session, error) {
 	c := &Session{space: s, epoch: epoch, refused: map[string]struct{}{}, inside: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), end: make(chan struct{})}
 	s.mu.Lock()
+	s.session, s.leaving = c, nil
 	files := make([]*file, 0, len(s.files))
 	for _, f := range s.files {
 		files = append(files, f)
 	}
 	s.mu.Unlock()
-	for _, f := range files { // the new one knows of no failure: it must be told again
+	// The new one knows of no failure: it must be told again. What fails from here
+	// on it is told.
+	for _, f := range files {
 		f.mu.Lock()
 		f.failed = false
 		f.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.session, s.leaving = c, nil
-	s.mu.Unlock()
 	return c, nil
 }
 
@@ -238,13 +238,18 @@ func (c *Session) seen() uint64 {
 	return c.written
 }
 
-// durable reports a round that covered all up to seq but the failures.
-func (c *Session) durable(seq uint64, took time.Duration, calls uint64, failures []Failure) {
+// lose reports that bytes of a file which were written may not be there any more.
+func (c *Session) lose(e *Error) {
 	c.mu.Lock()
-	for _, f := range failures {
-		f.Sequence = c.synced + 1
-		c.failures = append(c.failures, f)
-	}
+	c.failures = append(c.failures, Failure{c.synced + 1, e.Name, e.Reason, e.Error(), e.Size})
+	c.mu.Unlock()
+	poke(c.wake)
+	poke(c.urgent)
+}
+
+// durable reports a round that covered all up to seq but what was lost.
+func (c *Session) durable(seq uint64, took time.Duration, calls uint64) {
+	c.mu.Lock()
 	c.synced = max(c.synced, seq)
 	c.took, c.calls = took, calls
 	c.mu.Unlock()

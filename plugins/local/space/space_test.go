@@ -557,3 +557,157 @@ func TestDeleteBeyondBad(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSealFailureIsNeverForgotten: what a Seal could not make durable is told to the
+// session, before a sync that succeeds passes it for durable.
+func TestSealFailureIsNeverForgotten(t *testing.T) {
+	dir := t.TempDir()
+	var broken atomic.Bool
+	r := start(t, dir, 1, func(s *Settings) { s.Fsync = time.Hour }, func(d *diskCalls) {
+		real := d.fdatasync
+		d.fdatasync = func(f *os.File) error {
+			if broken.Load() {
+				return syscall.EIO
+			}
+			return real(f)
+		}
+	})
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("safe.")})
+	if err := r.Sync(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	c.Append(Data{Sequence: 2, Name: "open/a", Offset: 5, Payload: []byte("lost.")})
+	broken.Store(true)
+	if err := r.Seal(1, "open/a", "x/a", 10); ReasonOf(err) != SyncFailed {
+		t.Fatal(err)
+	}
+	broken.Store(false)
+	if err := r.Sync(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	got := until(t, c, synced(2))
+	if len(got.Failures) != 1 || got.Failures[0].Reason != SyncFailed || got.Failures[0].Size != 5 || got.Failures[0].Sequence != 2 {
+		t.Fatalf("%+v", got)
+	}
+	if err := r.Seal(1, "open/a", "x/a", 10); ReasonOf(err) != BadOffset {
+		t.Fatal(err)
+	}
+	c.Append(Data{Sequence: 3, Name: "open/a", Offset: 5, Payload: []byte("lost.")})
+	if err := r.Seal(1, "open/a", "x/a", 10); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, dir, "x/a"); got != "safe.lost." {
+		t.Fatal(got)
+	}
+}
+
+// TestSealFailsInALaterProcess: of a file that the process before wrote, nothing is
+// given up because one sync fails.
+func TestSealFailsInALaterProcess(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, 1, nil, nil)
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("safe.")})
+	until(t, c, synced(1))
+	r.stop()
+	fails := 2
+	r = start(t, dir, 2, nil, func(d *diskCalls) {
+		real := d.fdatasync
+		d.fdatasync = func(f *os.File) error {
+			if fails--; fails >= 0 {
+				return syscall.EIO
+			}
+			return real(f)
+		}
+	})
+	if err := r.Seal(2, "open/a", "x/a", 5); ReasonOf(err) != SyncFailed {
+		t.Fatal(err)
+	}
+	c = r.begin()
+	if err := r.Seal(2, "open/a", "x/a", 5); ReasonOf(err) != SyncFailed {
+		t.Fatal(err)
+	}
+	until(t, c, failed(1))
+	if err := r.Seal(2, "open/a", "x/a", 5); ReasonOf(err) != SyncFailed { // the session may have more to send
+		t.Fatal(err)
+	}
+	r.begin()
+	if err := r.Seal(2, "open/a", "x/a", 5); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, dir, "x/a"); got != "safe." {
+		t.Fatal(got)
+	}
+}
+
+// heldSync is a disk whose first fdatasync waits, and then fails.
+func heldSync(d *diskCalls) (entered, release chan struct{}) {
+	entered, release = make(chan struct{}), make(chan struct{})
+	var n atomic.Int32
+	real := d.fdatasync
+	d.fdatasync = func(f *os.File) error {
+		if n.Add(1) > 1 {
+			return real(f)
+		}
+		close(entered)
+		<-release
+		return syscall.EIO
+	}
+	return entered, release
+}
+
+// TestSealBesideARound: the kernel tells one of two syncs of the failure; the file is
+// sealed by neither.
+func TestSealBesideARound(t *testing.T) {
+	dir := t.TempDir()
+	var entered, release chan struct{}
+	r := start(t, dir, 1, nil, func(d *diskCalls) { entered, release = heldSync(d) })
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("lost.")})
+	<-entered
+	sealed := make(chan error)
+	go func() { sealed <- r.Seal(1, "open/a", "x/a", 5) }()
+	select {
+	case err := <-sealed:
+		t.Errorf("sealed beside a sync that fails: %v", err)
+		close(release)
+		return
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	if err := <-sealed; ReasonOf(err) != SyncFailed {
+		t.Fatal(err)
+	}
+	until(t, c, failed(1))
+	if err := r.Sync(t.Context(), 1); err != nil { // the round has acted on it, too
+		t.Fatal(err)
+	}
+	c.Append(Data{Sequence: 2, Name: "open/a", Payload: []byte("lost.")})
+	if err := r.Seal(1, "open/a", "x/a", 5); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBeginBesideARound: a round that began before a session, and fails, is told to
+// the session that has sent everything again meanwhile.
+func TestBeginBesideARound(t *testing.T) {
+	dir := t.TempDir()
+	var entered, release chan struct{}
+	r := start(t, dir, 1, nil, func(d *diskCalls) { entered, release = heldSync(d) })
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("lost.")})
+	<-entered
+	c = r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Payload: []byte("lost.")})
+	close(release)
+	got := until(t, c, failed(1))
+	if f := got.Failures[0]; f.Reason != SyncFailed || f.Name != "open/a" || f.Size != 0 || f.Sequence != 1 {
+		t.Fatalf("%+v", f)
+	}
+	c.Append(Data{Sequence: 2, Name: "open/a", Payload: []byte("lost.")})
+	until(t, c, synced(2))
+	if err := r.Seal(1, "open/a", "x/a", 5); err != nil {
+		t.Fatal(err)
+	}
+}

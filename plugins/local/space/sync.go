@@ -117,13 +117,12 @@ func (s *Space) round() (time.Duration, error) {
 	}
 	s.mu.Unlock()
 	snaps := make([]snap, 0, len(files))
-	var taken []Failure // by another program
 	for _, f := range files {
 		f.mu.Lock()
 		f.dirty = false
 		if !f.gone {
 			if e := s.check(f); e != nil {
-				taken = append(taken, Failure{Name: f.name, Reason: e.Reason, Message: e.Error(), Size: e.Size})
+				s.tell(e) // taken by another program
 			} else {
 				snaps = append(snaps, snap{f: f, size: f.size})
 			}
@@ -136,12 +135,12 @@ func (s *Space) round() (time.Duration, error) {
 	start := time.Now()
 	first := s.flush(snaps, dirs)
 	took := time.Since(start)
-	failures := s.settle(snaps)
+	lost := s.settle(snaps)
 	if first != nil {
-		s.log.Error("sync failed", "space", s.name, "err", first, "files", len(failures))
+		s.log.Error("sync failed", "space", s.name, "err", first, "files", lost)
 	}
 	if session != nil {
-		session.durable(seq, took, s.calls.Load(), append(taken, failures...))
+		session.durable(seq, took, s.calls.Load())
 	}
 	return took, first
 }
@@ -201,11 +200,14 @@ func (s *Space) failAll(snaps []snap, dirs map[string]struct{}, err error) error
 
 func (s *Space) flushFiles(snaps []snap) {
 	one := func(sn *snap) {
+		sn.f.syncing.Lock()
+		defer sn.f.syncing.Unlock()
 		sn.err = s.disk.fdatasync(sn.f.fd)
 		if errors.Is(sn.err, os.ErrClosed) {
 			sn.err = nil // sealed meanwhile, which syncs; or deleted
 			return       // no call was made
 		}
+		sn.f.doubt = sn.err
 		s.calls.Add(1)
 	}
 	if len(snaps) == 1 {
@@ -228,18 +230,19 @@ func (s *Space) flushFiles(snaps []snap) {
 	wg.Wait()
 }
 
-// settle writes the outcome into the files.
-func (s *Space) settle(snaps []snap) []Failure {
-	var failures []Failure
+// settle writes the outcome into the files, and returns how many are not durable.
+func (s *Space) settle(snaps []snap) (lost int) {
 	for _, sn := range snaps {
 		f := sn.f
 		f.mu.Lock()
 		switch {
 		case f.gone:
 		case sn.err != nil:
-			if e := s.distrust(f, sn.err); e != nil {
-				failures = append(failures, Failure{Name: f.name, Reason: SyncFailed, Message: e.Error(), Size: f.size})
-			}
+			s.distrust(f, sn.err)
+			f.syncing.Lock()
+			f.doubt = nil
+			f.syncing.Unlock()
+			lost++
 		default:
 			if !f.failed || sn.size <= f.size {
 				f.synced = max(f.synced, min(sn.size, f.size))
@@ -250,13 +253,32 @@ func (s *Space) settle(snaps []snap) []Failure {
 		}
 		f.mu.Unlock()
 	}
-	return failures
+	return lost
 }
 
-// distrust takes a file back to what was last known durable. Needs f.mu.
+// distrust takes a file back to what was last known durable, and tells the session
+// before anything else may pass for durable: the next sync succeeds, since the kernel
+// tells of each failure once. Of a file that this process has not written to, only
+// the sender knows what is in doubt; all of it counts until it is sent again. Needs
+// f.mu.
 func (s *Space) distrust(f *file, err error) *Error {
-	f.synced = max(f.synced, 0)
-	f.size = f.synced
-	f.failed = true
-	return &Error{Reason: SyncFailed, Name: f.name, Size: f.size, What: "sync failed; what was written since the last sync may be lost", Err: err}
+	known := f.synced >= 0
+	if known {
+		f.size = f.synced
+	}
+	e := &Error{Reason: SyncFailed, Name: f.name, Size: f.size, What: "sync failed; what was written since the last sync may be lost", Err: err}
+	f.failed = s.tell(e) || known
+	return e
+}
+
+// tell gives a failure to the session; false = there is none. Needs the mu of the
+// file it is about, so that a session that begins is either told or sends again.
+func (s *Space) tell(e *Error) bool {
+	s.mu.Lock()
+	c := s.session
+	s.mu.Unlock()
+	if c != nil {
+		c.lose(e)
+	}
+	return c != nil
 }

@@ -662,6 +662,7 @@ type StorageClient interface {
 	// Truncate cuts a file; used on torn tails.
 	Truncate(ctx context.Context, in *TruncateRequest, opts ...grpc.CallOption) (*TruncateReply, error)
 	// Seal gives a finished file its final name after making it durable.
+	// When that fails, Append says SYNC_FAILED for the file before any Synced.
 	Seal(ctx context.Context, in *SealRequest, opts ...grpc.CallOption) (*SealReply, error)
 	// Write replaces a small file whole: temporary name, sync, rename, sync.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteReply, error)
@@ -874,6 +875,7 @@ type StorageServer interface {
 	// Truncate cuts a file; used on torn tails.
 	Truncate(context.Context, *TruncateRequest) (*TruncateReply, error)
 	// Seal gives a finished file its final name after making it durable.
+	// When that fails, Append says SYNC_FAILED for the file before any Synced.
 	Seal(context.Context, *SealRequest) (*SealReply, error)
 	// Write replaces a small file whole: temporary name, sync, rename, sync.
 	Write(context.Context, *WriteRequest) (*WriteReply, error)
