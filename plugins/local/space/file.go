@@ -184,7 +184,10 @@ func (s *Space) closeIdle(now time.Time) {
 		if !f.mu.TryLock() {
 			continue
 		}
-		if !f.gone && !f.dirty && !f.failed && now.Sub(f.last) > idleAfter {
+		// What lies behind size is in doubt, which nobody else remembers.
+		fi, err := f.fd.Stat()
+		doubt := err != nil || fi.Size() > f.size
+		if !f.gone && !f.dirty && !f.failed && !doubt && now.Sub(f.last) > idleAfter {
 			s.forget(f)
 		}
 		f.mu.Unlock()

@@ -160,6 +160,7 @@ func (s *Space) Reopen(ctx context.Context, o Options) (Opened, error) {
 	s.endSession() // one that began while the gate was closing
 	set := o.Settings
 	s.set.Store(&set)
+	s.wake() // rounds may begin that did not before
 	c, err := s.capacity()
 	if err != nil {
 		return Opened{}, wrap("", "look at the file system", err)

@@ -27,6 +27,16 @@ type rig struct {
 
 func start(t *testing.T, dir string, epoch uint64, tweak func(*Settings), mutate func(*diskCalls)) *rig {
 	t.Helper()
+	return startAs(t, dir, epoch, tweak, func(s *Space) {
+		if mutate != nil {
+			mutate(&s.disk)
+		}
+	})
+}
+
+// startAs is start for a test that changes more than the disk.
+func startAs(t *testing.T, dir string, epoch uint64, tweak func(*Settings), mutate func(*Space)) *rig {
+	t.Helper()
 	set, bad := ParseSettings(map[string]string{"path": dir, "fsync": "10ms"})
 	if len(bad) > 0 {
 		t.Fatal(bad)
@@ -38,9 +48,7 @@ func start(t *testing.T, dir string, epoch uint64, tweak func(*Settings), mutate
 	if err != nil {
 		t.Fatal(err)
 	}
-	if mutate != nil {
-		mutate(&s.disk)
-	}
+	mutate(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { s.Run(ctx) })
@@ -708,6 +716,118 @@ func TestBeginBesideARound(t *testing.T) {
 	c.Append(Data{Sequence: 2, Name: "open/a", Payload: []byte("lost.")})
 	until(t, c, synced(2))
 	if err := r.Seal(1, "open/a", "x/a", 5); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFailureOfAllFiles: what was written while a call for the whole file system
+// fails is told, although the round had not seen it.
+func TestFailureOfAllFiles(t *testing.T) {
+	dir := t.TempDir()
+	entered, release := make(chan struct{}), make(chan struct{})
+	var n atomic.Int32
+	r := startAs(t, dir, 1, nil, func(s *Space) {
+		s.fs.syncfs = true
+		s.disk.syncfs = func(int) error {
+			if n.Add(1) > 1 {
+				return nil
+			}
+			close(entered)
+			<-release
+			return syscall.EIO
+		}
+	})
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("a")})
+	<-entered
+	c.Append(Data{Sequence: 2, Name: "open/b", Create: true, Payload: []byte("b")})
+	close(release)
+	got := until(t, c, failed(2))
+	names := map[string]bool{}
+	for _, f := range got.Failures {
+		names[f.Name] = f.Reason == SyncFailed && f.Size == 0
+	}
+	if !names["open/a"] || !names["open/b"] {
+		t.Fatalf("%+v", got.Failures)
+	}
+}
+
+// TestSyncSwitchedOn: a space that did not sync begins to when its settings say so.
+func TestSyncSwitchedOn(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, 1, func(s *Settings) { s.Fsync = 0 }, nil)
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("a")})
+	until(t, c, synced(1)) // as far as there is such a thing
+	for range 2 {          // its loop waits for what may come
+		if err := r.Sync(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, bad := ParseSettings(map[string]string{"path": dir, "fsync": "10ms"})
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	if _, err := r.Reopen(t.Context(), Options{Name: "main", Epoch: 1, Node: "n1", Settings: set}); err != nil {
+		t.Fatal(err)
+	}
+	c = r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Offset: 1, Payload: []byte("b")})
+	until(t, c, synced(1))
+}
+
+// TestRoundBesideATakeover: what a round made durable of, or did not, is not told to
+// a session that has ended meanwhile: it would hear the one without the other.
+func TestRoundBesideATakeover(t *testing.T) {
+	dir := t.TempDir()
+	var entered, release chan struct{}
+	r := start(t, dir, 1, nil, func(d *diskCalls) { entered, release = heldSync(d) })
+	old := r.begin()
+	old.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("lost.")})
+	<-entered
+	set := *r.set.Load()
+	if _, err := r.Reopen(t.Context(), Options{Name: "main", Epoch: 2, Node: "n1", Settings: set}); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := r.Sync(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	if old.synced != 0 {
+		t.Errorf("synced up to %d", old.synced)
+	}
+}
+
+// TestIdleFileInDoubt: that the end of a file is in doubt is not forgotten with its
+// descriptor.
+func TestIdleFileInDoubt(t *testing.T) {
+	dir := t.TempDir()
+	fails := 1
+	r := start(t, dir, 1, func(s *Settings) { s.Fsync = time.Hour }, func(d *diskCalls) {
+		real := d.fdatasync
+		d.fdatasync = func(f *os.File) error {
+			if fails--; fails >= 0 {
+				return syscall.EIO
+			}
+			return real(f)
+		}
+	})
+	if err := r.Sync(t.Context(), 1); err != nil { // the next one is an hour away
+		t.Fatal(err)
+	}
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("lost.")})
+	if err := r.Seal(1, "open/a", "x/a", 5); ReasonOf(err) != SyncFailed {
+		t.Fatal(err)
+	}
+	if err := r.Sync(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	r.begin()
+	r.closeIdle(time.Now().Add(2 * idleAfter))
+	if err := r.Seal(1, "open/a", "x/a", 5); ReasonOf(err) != BadOffset {
 		t.Fatal(err)
 	}
 }

@@ -31,7 +31,7 @@ func (s *Space) Run(ctx context.Context) error {
 	idle := time.Now()
 	for {
 		kick := s.kick
-		if !ready || s.set.Load().Fsync == 0 {
+		if !ready {
 			kick = nil
 		}
 		var forced chan error
@@ -46,6 +46,9 @@ func (s *Space) Run(ctx context.Context) error {
 			continue
 		case forced = <-s.force:
 		case <-kick:
+			if s.set.Load().Fsync == 0 {
+				continue
+			}
 		}
 		took, err := s.round()
 		if forced != nil {
@@ -133,31 +136,45 @@ func (s *Space) round() (time.Duration, error) {
 		return 0, nil
 	}
 	start := time.Now()
-	first := s.flush(snaps, dirs)
+	first, wide := s.flush(snaps, dirs)
 	took := time.Since(start)
 	lost := s.settle(snaps)
+	if wide {
+		lost += s.distrustRest(snaps, first)
+	}
 	if first != nil {
 		s.log.Error("sync failed", "space", s.name, "err", first, "files", lost)
 	}
+	s.mu.Lock()
+	session = ours(session, s.session)
+	s.mu.Unlock()
 	if session != nil {
 		session.durable(seq, took, s.calls.Load())
 	}
 	return took, first
 }
 
-// flush calls the kernel; each snap gets its error. The first error is
-// returned.
-func (s *Space) flush(snaps []snap, dirs map[string]struct{}) error {
+// ours is the session that a round is told to: the one it began with, unless another
+// has taken its place, which is told what failed and sends everything again.
+func ours(began, now *Session) *Session {
+	if began != now {
+		return nil
+	}
+	return now
+}
+
+// flush calls the kernel; each snap gets its error. The first error is returned, and
+// whether it concerns more than the snaps: what was written since they were taken.
+func (s *Space) flush(snaps []snap, dirs map[string]struct{}) (first error, wide bool) {
 	if s.fs.syncfs && len(snaps)+len(dirs) > 1 {
 		s.calls.Add(1)
 		err := s.disk.syncfs(int(s.dir.Fd()))
 		if err != nil {
-			return s.failAll(snaps, dirs, err)
+			return s.failAll(snaps, dirs, err), true
 		}
-		return nil
+		return nil, false
 	}
 	s.flushFiles(snaps)
-	var first error
 	for i := range snaps {
 		if snaps[i].err != nil {
 			first = snaps[i].err
@@ -168,10 +185,33 @@ func (s *Space) flush(snaps []snap, dirs map[string]struct{}) error {
 		s.calls.Add(1)
 		if err := syncDir(s.disk, s.root, d); err != nil && s.isFolder(d) {
 			// Names are in doubt, so all files are.
-			return s.failAll(snaps, dirs, err)
+			return s.failAll(snaps, dirs, err), true
 		}
 	}
-	return first
+	return first, false
+}
+
+// distrustRest takes back all else that is in doubt when a call failed that is for
+// more than one file: the next such call succeeds, whatever it was that is lost.
+func (s *Space) distrustRest(but []snap, err error) (lost int) {
+	s.mu.Lock()
+	files := make(map[*file]bool, len(s.files))
+	for _, f := range s.files {
+		files[f] = true
+	}
+	s.mu.Unlock()
+	for _, sn := range but {
+		delete(files, sn.f)
+	}
+	for f := range files {
+		f.mu.Lock()
+		if !f.gone && (f.dirty || f.synced >= 0 && (f.size > f.synced || !f.named)) {
+			s.distrust(f, err)
+			lost++
+		}
+		f.mu.Unlock()
+	}
+	return lost
 }
 
 // isFolder tells whether a folder that could not be synced is one. What another
