@@ -24,6 +24,7 @@ type chunk struct {
 	seq     uint64 // on the present Appender
 	sentAt  time.Time
 	written bool
+	heldBy  int64 // space.breaks of the connection on which it was written last
 
 	synced bool // the file's lock guards it
 }

@@ -2,9 +2,12 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strings"
+	"time"
 
 	"media-server/core/media"
 	"media-server/core/mux"
@@ -31,12 +34,14 @@ func (s *space) failOver(ctx context.Context) {
 }
 
 // abandon gives up one file of a space that works: what waits for it goes into
-// a new file, in the same space. It returns false when the file is not gone but
-// being sealed: its old name was found no more by a message sent again.
+// a new file, in the same space. Nothing of that is done to a file that is not gone
+// but sealed: its old name was found no more by a message sent again. It returns what
+// is to be said of the space, if anything, and whether that can be found out only
+// later.
 //
 // Of the file keep bytes are left by another program: what it took of the
 // durable part is a gap.
-func (s *space) abandon(name string, keep int64) bool {
+func (s *space) abandon(ctx context.Context, name string, keep int64) (what string, later bool) {
 	s.mu.Lock()
 	var f *file
 	for _, c := range s.q {
@@ -48,18 +53,35 @@ func (s *space) abandon(name string, keep int64) bool {
 	s.mu.Unlock()
 	if f != nil {
 		f.mu.Lock()
-		whole := f.state == sealed || f.state == sealing && f.written == f.size
+		state, busy, doubt, final, size := f.state, f.busy, f.doubt, f.final, f.size
 		f.mu.Unlock()
-		if whole {
+		switch {
+		case state == sealed:
 			s.settled(f)
-			s.sealSoon(f) // it looks under both names
-			return false
+			return "", false
+		case busy:
+			return "", true
+		case state == sealing:
+			sctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			e, err := s.st.Stat(sctx, final)
+			cancel()
+			if err == nil && e.Size == size { // the answer to Seal was lost
+				s.settled(f)
+				s.sealSoon(f)
+				return "", false
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return "", true
+			}
 		}
 		s.moveRest(f, s, keep)
-		return true
+		if doubt {
+			return "", false // that is told already
+		}
+		return "a growing file was removed or cut by somebody else", false
 	}
 	if !strings.HasSuffix(name, ledgerSuffix) {
-		return false
+		return "", false
 	}
 	// A ledger: begin another one and write again what waits.
 	s.mu.Lock()
@@ -82,7 +104,18 @@ func (s *space) abandon(name string, keep int64) bool {
 		}
 		s.noteLocked(rec, c.note)
 	}
-	return true
+	return "a growing file was removed or cut by somebody else", false
+}
+
+// inDoubt remembers that the ends of growing files could not be made durable: what
+// is found to be missing of them then, nobody else has taken. A sync is for many
+// files, and the connection ends with the first of them that is told.
+func (s *space) inDoubt() {
+	for _, f := range s.a.filesIn(s) {
+		f.mu.Lock()
+		f.doubt = true
+		f.mu.Unlock()
+	}
 }
 
 // elsewhere is the next usable space of a stream's pool.
@@ -119,7 +152,7 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 		f.mu.Unlock()
 		return // sealing decides; what fails then comes here again
 	}
-	whole, lost := f.spanLocked(), keep < max(f.synced, f.found)
+	whole, lost, doubt := f.spanLocked(), keep < max(f.synced, f.found), f.doubt
 	f.synced, f.found = min(f.synced, keep), min(f.found, keep)
 	cut := f.cutLocked()
 	left := f.spanLocked()
@@ -138,7 +171,10 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 			missing.To = ents[0].part.Start
 		}
 		why := GapDamaged
-		if keep == 0 {
+		switch {
+		case doubt:
+			why = GapDiskError
+		case keep == 0:
 			why = GapDeleted
 		}
 		s.tookRest(f, missing, why, cut <= f.first)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -76,13 +77,24 @@ func (s *space) sealFailed(f *file, err error) time.Duration {
 	return 10 * time.Second
 }
 
+// holds tells whether the space has everything of a file, or will have no more of it:
+// after a broken connection what was not durable is sent again first, as it may be
+// gone. The last chunk that is written asks for the seal again.
+func (s *space) holds(f *file) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.breaks.Load()
+	return !slices.ContainsFunc(s.q, func(c *chunk) bool { return c.f == f && c.heldBy != now })
+}
+
 // seal gives a file its final name. The row written when it was opened comes
 // first, so that a sealed file is never unknown; but a catalogue that hangs
 // holds nothing up for longer than a few seconds.
 func (s *space) seal(ctx context.Context, f *file) error {
+	holds := s.holds(f)
 	f.mu.Lock()
 	final, size := f.final, f.size
-	if f.state != sealing || f.busy {
+	if f.state != sealing || f.busy || !holds {
 		f.mu.Unlock()
 		return nil
 	}
@@ -105,6 +117,11 @@ func (s *space) seal(ctx context.Context, f *file) error {
 		// The answer to an earlier try may have been lost.
 		e, statErr := s.st.Stat(sctx, final)
 		if statErr != nil || e.Size != size {
+			// What is not durable is still here: the connection is told that the
+			// file is not what it was, and then it is written to another one.
+			if s.queued(f) {
+				return err
+			}
 			if errors.Is(err, os.ErrNotExist) {
 				s.a.lost(f, err)
 				return nil

@@ -428,15 +428,16 @@ func (s *space) settled(f *file) {
 
 func (c *chunk) onWritten(s *space) {
 	s.mu.Lock()
-	known := c.written
-	c.written = true
+	known := c.written && c.heldBy == s.breaks.Load()
+	c.written, c.heldBy = true, s.breaks.Load()
 	s.mu.Unlock()
 	if c.f == nil || known {
 		return
 	}
 	c.f.mu.Lock()
 	c.f.written = max(c.f.written, c.end())
-	ready := c.f.state == sealing && c.f.written == c.f.size
+	// What is sent again waits for its last byte anew.
+	ready := c.f.state == sealing && c.f.written == c.f.size && c.end() == c.f.size
 	c.f.mu.Unlock()
 	if ready {
 		s.sealSoon(c.f)
@@ -496,6 +497,7 @@ func (c *chunk) onSynced() *stream {
 		return nil
 	}
 	c.synced = true
+	f.doubt = false
 	f.synced = max(f.synced, c.end())
 	for len(f.pending) > 0 && f.pending[0].end() <= f.synced {
 		f.pending[0] = nil
@@ -576,11 +578,18 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		}
 		return min(wait, time.Second)
 	case ae.Reason == FailNotFound || ae.Reason == FailBadOffset:
-		if s.abandon(ae.Name, s.leftOf(ctx, ae.Name)) {
-			s.setFailing("error", "a growing file was removed or cut by somebody else", err)
+		what, later := s.abandon(ctx, ae.Name, s.leftOf(ctx, ae.Name))
+		if what != "" {
+			s.setFailing("error", what, err)
+		}
+		if later {
+			return wait
 		}
 		return 0
 	default:
+		if ae.Reason == FailSync {
+			s.inDoubt()
+		}
 		s.setFailing("error", "cannot be written to", err)
 		if fails >= 2 || ae.Reason == FailReadOnly {
 			s.failOver(ctx)

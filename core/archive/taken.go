@@ -102,8 +102,13 @@ func (s *space) tookRest(f *file, sp media.Span, why GapCause, all bool) {
 		s.a.record(f.st, &fact{Type: factGap, UID: f.header.UID, At: sp.From, Until: sp.To, Cause: why})
 	}
 	what, id := "was cut by somebody else while it grew", f.id
+	if why == GapDiskError {
+		what = "lost its end, which its disk could not make durable"
+	}
 	if all {
-		what = "was deleted or renamed by somebody else while it grew"
+		if why != GapDiskError {
+			what = "was deleted or renamed by somebody else while it grew"
+		}
 		s.a.cat.later(func(tx *sql.Tx) error { return removeRows(tx, []FileID{id}) }, nil)
 	}
 	s.a.notify(Notice{Type: "archive.damaged", UID: f.header.UID, Level: "error", Message: f.openName + " " + what + "; recording goes on in a new file",

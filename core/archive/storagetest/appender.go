@@ -87,6 +87,12 @@ func (a *appender) syncLocked() {
 	}
 	if a.d.syncBad > 0 {
 		a.d.syncBad--
+		for name, u := range a.d.dirty { // what was not durable is gone
+			if info, err := os.Stat(a.d.path(name)); err == nil && info.Size() > u.durable && os.Truncate(a.d.path(name), u.durable) == nil {
+				a.d.used -= info.Size() - u.durable
+			}
+		}
+		a.d.dirty = map[string]*unsynced{}
 		a.push(archive.AppendResult{Kind: archive.Failed, Sequence: a.synced + 1, Reason: archive.FailSync, Message: "made to fail"})
 		a.err = errors.New("storagetest: sync failed")
 		return

@@ -28,6 +28,7 @@ type Dir struct {
 	SyncEvery   time.Duration // 0 = Synced at once with Written
 	Descriptors bool          // File works
 	NoAppend    bool          // files do not grow: only Put and Write
+	BeforeSeal  func(name string)
 
 	mu      sync.Mutex
 	epoch   uint64
@@ -38,6 +39,7 @@ type Dir struct {
 	used    int64
 	fail    func(archive.AppendData) archive.FailReason
 	syncBad int
+	sealBad int
 	takes   time.Duration // what it says of a sync
 	stalled chan struct{}
 	apps    map[*appender]struct{}
@@ -230,14 +232,25 @@ func (d *Dir) Truncate(ctx context.Context, name string, size int64) error {
 
 // Seal implements archive.Storage.
 func (d *Dir) Seal(ctx context.Context, name, final string, size int64) error {
+	if d.BeforeSeal != nil {
+		d.BeforeSeal(name)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.alive(); err != nil {
 		return err
 	}
 	info, err := os.Stat(d.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		d.tellLocked(archive.AppendResult{Name: name, Reason: archive.FailNotFound, Message: "it is gone"})
+	}
 	if err != nil {
 		return err
+	}
+	if d.sealBad > 0 {
+		d.sealBad--
+		d.tellLocked(archive.AppendResult{Name: name, Reason: archive.FailSync, Message: "made to fail"})
+		return errors.Join(fmt.Errorf("seal %s: made to fail", name), d.blank(name, info.Size()))
 	}
 	if info.Size() != size {
 		return fmt.Errorf("seal %s: %d bytes instead of %d", name, info.Size(), size)
@@ -247,6 +260,24 @@ func (d *Dir) Seal(ctx context.Context, name, final string, size int64) error {
 	}
 	delete(d.dirty, name)
 	return os.Rename(d.path(name), d.path(final))
+}
+
+// blank takes from a file what was not durable, and leaves its size.
+func (d *Dir) blank(name string, size int64) error {
+	u := d.dirty[name]
+	if u == nil {
+		return nil
+	}
+	return errors.Join(os.Truncate(d.path(name), u.durable), os.Truncate(d.path(name), size))
+}
+
+// tellLocked ends all append streams with a failure.
+func (d *Dir) tellLocked(r archive.AppendResult) {
+	for a := range d.apps {
+		r.Kind, r.Sequence = archive.Failed, a.synced+1
+		a.push(r)
+		a.err = errors.New("storagetest: " + r.Message)
+	}
 }
 
 // Write implements archive.Storage.
@@ -384,6 +415,14 @@ func (d *Dir) FailSyncs(n int) {
 	d.mu.Lock()
 	d.syncBad = n
 	d.mu.Unlock()
+}
+
+// FailSeals lets the next n seals fail; what was not durable of their files is gone,
+// as after a sync that failed in a process which does not know how much that is.
+func (d *Dir) FailSeals(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sealBad = n
 }
 
 // SyncsTake says how long each sync takes from now on.
