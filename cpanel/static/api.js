@@ -33,13 +33,16 @@ let heard = () => {};
 /** @param {(ok: boolean) => void} f */
 export function onReach(f) { heard = f; }
 
-/** @param {string} url @param {RequestInit} [init] @returns {Promise<Response>} */
-export async function ask(url, init) {
+/** A server that lost its power says nothing at all: for so long it is waited for. */
+const patience = 30e3;
+
+/** @param {string} url @returns {Promise<Response>} */
+export async function ask(url) {
   let r;
   try {
-    r = await fetch(url, init);
+    r = await fetch(url, { signal: AbortSignal.timeout(patience) });
   } catch (e) {
-    if (!init?.signal?.aborted) heard(false);
+    heard(false);
     throw e;
   }
   heard(true);
@@ -58,6 +61,21 @@ export async function get(path) {
   }
 }
 
+/** whether it is the way to the server that failed, which is told elsewhere @param {unknown} e */
+const away = (e) => e instanceof TypeError || e instanceof DOMException && e.name === "TimeoutError";
+
+/** Asks until there is an answer, be it no. @template T @param {() => Promise<T>} f @returns {Promise<T>} */
+export async function insist(f) {
+  for (;;) {
+    try {
+      return await f();
+    } catch (e) {
+      if (!away(e) && !(e instanceof Refusal && e.status >= 500)) throw e;
+    }
+    await new Promise((done) => setTimeout(done, 1500));
+  }
+}
+
 /** @param {string} uid @param {number} from @param {number} to @returns {Promise<Footage>} */
 export const footage = (uid, from, to) => get(`/api/v1/streams/${encodeURIComponent(uid)}/ranges?from=${Math.floor(from)}&to=${Math.ceil(to)}`);
 
@@ -70,7 +88,7 @@ export function poll(f, every) {
     busy = true;
     do {
       again = false;
-      await f().catch((e) => { if (!(e instanceof Refusal || e instanceof TypeError)) console.error(e); });
+      await f().catch((e) => { if (!(e instanceof Refusal || away(e))) console.error(e); });
     } while (again);
     busy = false;
     timer = window.setTimeout(tick, every);

@@ -65,7 +65,7 @@ export function showProblems(list, zone, now) {
   const b = $("problems-button"), bad = list.some((p) => p.level === "error");
   attr(b, "class", "pill" + (bad ? " bad" : list.length ? " warn" : ""));
   put($("problems-count"), list.length ? `${list.length} ${list.length === 1 ? "problem" : "problems"}` : "No problems");
-  const box = $("problems-list"), key = JSON.stringify([list, list.map(streamOf)]);
+  const box = $("problems-list"), key = JSON.stringify([list, list.map(streamOf), zone.date(now)]);
   if (box.dataset.key === key) return;
   box.dataset.key = key;
   const order = [...list].sort((a, b) => Number(b.level === "error") - Number(a.level === "error"));
@@ -97,25 +97,36 @@ export function showServer(s, now) {
   }));
 }
 
+/** @param {number} ms @param {Zone} zone @param {number} now */
+const when = (ms, zone, now) => (zone.date(ms) === zone.date(now) ? "" : zone.day(ms) + " ") + zone.second(ms);
+
 export class Events {
   constructor() {
     this.box = $("events");
     this.mine = /** @type {HTMLInputElement} */ ($("mine"));
     this.mine.addEventListener("change", () => this.filter());
     this.uid = "";
+    this.today = "";
   }
 
   /** @param {import("./api.js").Event[]} list newest first @param {Zone} zone @param {number} now */
   add(list, zone, now) {
     for (const ev of [...list].reverse()) {
-      const date = zone.date(ev.time_ms) === zone.date(now) ? "" : zone.day(ev.time_ms) + " ";
-      const li = el("li", { class: ev.level }, el("time", { datetime: new Date(ev.time_ms).toISOString() }, date + zone.second(ev.time_ms)),
+      const li = el("li", { class: ev.level }, el("time", { datetime: new Date(ev.time_ms).toISOString() }, when(ev.time_ms, zone, now)),
         el("span", {}, ...(ev.uid ? [el("a", { href: "#" + encodeURIComponent(ev.uid) }, ev.uid), " "] : []), sentence(ev.message)));
       li.dataset.uid = ev.uid;
       this.box.prepend(li);
     }
     while (this.box.children.length > 300) this.box.lastElementChild?.remove();
     this.filter();
+  }
+
+  /** What was today is yesterday on a page that stays open. @param {Zone} zone @param {number} now */
+  date(zone, now) {
+    const today = zone.name + zone.date(now);
+    if (today === this.today) return;
+    this.today = today;
+    for (const t of this.box.querySelectorAll("time")) put(t, when(Date.parse(t.dateTime), zone, now));
   }
 
   /** @param {string} [uid] the chosen stream */

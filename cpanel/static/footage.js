@@ -10,6 +10,7 @@ export class Footage {
   constructor(uid) {
     this.uid = uid;
     this.from = Infinity; // everything from here on is known
+    this.known = 0; // up to here, while nobody looks for a while
     /** @type {import("./api.js").Range[]} */ this.ranges = [];
     /** @type {import("./api.js").Gap[]} */ this.gaps = [];
   }
@@ -19,6 +20,7 @@ export class Footage {
     if (from >= this.from) return;
     const f = await footage(this.uid, from, now + 60e3);
     this.from = from;
+    this.known = now;
     this.ranges = f.ranges;
     this.gaps = f.gaps;
   }
@@ -26,8 +28,9 @@ export class Footage {
   /** Asks for what has changed lately. @param {number} now */
   async refresh(now) {
     if (this.from === Infinity) return;
-    const cut = Math.max(this.from, now - 120e3);
+    const cut = Math.max(this.from, Math.min(now, this.known) - 120e3);
     const f = await footage(this.uid, cut, now + 60e3);
+    this.known = now;
     this.ranges = join(this.ranges, f.ranges, cut).map((r) => ({ ...r, duration: r.to - r.from }));
     this.gaps = join(this.gaps, f.gaps, cut);
   }

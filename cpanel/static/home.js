@@ -1,7 +1,7 @@
 // The first page: streams with their state, one player, its timeline,
 // problems, events. What is chosen stands in the address: #uid, or #uid@ms for
 // a moment of the past.
-import { get, onReach, poll } from "./api.js";
+import { Refusal, get, insist, onReach, poll } from "./api.js";
 import { $, attr, el, put } from "./dom.js";
 import { Events, codecName, showProblems, showServer, showStream } from "./facts.js";
 import { Footage } from "./footage.js";
@@ -12,7 +12,8 @@ import { HOUR, Zone, span } from "./zone.js";
 
 /** @typedef {import("./api.js").Stream} Stream */
 
-const first = /** @type {import("./api.js").Server} */ (await get("/api/v1/server"));
+onReach((ok) => { $("away").hidden = ok; });
+const first = /** @type {import("./api.js").Server} */ (await insist(() => get("/api/v1/server")));
 let zone = new Zone(first.time_zone), skew = first.now_ms - Date.now();
 const now = () => Date.now() + skew;
 
@@ -54,6 +55,9 @@ function choose(uid, at) {
     notice("");
     $("events").scrollTop = 0;
     timeline.cursor = 0;
+    timeline.ranges = [];
+    timeline.gaps = [];
+    put($("summary"), "");
   }
   events.filter(uid);
   if (at) go(at); else goLive();
@@ -78,7 +82,10 @@ const current = () => streams.find((s) => s.uid === chosen);
 
 // --- playing
 
+let going = 0; // counts wishes, so that the answer to an older one is dropped
+
 function goLive() {
+  going++;
   live = true;
   shown = null;
   day = "";
@@ -90,13 +97,19 @@ function goLive() {
 /** Plays from a moment, or from the next footage behind it. @param {number} ms */
 async function go(ms) {
   if (ms > now() - 8000) return goLive();
-  const uid = chosen;
+  const turn = ++going, uid = chosen;
   live = false;
   mark();
   try {
     if (footage.from > ms - HOUR) await footage.reach(zone.midnight(ms - HOUR), now());
-  } catch { return; }
-  if (uid !== chosen || live) return;
+  } catch (e) {
+    if (turn !== going) return;
+    if (e instanceof Refusal && e.status < 500) return player.hold({ title: sentence(e.message), hint: sentence(e.hint) });
+    player.hold({ title: "The server does not answer", hint: "Trying again…" });
+    setTimeout(() => { if (turn === going) go(ms); }, 1500);
+    return;
+  }
+  if (turn !== going) return;
   timeline.ranges = footage.ranges;
   timeline.gaps = footage.gaps;
   const next = footage.stretches().find((r) => r.to > ms + 500 && r.to - r.from > 500);
@@ -183,9 +196,9 @@ function show() {
 
 function mark() {
   attr($("live"), "aria-pressed", String(live));
-  const showing = live && player.showing;
+  const paused = player.showing && video.paused, showing = live && player.showing && !player.opening && !paused;
   attr($("badge"), "class", "badge" + (showing ? " on" : ""));
-  put($("badge"), live ? showing ? "Live" : player.veil.hidden ? "Starting" : "No picture" : "Replay");
+  put($("badge"), live ? showing ? "Live" : paused ? "Paused" : player.veil.hidden ? "Starting" : "No picture" : "Replay");
 }
 
 let said = 0;
@@ -269,6 +282,7 @@ async function loadServer() {
   skew = s.now_ms - Date.now();
   if (s.time_zone !== zone.name && new Zone(s.time_zone).name !== zone.name) timeline.zone = zone = new Zone(s.time_zone);
   showServer(s, now());
+  events.date(zone, now());
   showProblems((await get("/api/v1/problems")).items, zone, now());
 }
 
@@ -289,8 +303,11 @@ async function follow() {
     events.add([ev], zone, now());
     soon();
   };
-  src.onerror = () => { if (src.readyState === EventSource.CLOSED && src === source) setTimeout(() => follow().catch(() => {}), 3000); };
+  src.onerror = () => { if (src.readyState === EventSource.CLOSED && src === source) setTimeout(begin, 3000); };
 }
+
+/** Follows the events, however often that fails. */
+function begin() { follow().catch(() => setTimeout(begin, 3000)); }
 
 let timer = 0;
 function soon() {
@@ -328,17 +345,12 @@ video.addEventListener("volumechange", () => {
 });
 for (const b of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".zoom button"))) b.addEventListener("click", () => zoom(Number(b.dataset.width), b.dataset.width === "day"));
 $("day").addEventListener("change", () => {
-  const d = /** @type {HTMLInputElement} */ ($("day")).value;
-  if (!/^\d{4}-\d\d-\d\d$/.test(d)) return;
-  day = d;
+  const d = /** @type {HTMLInputElement} */ ($("day"));
+  if (!d.value || !d.validity.valid) return; // also a year while it is typed: 0002, 0020, 0202
+  day = d.value;
   widthChosen = true;
   view();
   pollRanges();
-});
-$("logout").addEventListener("click", async () => {
-  await fetch("/cpanel/logout", { method: "POST" }).catch(() => {});
-  location.assign("/cpanel/");
-  location.reload();
 });
 $("problems-list").addEventListener("click", (e) => { if (/** @type {Element} */ (e.target).closest("a")) $("problems").hidePopover?.(); });
 document.addEventListener("keydown", (e) => {
@@ -351,8 +363,6 @@ document.addEventListener("keydown", (e) => {
 });
 
 $("skip").addEventListener("click", () => $("live").focus());
-onReach((ok) => { $("away").hidden = ok; });
-
 setInterval(() => {
   const t = player.at(), line = $("timeline");
   put($("clock"), zone.second(now()));
@@ -368,4 +378,4 @@ setInterval(() => {
 }, 500);
 
 const pollRanges = poll(ranges, 3000), pollServer = poll(loadServer, 5000), pollStreams = poll(loadStreams, 3000);
-follow().catch(() => setTimeout(() => follow().catch(() => {}), 3000));
+begin();

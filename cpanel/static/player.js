@@ -64,7 +64,7 @@ export class Player {
 
   /** Says why there is no picture and stops asking for one; the last picture stays. @param {Words} w @param {boolean} [wipe] */
   hold(w, wipe = false) {
-    const key = w.title + w.hint;
+    const key = w.title + w.hint + (w.acts ?? []).map((a) => a.outerHTML).join("");
     if (this.held === key) return;
     const fresh = !this.held;
     this.held = key;
@@ -152,6 +152,7 @@ export class Player {
     hls.on(Hls.Events.MANIFEST_PARSED, () => { this.video.play().catch(() => {}); });
     hls.loadSource(url);
     hls.attachMedia(this.video);
+    this.showing = false; // until it plays
   }
 
   /** @param {number} ms */
@@ -220,7 +221,7 @@ export class Player {
   /** Goes to a time within what is loaded already. @param {number} ms @returns {boolean} false = it is not */
   seek(ms) {
     const list = this.hls?.latestLevelDetails?.fragments;
-    if (!list || !this.show?.from || this.held) return false;
+    if (!list || !this.show?.from || this.held || this.opening) return false;
     const f = list.find((f) => f.programDateTime !== null && !f.gap && f.programDateTime <= ms && ms < f.programDateTime + f.duration * 1000);
     if (!f || f.programDateTime === null) return false;
     this.video.currentTime = f.start + (ms - f.programDateTime) / 1000;

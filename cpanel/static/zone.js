@@ -48,7 +48,7 @@ export class Zone {
   /** 2026-03-29 @param {number} ms */
   date(ms) {
     const p = this.parts(ms);
-    return `${p.y}-${String(p.mo).padStart(2, "0")}-${String(p.d).padStart(2, "0")}`;
+    return `${String(p.y).padStart(4, "0")}-${String(p.mo).padStart(2, "0")}-${String(p.d).padStart(2, "0")}`;
   }
 
   /** local time minus UTC @param {number} ms */

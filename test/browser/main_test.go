@@ -51,8 +51,9 @@ const home = "document.body.classList.contains('home') && document.querySelector
 // plays waits until pictures are decoded and time goes on.
 func plays(p *cdp.Page) {
 	p.T.Helper()
+	p.Wait("a picture", `(v => v.getVideoPlaybackQuality().totalVideoFrames > 0 && v.videoWidth > 0 && v.readyState > 2)(document.querySelector('video'))`)
 	p.Eval("globalThis.t0 = document.querySelector('video').currentTime", nil)
-	p.Wait("the picture to move", `(v => v.getVideoPlaybackQuality().totalVideoFrames > 0 && v.videoWidth > 0 && Math.abs(v.currentTime - t0) > .5)(document.querySelector('video'))`)
+	p.Wait("the picture to move", `Math.abs(document.querySelector('video').currentTime - t0) > .5`)
 }
 
 // firstPassword reads the password of the first start.

@@ -40,7 +40,7 @@ func TestPages(t *testing.T) {
 		run  func(*cdp.Page, *harness.Server)
 	}{
 		{"live", live}, {"list", listed}, {"problems", problems}, {"why there is no picture", noPicture},
-		{"names for readers", names}, {"phone", phone}, {"zones", zones}, {"the past", past}, {"across a hole", hole}, {"switched off", switchedOff},
+		{"names for readers", names}, {"phone", phone}, {"zones", zones}, {"the past", past}, {"quick hands", quick}, {"across a hole", hole}, {"switched off", switchedOff},
 		{"killed server", killed}, {"lost session", expired},
 	} {
 		t.Run(step.name, func(t *testing.T) { p.T = t; step.run(p, s); p.Quiet() })
@@ -93,6 +93,7 @@ func live(p *cdp.Page, _ *harness.Server) {
 	p.Shot("desktop")
 	p.Key(" ")
 	p.Wait("a pause", "document.querySelector('video').paused && document.querySelector('#pause').ariaLabel == 'Play'")
+	p.Wait("that it says so", "document.querySelector('#badge').textContent == 'Paused'")
 	p.Key(" ")
 	plays(p)
 }

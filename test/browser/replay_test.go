@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,16 +98,57 @@ func switchedOff(p *cdp.Page, s *harness.Server) {
 // player plays on without being loaded again.
 func killed(p *cdp.Page, s *harness.Server) {
 	plays(p)
-	p.Eval("globalThis.stays = document.querySelector('video')", nil)
+	p.Eval("globalThis.stays = document.querySelector('video'); globalThis.lastEvent = document.querySelector('#events li time').dateTime", nil)
 	p.Quiet()
 	s.Kill()
 	p.Wait("that the server is away", "!document.querySelector('#away').hidden")
 	s.Start()
 	p.Wait("that it is back", "document.querySelector('#away').hidden")
+	p.Eval("globalThis.back = Date.now()", nil)
 	plays(p)
-	p.Wait("the event of the start", "document.querySelector('#events').innerText.includes('server started')")
+	p.Wait("a picture of later", "document.querySelector('#playing').textContent && document.querySelector('#timeline').ariaValueNow * 1000 > back + 2000")
+	p.Wait("the event of this start", "[...document.querySelectorAll('#events li')].some(l => l.innerText.includes('server started') && l.querySelector('time').dateTime > lastEvent)")
 	p.Wait("the same page, live", "globalThis.stays === document.querySelector('video') && document.querySelector('#badge').textContent == 'Live'")
-	p.Quiet("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED", "503")
+	p.Quiet("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED", "ERR_CONTENT_LENGTH_MISMATCH", "503")
+}
+
+// quick: somebody who does the next thing before the answer to the last one is there,
+// types a year digit by digit, or comes back to a page that nobody has looked at.
+func quick(p *cdp.Page, _ *harness.Server) {
+	var r struct{ Start float64 }
+	p.Eval(`await fetch("/api/v1/streams/demo/ranges").then(r => r.json())`, &r)
+	const mistyped = "(d => {d.value = '0026-11-29'; d.dispatchEvent(new Event('change'))})(document.querySelector('#day'))"
+	p.Eval(mistyped, nil)
+	p.Wait("a second", "await new Promise(done => setTimeout(() => done(true), 1000))")
+	p.Quiet()
+
+	p.Slow("*/ranges?from=*", time.Second)
+	p.Eval(fmt.Sprintf("location.hash = 'demo@%.0f'", r.Start-5*86400e3), nil) // has to be asked for
+	p.Wait("the first wish", "document.querySelector('#badge').textContent == 'Replay'")
+	p.Eval(fmt.Sprintf("location.hash = 'demo@%.0f'", r.Start+8000), nil)
+	p.Wait("both answers", "await new Promise(done => setTimeout(() => done(true), 3000))")
+	p.Slow("", 0)
+	var at float64
+	p.Eval("Number(location.hash.split('@')[1])", &at)
+	if at < r.Start+7000 {
+		p.T.Errorf("what plays begins %.0f ms behind the start of all footage, not 8000", at-r.Start)
+	}
+	plays(p)
+	p.Click("#live")
+	p.Wait("live", "document.querySelector('#badge').textContent == 'Live'")
+
+	var from []float64
+	p.Eval(`await (async () => {
+		const {Footage} = await import("/cpanel/static/footage.js"), f = new Footage("demo"), seen = Date.now(), asked = [], real = fetch;
+		globalThis.fetch = (u, i) => { asked.push(Number(/from=(\d+)/.exec(u)?.[1] ?? 0) - seen); return real(u, i); };
+		await f.reach(seen - 3600e3, seen);
+		await f.refresh(seen + 600e3);
+		globalThis.fetch = real;
+		return asked;
+	})()`, &from)
+	if last := slices.Max(from); last > 0 {
+		p.T.Errorf("after ten minutes in which nobody looked, the first %.0f s of them are not asked for", last/1000)
+	}
 }
 
 // expired: a session that ends leads to the login and back to the same stream, also
@@ -119,7 +161,11 @@ func expired(p *cdp.Page, s *harness.Server) {
 	p.Wait("the stream again", home+" && document.querySelector('#title').textContent == 'Demo'")
 	plays(p)
 	p.Quiet("401")
+	p.Slow("*/vendor/*", 2*time.Second) // most of the page
+	p.Eval("globalThis.old = true; location.reload()", nil)
+	p.Wait("the page again", "!globalThis.old && document.querySelector('#logout')")
 	p.Click("#logout")
 	p.Wait("the login", "document.querySelector('#login')")
+	p.Slow("", 0)
 	p.Quiet("401")
 }
