@@ -11,18 +11,18 @@ import (
 	"media-server/core/archive"
 )
 
-// groomedSpace records a stream, signed, and grooms all but the end of it.
+// groomedSpace records a stream, signed, and grooms the older part of it. An hour lies
+// between that and the age at which files are due, so that no more become so meanwhile.
 func groomedSpace(t *testing.T) (dir string, files []string) {
 	t.Helper()
 	d, data := newDir(t), t.TempDir()
 	o := groomOptions(data, 1, 0, d)
 	o.Signer, o.Pools[0].Sign = signerOf(1), true
 	h := open(t, o)
-	cam := aged("gate", 1, 3*time.Hour)
-	record(t, h, cam, "", 25*20)
-	cut := cam.born.Add(13 * time.Second).Time()
+	record(t, h, aged("gate", 1, 3*time.Hour), "", 25*12) // six files
+	record(t, h, aged("gate", 2, time.Hour), "", 25*8)    // four
 	h.close()
-	o = groomOptions(data, 2, time.Since(cut), d)
+	o = groomOptions(data, 2, 2*time.Hour, d)
 	o.Signer, o.Pools[0].Sign = signerOf(1), true
 	h = open(t, o)
 	eventually(t, "groomed", func() bool { st := h.a.Groomings()[0]; return st.Files == 6 && st.State == "idle" })
