@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -262,38 +263,43 @@ func TestFullSpace(t *testing.T) {
 	})
 }
 
+// TestRetentionByAge: by the clock of a bubble no more files become due while the
+// test waits for those that are.
 func TestRetentionByAge(t *testing.T) {
-	dir, cam := newDir(t), newCamera("gate", 1)
-	cam.born = cam.born.Add(-time.Hour)
-	h := open(t, options(t.TempDir(), 1, dir))
-	defer h.close()
-	rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 3 * time.Second, Duration: 30 * 24 * time.Hour})
-	f := start(t, cam, rec, archive.GapNone)
-	f.feed(25 * 20)
-	f.flush()
-	rec.End(archive.GapNone)
-	rec.Close()
-	eventually(t, "sealed", func() bool { return h.saw("record.file") >= 6 })
-	segs, _ := h.a.Segments("gate", all)
-	pin, err := h.a.Pin(segs[0].File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Let everything before the middle of it go.
-	age := time.Since(cam.born.Time()) - 10*time.Second
-	rec, _ = h.a.Recorder("gate", archive.Rules{Duration: age})
-	rec.Close()
-	go func() { time.Sleep(50 * time.Millisecond); pin.Release() }()
-	eventually(t, "old files gone", func() bool {
-		if _, err := h.a.Retain(context.Background(), nil); err != nil {
+	dir, data := newDir(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam := inBubble("gate", 1)
+		cam.born = cam.born.Add(-time.Hour)
+		h := open(t, options(data, 1, dir))
+		defer h.close()
+		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 3 * time.Second, Duration: 30 * 24 * time.Hour})
+		f := start(t, cam, rec, archive.GapNone)
+		f.feed(25 * 20)
+		f.flush()
+		rec.End(archive.GapNone)
+		rec.Close()
+		eventually(t, "sealed", func() bool { return h.saw("record.file") >= 6 })
+		segs, _ := h.a.Segments("gate", all)
+		pin, err := h.a.Pin(segs[0].File)
+		if err != nil {
 			t.Fatal(err)
 		}
-		b, ok := h.a.Bounds("gate")
-		return ok && b.From > cam.born.Add(5*time.Second) && b.From < cam.born.Add(11*time.Second)
+		// Let everything before the middle of it go.
+		age := time.Since(cam.born.Time()) - 10*time.Second
+		rec, _ = h.a.Recorder("gate", archive.Rules{Duration: age})
+		rec.Close()
+		go func() { time.Sleep(50 * time.Millisecond); pin.Release() }()
+		eventually(t, "old files gone", func() bool {
+			if _, err := h.a.Retain(context.Background(), nil); err != nil {
+				t.Fatal(err)
+			}
+			b, ok := h.a.Bounds("gate")
+			return ok && b.From > cam.born.Add(5*time.Second) && b.From < cam.born.Add(11*time.Second)
+		})
+		if _, err := h.a.Pin(segs[0].File); err == nil {
+			t.Fatal("a deleted file can be pinned")
+		}
 	})
-	if _, err := h.a.Pin(segs[0].File); err == nil {
-		t.Fatal("a deleted file can be pinned")
-	}
 }
 
 func TestRebuildGivesTheSame(t *testing.T) {
