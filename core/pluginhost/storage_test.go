@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,18 +206,21 @@ func TestAppenderCloseWhileStorageIsStopped(t *testing.T) {
 	unix.Kill(pid, unix.SIGSTOP)
 	defer unix.Kill(pid, unix.SIGCONT)
 	payload := make([]byte, 1<<20)
-	sent := make(chan uint64, 1)
+	var sent atomic.Uint64
+	over := make(chan struct{})
 	go func() {
-		seq := uint64(0)
-		for {
-			if a.Send(archive.AppendData{Sequence: seq + 1, Name: "open/a", Create: true, Payload: [][]byte{payload}}) != nil {
-				sent <- seq
-				return
-			}
-			seq++
+		defer close(over)
+		for a.Send(archive.AppendData{Sequence: sent.Load() + 1, Name: "open/a", Create: true, Payload: [][]byte{payload}}) == nil {
+			sent.Add(1)
 		}
 	}()
-	time.Sleep(200 * time.Millisecond) // long enough to fill windows and buffers
+	full, since := uint64(0), time.Now()
+	eventually(t, "windows and buffers to be full", func() bool {
+		if n := sent.Load(); n != full {
+			full, since = n, time.Now()
+		}
+		return full > 0 && time.Since(since) > 200*time.Millisecond
+	})
 	closed := make(chan struct{})
 	go func() { a.Close(); close(closed) }()
 	select {
@@ -224,8 +228,8 @@ func TestAppenderCloseWhileStorageIsStopped(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("Close waits for a storage that is stopped")
 	}
-	n := <-sent
-	if n == 0 || n > 64 {
+	<-over
+	if n := sent.Load(); n == 0 || n > 64 {
 		t.Errorf("%d MB went into a storage that is stopped", n)
 	}
 	clear(payload) // the race detector speaks up if gRPC still reads it
