@@ -196,15 +196,19 @@ func dialed(t *testing.T, address string) func() string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() string {
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		b, err := io.ReadAll(c)
-		if err != nil {
-			t.Errorf("read: %v", err)
-		}
-		return string(b)
+	return func() string { return answerOf(t, c) }
+}
+
+// answerOf reads what a core answers.
+func answerOf(t *testing.T, c net.Conn) string {
+	t.Helper()
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Errorf("read: %v", err)
 	}
+	return string(b)
 }
 
 func refused(address string) bool {
