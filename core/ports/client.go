@@ -109,27 +109,44 @@ func (h *holder) read() {
 	}
 }
 
-// ask asks one thing and waits for the answer. One caller at a time.
+// ask asks one thing and waits for the answer. One caller at a time. The wait is
+// counted in slices: a process that was itself frozen meanwhile - stopped, swapped
+// out, on a machine that was paused - has lost one, not all of them, when it finds
+// the answer and the clock at the same time.
 func (h *holder) ask(fds []int, verb string, args ...string) (message, error) {
 	if err := transmit(h.conn, h.within, fds, verb, args...); err != nil {
 		return message{}, err
 	}
-	t := time.NewTimer(h.within)
-	defer t.Stop()
-	select {
-	case m := <-h.answers:
-		if m.verb == verbRefused {
-			m.close()
-			return message{}, fmt.Errorf("%s was refused: %s", verb, m.arg(0))
-		}
-		return m, nil
-	case <-h.gone:
-		return message{}, errors.New("it has ended")
-	case <-t.C:
-		// What comes now would be taken for the answer to something else.
-		h.conn.Close()
-		return message{}, fmt.Errorf("no answer within %v", h.within)
+	m, err := h.answer()
+	if err == nil && m.verb == verbRefused {
+		m.close()
+		return message{}, fmt.Errorf("%s was refused: %s", verb, m.arg(0))
 	}
+	return m, err
+}
+
+// answer waits for an answer.
+func (h *holder) answer() (message, error) {
+	const slices = 20
+	t := time.NewTicker(h.within / slices)
+	defer t.Stop()
+	for range slices {
+		select {
+		case m := <-h.answers:
+			return m, nil
+		case <-h.gone:
+			return message{}, errors.New("it has ended")
+		case <-t.C:
+		}
+	}
+	select {
+	case m := <-h.answers: // it was there with the last tick
+		return m, nil
+	default:
+	}
+	// What comes now would be taken for the answer to something else.
+	h.conn.Close()
+	return message{}, fmt.Errorf("no answer within %v", h.within)
 }
 
 // take makes this process the holder's core, and gets what is held.
