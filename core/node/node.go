@@ -57,7 +57,8 @@ type Node struct {
 	drivers  *driverChecks
 	web      *webSide
 	ports    *ports.Ports
-	given    []int // listening sockets that systemd has opened
+	starting func() // ends the holder's wait for this server
+	given    []int  // listening sockets that systemd has opened
 
 	ready     atomic.Bool
 	draining  atomic.Bool
@@ -108,6 +109,8 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer lock.Close()
+	n.tellStarting(ctx, set)
+	defer n.starting()
 	err = n.run(ctx, set)
 	if e := ctx.Err(); e != nil && errors.Is(err, e) {
 		return nil // told to stop while it was still starting

@@ -21,11 +21,22 @@ var ErrForGood = errors.New("stopped for good")
 // lets the ports go at once (core/ports/HOLDER.md).
 const restartWithin = 3 * time.Second
 
+// tellStarting has the holder wait for this server, as soon as no other can come:
+// opening what it stands on may take longer than restartWithin.
+func (n *Node) tellStarting(ctx context.Context, set *Settings) {
+	n.starting = func() {}
+	if n.opt.Holder != nil {
+		n.starting = ports.Starting(ctx, set.Server.RunDir, set.Plugins.Linger)
+	}
+}
+
 // listen takes the ports: those that were held for this server, else its own.
 // It comes late in the start, so that a server that fails before does not
-// keep clients of a port waiting whom nobody will serve.
+// keep clients of a port waiting whom nobody will serve: the holder then closes the
+// ports when it would have without it.
 func (n *Node) listen(ctx context.Context, set *Settings) (err error) {
 	n.ports = ports.Open(ctx, ports.Options{RunDir: set.Server.RunDir, Command: n.opt.Holder, Linger: set.Plugins.Linger, Given: n.given, Log: n.log})
+	n.starting()
 	if n.web, err = n.buildWeb(set); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 
 	"media-server/core/fault"
 	"media-server/core/pluginhost"
+	"media-server/core/ports"
 )
 
 var buildPlugins = sync.OnceValues(func() (string, error) {
@@ -53,6 +54,13 @@ var buildPlugins = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if n := len(os.Args); n >= 3 && os.Args[n-2] == ports.Verb { // started by a test as a holder
+		if err := ports.Serve(os.Args[n-1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if dir, err := buildPlugins(); err == nil {
 		os.RemoveAll(dir)
@@ -63,7 +71,8 @@ func TestMain(m *testing.M) {
 // rig is a server in this process with real plugins.
 type rig struct {
 	*place
-	run    string // run-dir
+	run    string   // run-dir
+	holder []string // see Options
 	reload chan os.Signal
 	base   string // of HTTP
 	cancel context.CancelFunc
@@ -109,7 +118,7 @@ func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
 	go func() {
-		err := Run(ctx, Options{Path: filepath.Join(r.dir, "media-server.ini"), Version: "test", Out: pw, Reload: r.reload})
+		err := Run(ctx, Options{Path: filepath.Join(r.dir, "media-server.ini"), Version: "test", Out: pw, Reload: r.reload, Holder: r.holder})
 		pw.Close()
 		r.done <- err
 	}()

@@ -44,7 +44,7 @@ func (c *Config) Bind(set *config.Set) {
 	s.Duration("restart-max", &c.RestartMax, time.Second, time.Hour, "A plugin that ends is started again at once, then with growing pauses up to this.").Restart()
 	s.Duration("buffer", &c.Buffer, time.Second, 10*time.Minute, "What a driver keeps in memory of each stream while the core or storage is away. Longer outlasts a longer outage and costs memory.").Restart()
 	s.Bytes("buffer-max", &c.BufferMax, 1<<20, "Most memory of a driver for that, all its streams together.").Restart()
-	s.Duration("linger", &c.Linger, time.Second, time.Hour, "Plugins go on for so long without a core and are taken over by the next; then they end. So do the ports of [http] and [https], where connections wait for the next core; after a stop by SIGTERM for 3s at most.").Restart()
+	s.Duration("linger", &c.Linger, time.Second, time.Hour, "Plugins go on for so long without a core and are taken over by the next; then they end. So do the ports of [http] and [https], where connections wait for the next core; after a stop by SIGTERM for 3s, unless a server has begun to start by then.").Restart()
 
 	set.Named("plugin", "One plugin. Keys not named here are the plugin's own.", func(name string, s *config.Section) {
 		p := &PluginConfig{Enable: true}

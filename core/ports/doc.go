@@ -5,7 +5,8 @@
 // taking connections into their backlog, and the next core, which gets the
 // sockets back, serves them: a player is never refused.
 //
-//	core ── Open ─▶ connect to run-dir/ports.sock ─▶ take ─▶ sockets held so far
+//	core ── Starting ─▶ the holder of an earlier core waits for this one
+//	  ├── Open ─▶ connect to run-dir/ports.sock ─▶ take ─▶ sockets held so far
 //	  │               else start a holder, detached
 //	  ├── Listen(address) ─▶ the held socket, else bind ─▶ hold (SCM_RIGHTS) ─▶ holder
 //	  ├── Settle ─▶ drop what no service has asked for

@@ -70,6 +70,9 @@ type holding struct {
 	leave   time.Duration // after one that said that it goes; < 0 = none has
 	until   time.Time     // when to end; zero = not at all
 
+	starting *net.UnixConn // of a core that has not taken yet; nil = none
+	patience time.Time     // until when that one is waited for
+
 	asked chan request
 	left  chan *net.UnixConn
 	came  chan *net.UnixConn
@@ -140,8 +143,8 @@ func (h *holding) accept() {
 
 // admit starts the reader of a connection.
 func (h *holding) admit(c *net.UnixConn) {
-	if len(h.conns) >= maxConns { // somebody leaves connections open; the core's is not among them
-		if i := slices.IndexFunc(h.conns, func(o *net.UnixConn) bool { return o != h.core }); i >= 0 {
+	if len(h.conns) >= maxConns { // somebody leaves connections open; a core's is not among them
+		if i := slices.IndexFunc(h.conns, func(o *net.UnixConn) bool { return o != h.core && o != h.starting }); i >= 0 {
 			h.conns[i].Close() // its reader ends and says so
 		}
 	}
@@ -197,7 +200,9 @@ func (h *holding) loop(ctx context.Context) {
 
 // over tells whether it is time to end.
 func (h *holding) over() bool {
-	if !h.until.IsZero() && !time.Now().Before(h.until) {
+	now := time.Now()
+	waits := h.starting != nil && now.Before(h.patience)
+	if !h.until.IsZero() && !now.Before(h.until) && !waits {
 		h.log.Info("no core came")
 		return true
 	}
@@ -220,6 +225,9 @@ func (h *holding) alone() {
 func (h *holding) lost(c *net.UnixConn) {
 	c.Close()
 	h.conns = slices.DeleteFunc(h.conns, func(o *net.UnixConn) bool { return o == c })
+	if c == h.starting {
+		h.starting = nil
+	}
 	if c == h.core {
 		h.core = nil
 		h.alone()
@@ -244,10 +252,17 @@ func (h *holding) answer(r *request) bool {
 }
 
 func (h *holding) do(r *request) (verb string, args []string, fds []int, on bool, err error) {
-	if r.verb != verbTake && r.from != h.core {
+	if r.verb != verbTake && r.verb != verbStart && r.from != h.core {
 		return "", nil, nil, true, errors.New("take-comes-first")
 	}
 	switch r.verb {
+	case verbStart:
+		ms, err := milliseconds(r.arg(0))
+		if err != nil {
+			return "", nil, nil, true, err
+		}
+		h.starting, h.patience = r.from, time.Now().Add(ms)
+		return verbDone, nil, nil, true, nil
 	case verbTake:
 		args, fds, err = h.take(r)
 		return verbHave, args, fds, true, err
@@ -278,7 +293,7 @@ func (h *holding) take(r *request) (args []string, fds []int, err error) {
 	if old := h.core; old != nil && old != r.from {
 		old.Close() // a newer core wins: only one has the lock of the folder
 	}
-	h.core, h.linger, h.leave, h.until = r.from, linger, -1, time.Time{}
+	h.core, h.linger, h.leave, h.until, h.starting = r.from, linger, -1, time.Time{}, nil
 	args = []string{strconv.Itoa(protocol)}
 	for _, a := range h.order {
 		args, fds = append(args, a), append(fds, h.sockets[a])

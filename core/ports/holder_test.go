@@ -70,6 +70,9 @@ func TestHold(t *testing.T) {
 		answer message
 	}{
 		{nil, verbHold, []string{addr}, message{verb: verbRefused, args: []string{"take-comes-first"}}},
+		{nil, verbStart, []string{"soon"}, message{verb: verbRefused, args: []string{"no-time"}}},
+		{nil, verbStart, []string{"60000", "and", "more"}, message{verb: verbDone, args: []string{}}},
+		{nil, verbHold, []string{addr}, message{verb: verbRefused, args: []string{"take-comes-first"}}},
 		{nil, verbTake, []string{"soon"}, message{verb: verbRefused, args: []string{"no-time"}}},
 		{nil, verbTake, []string{"-1"}, message{verb: verbRefused, args: []string{"no-time"}}},
 		{nil, verbTake, []string{"60000", "and", "more"}, message{verb: verbHave, args: []string{"1"}}},

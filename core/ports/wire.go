@@ -23,6 +23,7 @@ const (
 
 // Verbs of the protocol.
 const (
+	verbStart   = "starting"
 	verbTake    = "take"
 	verbHave    = "have"
 	verbHold    = "hold"
