@@ -32,11 +32,7 @@ func TestEventRecording(t *testing.T) {
 	var at []time.Time
 	tell := func() {
 		t.Helper()
-		at = append(at, time.Now())
-		var m struct{ Recorded bool }
-		if status, err := s.Send("POST", "streams/told/event", `{"kind":"door","data":{"who":"anna"}}`, &m); err != nil || status != 201 || !m.Recorded {
-			t.Fatalf("the event was answered %d %+v %v", status, m, err)
-		}
+		at = append(at, happens(t, s, "told", `{"kind":"door","data":{"who":"anna"}}`))
 	}
 	time.Sleep(8 * time.Second) // real cameras take real time
 	if f := s.Footage("told"); len(f.Ranges) > 0 {
@@ -151,10 +147,7 @@ func TestScheduleRecording(t *testing.T) {
 		if now := s.Footage("door").Ranges; len(now) != 1 {
 			t.Errorf("without an event: %v", spans(now))
 		}
-		at := time.Now()
-		if status, err := s.Send("POST", "streams/door/event", `{"kind":"door"}`, nil); err != nil || status != 201 {
-			t.Fatalf("the event was answered %d %v", status, err)
-		}
+		at := happens(t, s, "door", `{"kind":"door"}`)
 		s.Until("the footage of the event", func() bool {
 			return covers(s.Footage("door"), at.Add(-2*time.Second).UnixMilli(), at.Add(2*time.Second).UnixMilli())
 		})
@@ -162,6 +155,22 @@ func TestScheduleRecording(t *testing.T) {
 	}
 	cam.Rules = ledger.Rules{From: f.Ranges[0].From * 1e6, To: f.Ranges[0].To*1e6 - int64(300*time.Millisecond), Tail: -1, Gaps: map[string][]ledger.Gap{}}
 	harness.Row(t, "recording by schedule", 0, "%s; %s", line, s.Judge("door", s.Account(cam)))
+}
+
+// happens tells a server of an event, and returns when it was, by the server's
+// own account: what is kept before it begins at exactly that distance.
+func happens(t *testing.T, s *harness.Server, uid, event string) time.Time {
+	t.Helper()
+	var m struct {
+		Recorded bool
+		At       int64
+	}
+	before := time.Now().UnixMilli()
+	status, err := s.Send("POST", "streams/"+uid+"/event", event, &m)
+	if after := time.Now().UnixMilli(); err != nil || status != 201 || !m.Recorded || m.At < before || m.At > after {
+		t.Fatalf("the event, told between %d and %d, was answered %d %+v %v", before, after, status, m, err)
+	}
+	return time.UnixMilli(m.At)
 }
 
 // covered tells whether a stream has everything from one time to another.
