@@ -113,6 +113,7 @@ func TestScheduleRecording(t *testing.T) {
 	s.Start()
 	footage(s, "door")
 	time.Sleep(time.Until(off.Add(5 * time.Second))) // the clock on the wall
+	s.Until("recording to end", func() bool { return !s.Stream("door").Recording })
 	f := s.Footage("door")
 	if n := len(f.Ranges); n != 1 {
 		t.Fatalf("ranges %v", spans(f.Ranges))
@@ -130,8 +131,8 @@ func TestScheduleRecording(t *testing.T) {
 		Recorded bool
 		Why      string
 	}
-	s.Until("an answer to why there is nothing", func() bool {
-		_, err := s.Call("GET", fmt.Sprintf("streams/door/why?at=%d", off.UnixMilli()+2000), &why)
+	s.Until("an answer to why there is nothing", func() bool { // behind the last segment, wherever that ends
+		_, err := s.Call("GET", fmt.Sprintf("streams/door/why?at=%d", f.Ranges[0].To+1000), &why)
 		return err == nil && !why.Recorded && why.Why == "off_schedule"
 	})
 	// The core dies while the schedule says off: nothing of that is recorded, or missed.
