@@ -117,8 +117,9 @@ func outage(t *testing.T, s *harness.Server) time.Duration {
 		return of
 	}
 	tail := func(uid string) bool {
+		asked := time.Now().UnixMilli()
 		gs := s.Footage(uid).Gaps
-		return len(gs) > 0 && gs[len(gs)-1].To > time.Now().UnixMilli()-1000
+		return len(gs) > 0 && gs[len(gs)-1].To > asked-1000
 	}
 	if gs := open("gone"); len(gs) != 1 || gs[0].Why != "camera_lost" || gs[0].State != "open" || !tail("gone") {
 		t.Errorf("open gaps of a camera that never answered: %+v; its ranges: %+v", gs, s.Footage("gone"))
