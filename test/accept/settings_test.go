@@ -56,6 +56,12 @@ func TestDropIn(t *testing.T) {
 		}
 		t.Logf("%s: first key frame %v after the file", uid, time.Unix(0, v[k].Time).Sub(dropped).Round(time.Millisecond))
 	}
+	// Footage is there a little before the event that tells of it.
+	for _, uid := range uids {
+		s.Until("the event that "+uid+" is active", func() bool {
+			return slices.ContainsFunc(s.Events("stream.active"), func(e harness.Event) bool { return e.UID == uid })
+		})
+	}
 	events := len(s.Events())
 	s.Sim("old-0", "", "dvr-chunk = 3s", "stream-name = Another title")
 	s.Until("the new title", func() bool {
