@@ -50,10 +50,10 @@ func powerCut(t *testing.T, seed uint64, rng *rand.Rand, least time.Duration, fs
 	if err := os.Mkdir(image, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := forgets.Cut(image); err != nil {
+	off, _, _, err := forgets.Cut(image)
+	if err != nil {
 		t.Fatal(err)
 	}
-	off := time.Now()
 	s.Kill() // the power is off for everything else too
 	for _, p := range []string{"local", "sim", "rtsp"} {
 		s.KillPlugin(p)

@@ -55,7 +55,7 @@ func TestCutKeepsSyncedLosesSome(t *testing.T) {
 			b.Sync() // its name is not
 			b.Close()
 			image := t.TempDir()
-			if _, _, err := f.Cut(image); err != nil {
+			if _, _, _, err := f.Cut(image); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := a.WriteAt(tail, 0); err == nil {

@@ -5,15 +5,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // Cut takes the power away: from now on every call fails with EIO, and what
-// survived is written below dir, a plain folder. It returns what was drawn:
-// how many changes of names were pending, and how many of them were kept.
-func (f *FS) Cut(dir string) (pending, kept int, err error) {
+// survived is written below dir, a plain folder, which can take a while. It
+// returns the instant of the cut and what was drawn: how many changes of names
+// were pending, and how many of them were kept.
+func (f *FS) Cut(dir string) (off time.Time, pending, kept int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.frozen = true
+	f.frozen, off = true, time.Now()
 	copies := map[*inode]map[string]*inode{}
 	names := func(n *inode) map[string]*inode {
 		if copies[n] == nil {
@@ -33,7 +35,7 @@ func (f *FS) Cut(dir string) (pending, kept int, err error) {
 			kept++
 		}
 	}
-	return pending, kept, f.write(dir, f.root, names)
+	return off, pending, kept, f.write(dir, f.root, names)
 }
 
 func reachable(from, n *inode, names func(*inode) map[string]*inode) bool {

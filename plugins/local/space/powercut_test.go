@@ -153,7 +153,7 @@ func cut(t *testing.T, seed uint64, mutate func(*diskCalls)) []string {
 	w.run(t, 40+int(seed*37%90))
 	image := t.TempDir()
 	// The promises first: those made while the power goes do not count.
-	if _, _, err := f.Cut(image); err != nil {
+	if _, _, _, err := f.Cut(image); err != nil {
 		t.Fatal(err)
 	}
 	left := filepath.Join(image, "space")
@@ -264,7 +264,7 @@ func TestPowerCutKeepsYoungNames(t *testing.T) {
 			}
 		}
 		image := t.TempDir()
-		if _, _, err := f.Cut(image); err != nil {
+		if _, _, _, err := f.Cut(image); err != nil {
 			t.Fatal(err)
 		}
 		for want, names := range map[string][]string{"young": {"open/young", "u/young"}, "older": {"open/old"}, "last": {"open/last", "u/last"}} {
