@@ -69,16 +69,11 @@ func TestLocksOutlastTheRules(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "no end") || !strings.Contains(out, "control socket") || !strings.Contains(out, "case 12") {
 		t.Fatalf("lock add: exit %d\n%s", code, out)
 	}
-	until := time.Now().Add(14 * time.Second).UnixMilli()
-	status, body := asked(t, s, "operator", "POST", "/api/v1/streams/gate/locks", fmt.Sprintf(`{"from":%d,"to":%d,"until":%d,"reason":"lent to the neighbour"}`, lent[0], lent[1], until))
-	var made lockNow
-	if err := json.Unmarshal([]byte(body), &made); status != 201 || err != nil || made.Until != until || made.Who != "token the operator" {
-		t.Fatalf("a lock by API: %d %s", status, body)
-	}
 
 	// What cannot be.
 	whole := fmt.Sprintf(`{"from":%d,"to":%d,"reason":"all of it"}`, start, start+17_000)
-	if status, body = asked(t, s, "operator", "POST", "/api/v1/streams/gate/locks", whole); status != 409 || !strings.Contains(body, "lock-max allows 3 MB of ") || !strings.Contains(body, "raise lock-max") {
+	status, body := asked(t, s, "operator", "POST", "/api/v1/streams/gate/locks", whole)
+	if status != 409 || !strings.Contains(body, "lock-max allows 3 MB of ") || !strings.Contains(body, "raise lock-max") {
 		t.Errorf("more than lock-max by API: %d %s", status, body)
 	}
 	if out, code = verb(t, "lock", "gate", "-c", s.Conf, "--from", fmt.Sprint(start), "--to=now", "--reason", "all of it"); code != 1 || !strings.Contains(out, "lock-max allows 3 MB of ") {
@@ -92,6 +87,18 @@ func TestLocksOutlastTheRules(t *testing.T) {
 	}
 	if status, body = asked(t, s, "operator", "POST", "/api/v1/streams/gate/locks", fmt.Sprintf(`{"from":%d,"to":%d,"until":%d,"reason":"late"}`, kept[0], kept[1], start)); status != 409 || !strings.Contains(body, "over at once") {
 		t.Errorf("until a time that is over: %d %s", status, body)
+	}
+	if ls := locksOf(s, "gate"); len(ls) != 1 {
+		t.Errorf("locks: %+v", ls)
+	}
+	was := []string{fetch(t, s, "gate", kept[0], kept[1]), fetch(t, s, "gate", lent[0], lent[1])}
+
+	// Time for all that is seen while it lasts, a crash and a start too.
+	until := time.Now().Add(40 * time.Second).UnixMilli()
+	status, body = asked(t, s, "operator", "POST", "/api/v1/streams/gate/locks", fmt.Sprintf(`{"from":%d,"to":%d,"until":%d,"reason":"lent to the neighbour"}`, lent[0], lent[1], until))
+	var made lockNow
+	if err := json.Unmarshal([]byte(body), &made); status != 201 || err != nil || made.Until != until || made.Who != "token the operator" {
+		t.Fatalf("a lock by API: %d %s", status, body)
 	}
 	if ls := locksOf(s, "gate"); len(ls) != 2 {
 		t.Errorf("locks: %+v", ls)
@@ -123,7 +130,6 @@ func TestLocksOutlastTheRules(t *testing.T) {
 	}
 
 	// An age limit takes what is around them, behind a crash.
-	was := []string{fetch(t, s, "gate", kept[0], kept[1]), fetch(t, s, "gate", lent[0], lent[1])}
 	same := func(when string, span [2]int64, was string) {
 		t.Helper()
 		if now := fetch(t, s, "gate", span[0], span[1]); now != was {
