@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -84,24 +82,6 @@ func New(t testing.TB, o Options) *Server {
 	watch(t) // before cleanup: what that finds counts
 	t.Cleanup(s.cleanup)
 	return s
-}
-
-// given are the ports that FreePort has found.
-var given sync.Map
-
-// FreePort finds a port that nobody uses at the moment, and that it has not found
-// before: the kernel may choose the same one again before it is used.
-func FreePort(t testing.TB) string {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Close()
-		if _, known := given.LoadOrStore(l.Addr().String(), true); !known {
-			return l.Addr().String()
-		}
-	}
 }
 
 // Start runs the server and waits until it is ready.
