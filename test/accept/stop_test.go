@@ -43,26 +43,7 @@ func TestPortsOfAStoppedServer(t *testing.T) {
 	gone("SIGINT")
 
 	s.Start()
-	holder := s.Holder()
-	s.Stop()
-	if refuses(s.HTTP) {
-		t.Error("after SIGTERM, which may be half of a restart, the port is let go at once")
-	}
-	answered := make(chan error, 1)
-	go func() { // it comes between the two servers
-		resp, err := http.Get(s.HTTP + "/cpanel/")
-		if err == nil {
-			resp.Body.Close()
-		}
-		answered <- err
-	}()
-	s.Start()
-	if err := <-answered; err != nil {
-		t.Errorf("a connection made during a restart: %v", err)
-	}
-	if n := s.Holder(); n != holder {
-		t.Errorf("the holder was %d and is %d", holder, n)
-	}
+	restart(t, s)
 	since := time.Now()
 	s.Stop()
 	gone("SIGTERM") // linger is a minute, and Until does not wait much longer than that
@@ -76,6 +57,42 @@ func TestPortsOfAStoppedServer(t *testing.T) {
 		t.Error(err)
 	}
 	gone("run-dir removed")
+}
+
+// restart stops a server and starts it again, which is to keep its ports. A start
+// that has not come to them when the time is over for which they are held shows
+// nothing, and is made once more.
+func restart(t *testing.T, s *harness.Server) {
+	t.Helper()
+	const held = 3 * time.Second // from the end of the core on, which comes after told
+	for try := 1; ; try++ {
+		holder, told := s.Holder(), time.Now()
+		s.Stop()
+		refused, answered := refuses(s.HTTP), make(chan error, 1)
+		go func() { // it comes between the two servers
+			resp, err := http.Get(s.HTTP + "/cpanel/")
+			if err == nil {
+				resp.Body.Close()
+			}
+			answered <- err
+		}()
+		s.Start()
+		err, now := <-answered, s.Holder()
+		if late := time.Since(told); now != holder && late > held && try < 5 {
+			t.Logf("a restart took %v", late)
+			continue
+		}
+		if refused {
+			t.Error("after SIGTERM, which may be half of a restart, the port is let go at once")
+		}
+		if err != nil {
+			t.Errorf("a connection made during a restart: %v", err)
+		}
+		if now != holder {
+			t.Errorf("the holder was %d and is %d", holder, now)
+		}
+		return
+	}
 }
 
 // TestPortsHeldForAnother: a port that is held for a server that does not run is
