@@ -149,7 +149,7 @@ func overBorder(t *testing.T, s *harness.Server, u string) (line string) {
 		if p.late {
 			least = 50
 		}
-		shown, said, err := p.show(t, s.HTTP+u, false)
+		shown, said, err := p.show(t, s.HTTP+u, 0)
 		if bad := p.complaints(said); err != nil || shown < least || len(bad) > 0 {
 			t.Errorf("%s over the borders of groomed footage: %d pictures, %v\n%s", p.name, shown, err, strings.Join(bad, "\n"))
 		}

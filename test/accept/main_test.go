@@ -1,9 +1,11 @@
 package accept
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -28,11 +30,19 @@ func sideBySide() {
 	}
 }
 
+// gstDir is where GStreamer keeps what it has found out about its plugins, which
+// takes it many seconds: once for all tests.
+var gstDir string
+
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "accept")
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = os.Chmod(dir, 0o755)
+	}
+	if err == nil {
+		gstDir = filepath.Join(dir, "gst")
+		err = errors.Join(os.Mkdir(gstDir, 0o777), os.Chmod(gstDir, 0o777)) // players run as nobody
 	}
 	if err == nil {
 		err = harness.Build(dir)
