@@ -61,6 +61,7 @@ func (m *Map) Observe(o Observation) Verdict {
 	if by, jumped := t.jump(m.cfg, m.first, o, x, at, fresh); jumped {
 		return Verdict{Kind: Jump, By: by}
 	}
+	t.reorders = t.reorders || x < t.maxX
 	t.maxX, t.lastAt = max(t.maxX, x), at
 	if t.arrivals++; t.arrivals == 1 {
 		t.firstAt = at
@@ -130,7 +131,25 @@ func (m *Map) Settled() bool {
 	}
 	// Arrivals that still get less and less late (a machine that starts fifty
 	// cameras at once) are waited for, within three times as long.
-	return m.latest-m.fellAt >= int64(m.cfg.Settle)/2 || m.latest-m.first >= 3*int64(m.cfg.Settle)
+	return m.latest-m.fellAt >= int64(m.cfg.Settle)/2 && !m.deepToCome() || m.latest-m.first >= 3*int64(m.cfg.Settle)
+}
+
+// deepToCome tells whether a track with B-frames can be earlier than its arrivals have
+// shown, by a report that does not count yet. A sender that paces by decode time sends
+// only the picture before the most B-frames as soon as it was taken, all others later;
+// where their number varies there may be none of that kind among the first.
+func (m *Map) deepToCome() bool {
+	ref := m.reference(m.latest)
+	if ref == nil {
+		return false
+	}
+	least := m.leastDelayed(ref, m.latest)
+	for _, t := range m.tracks {
+		if t.reorders && t.reports.n < firmReports && m.believable(t, ref, m.latest) && t.behind()-least > int64(floorFell) {
+			return true
+		}
+	}
+	return false
 }
 
 // startAlone is how long the second unit of a track is waited for: units one

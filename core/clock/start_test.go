@@ -82,3 +82,41 @@ func TestSparseTrackAlone(t *testing.T) {
 		t.Errorf("settled at %d ms, want %v", settled, startAlone)
 	}
 }
+
+// A camera that paces pictures by decode time, with as many B-frames as its encoder
+// likes: the one picture that is sent at once comes after the usual time. The first
+// report beside the sound says that there will be one.
+func TestPacedPictures(t *testing.T) {
+	m := New(Config{})
+	m.Track(1, 90000)
+	m.Track(2, 90000)
+	begin := media.WallOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	see := func(track int, ms, at int64) {
+		taken := begin + media.Wall(ms*int64(time.Millisecond))
+		m.Observe(Observation{Track: track, PTS: ms * 90, NTP: taken, Received: begin + media.Wall(at*int64(time.Millisecond))})
+	}
+	// By decode time, 40 ms apart from 120 on; 640 is the one before three B-frames.
+	pictures := []int64{0, 40, 80, 200, 120, 160, 240, 280, 320, 360, 400, 440, 480, 640, 520, 560, 600, 680, 720, 760, 800, 840}
+	settled := int64(-1)
+	for i, ms := range pictures {
+		at := 120 + int64(i)*40
+		for s := at - 40; s < at; s += 20 {
+			see(2, s, s)
+		}
+		see(1, ms, at)
+		if settled < 0 && m.Settled() {
+			settled = at
+			for _, ms := range pictures[:i+1] {
+				m.Wall(1, ms*90)
+			}
+		}
+	}
+	if settled < 640 || settled > 1000 {
+		t.Errorf("settled at %d ms", settled)
+	}
+	for _, ms := range pictures {
+		if off := m.Wall(1, ms*90).Sub(begin + media.Wall(ms*int64(time.Millisecond))); off.Abs() > 5*time.Millisecond {
+			t.Errorf("the picture of %d ms is %v off", ms, off)
+		}
+	}
+}

@@ -18,7 +18,8 @@ type track struct {
 	firstAt int64 // arrival of the first one
 	lateAt  int64 // since when all units are late; 0 = the last one was not
 
-	arrivals int // units observed by this Map
+	arrivals int  // units observed by this Map
+	reorders bool // its PTS goes back: B-frames
 
 	floor   floor
 	reports reports
