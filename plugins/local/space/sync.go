@@ -206,7 +206,7 @@ func (s *Space) distrustRest(but []snap, err error) (lost int) {
 	for f := range files {
 		f.mu.Lock()
 		if !f.gone && (f.dirty || f.synced >= 0 && (f.size > f.synced || !f.named)) {
-			s.distrust(f, err)
+			_ = s.distrust(f, err) // tells the session
 			lost++
 		}
 		f.mu.Unlock()
@@ -278,7 +278,7 @@ func (s *Space) settle(snaps []snap) (lost int) {
 		switch {
 		case f.gone:
 		case sn.err != nil:
-			s.distrust(f, sn.err)
+			_ = s.distrust(f, sn.err) // tells the session
 			f.syncing.Lock()
 			f.doubt = nil
 			f.syncing.Unlock()
