@@ -56,7 +56,7 @@ func TestToll(t *testing.T) {
 		s.stats.written += uint64(came)
 		s.look(used, free, now)
 		var p retain.Pressure
-		s.weigh(&p, used, 0)
+		s.weigh(&p, used, free, 0, wish{})
 		s.gave(went)
 		s.pay(held, yes, went, full)
 		used -= went

@@ -344,7 +344,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 			continue
 		}
 		if err == nil && known {
-			a.weigh(s, &p, holds.Used, footage, going, extra[name], w)
+			a.weigh(s, &p, holds.Used, footage, going, t, extra[name], w)
 		}
 		if a.asked.confirmedSpace(name) {
 			if real && err == nil && v.Free >= 0 && !p.Exceeds(0) {
@@ -422,14 +422,15 @@ func (s *space) pressedBy(v Usage, w wish) retain.Why {
 
 // weigh adds to a pressure what decides whether it waits for a person. used is what
 // the space says that it holds, which is too little while its storage counts, footage
-// what is listed of it, going what of both is to go already.
-func (a *Archive) weigh(s *space, p *retain.Pressure, used, footage, going, extra int64, w wish) {
+// what is listed of it, going what of both is to go already, free what is to be kept
+// free.
+func (a *Archive) weigh(s *space, p *retain.Pressure, used, footage, going, free, extra int64, w wish) {
 	for _, q := range a.allPools() {
 		if q = w.poolOf(q); q.Overwrite && q.DeleteMost > 0 && slices.Contains(q.Spaces, p.Space) && (p.Most == 0 || q.DeleteMost < p.Most) {
 			p.Most = q.DeleteMost
 		}
 	}
-	s.weigh(p, max(footage-going, 0), extra)
+	s.weigh(p, max(footage-going, 0), free, extra, w)
 	p.Bytes = max(used-going, footage-going, 0)
 	p.Need = max(p.Need-going, 0)
 }

@@ -129,8 +129,11 @@ func (s *space) pay(held, confirmed bool, bytes int64, full bool) {
 }
 
 // weigh tells the facts of a pressure that decide whether it is held, of a space
-// that holds used bytes of footage.
-func (s *space) weigh(p *retain.Pressure, used, extra int64) {
+// that holds used bytes of footage, with free bytes to be kept free. By other limits
+// than those of the last pass, which somebody asks about, nothing has come: that is
+// how the first pass by them will see it.
+func (s *space) weigh(p *retain.Pressure, used, free, extra int64, w wish) {
+	limits := s.wished(w)
 	_, can := s.st.(Limited)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,6 +141,12 @@ func (s *space) weigh(p *retain.Pressure, used, extra int64) {
 	p.Came, p.Bytes = t.came, used
 	p.Took = max(0, min(t.took, t.used-used))
 	p.Need = max(t.owed, 0)
+	if t.by != (bounds{limits, free}) {
+		p.Came = 0
+		if !t.holding {
+			p.Need = 0
+		}
+	}
 	if s.liftedNow || !can { // else what waits to be written is let in by lifting
 		p.Need = max(p.Need, extra)
 	}
