@@ -222,7 +222,7 @@ func (s *space) stateLocked() SpaceState {
 		return SpaceReadOnly
 	case s.failing != "":
 		return SpaceFailing
-	case s.full || s.usage.Total > 0 && s.usage.Free <= 0:
+	case s.fullLocked():
 		return SpaceFull
 	case s.info.ID == [16]byte{}:
 		return SpaceOpening

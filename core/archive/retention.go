@@ -45,6 +45,7 @@ func (a *Archive) retention(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-a.measure:
+				a.measureFull(ctx)
 				a.checkFree(low)
 			case <-t.C:
 				due = true
@@ -205,6 +206,27 @@ func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrot
 		}
 	}
 }
+
+// measureFull asks the spaces that were full when they were asked last.
+func (a *Archive) measureFull(ctx context.Context) {
+	for _, s := range a.allSpaces() {
+		s.mu.Lock()
+		full := s.fullLocked()
+		s.mu.Unlock()
+		if !full {
+			continue
+		}
+		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		if u, err := s.st.Usage(uctx); err == nil { // else the next pass asks again
+			s.setUsage(u)
+		}
+		cancel()
+	}
+}
+
+// fullLocked tells whether a space says, or said when it was asked last, that it has
+// no room. s.mu is held.
+func (s *space) fullLocked() bool { return s.full || s.usage.Total > 0 && s.usage.Free <= 0 }
 
 // overwriteFree is the largest threshold of the pools that a space is in; ok
 // is false when none of them may overwrite. It is counted above the reserve, which

@@ -466,12 +466,16 @@ func (s *space) onSynced(r AppendResult) {
 		s.fails = 0
 	}
 	cleared := n > 0 && s.failing != ""
+	room := n > 0 && s.fullLocked()
 	if n > 0 {
 		s.failing, s.full = "", false
 	}
 	s.mu.Unlock()
 	if cleared {
 		s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " takes data again", Data: map[string]any{"space": s.cfg.Name}})
+	}
+	if room {
+		poke(s.a.measure) // it takes data: it may not be full any more
 	}
 	s.paced(r.Took)
 	touched := map[*stream]bool{}
