@@ -64,6 +64,17 @@ func startAs(t *testing.T, dir string, epoch uint64, tweak func(*Settings), muta
 	return r
 }
 
+// failing makes fdatasync fail whenever now says so.
+func failing(d *diskCalls, now func() bool) {
+	real := d.fdatasync
+	d.fdatasync = func(f *os.File) error {
+		if now() {
+			return syscall.EIO
+		}
+		return real(f)
+	}
+}
+
 // counted waits until the folder has been counted.
 func (r *rig) counted() {
 	for !r.use.exact.Load() {
@@ -255,13 +266,7 @@ func TestSyncFailureIsNeverForgotten(t *testing.T) {
 	dir := t.TempDir()
 	var broken atomic.Bool
 	r := start(t, dir, 1, nil, func(d *diskCalls) {
-		real := d.fdatasync
-		d.fdatasync = func(f *os.File) error {
-			if broken.Load() {
-				return syscall.EIO
-			}
-			return real(f)
-		}
+		failing(d, broken.Load)
 	})
 	c := r.begin()
 	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("safe.")})
@@ -572,13 +577,7 @@ func TestSealFailureIsNeverForgotten(t *testing.T) {
 	dir := t.TempDir()
 	var broken atomic.Bool
 	r := start(t, dir, 1, func(s *Settings) { s.Fsync = time.Hour }, func(d *diskCalls) {
-		real := d.fdatasync
-		d.fdatasync = func(f *os.File) error {
-			if broken.Load() {
-				return syscall.EIO
-			}
-			return real(f)
-		}
+		failing(d, broken.Load)
 	})
 	c := r.begin()
 	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("safe.")})
@@ -619,15 +618,10 @@ func TestSealFailsInALaterProcess(t *testing.T) {
 	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("safe.")})
 	until(t, c, synced(1))
 	r.stop()
-	fails := 2
+	var fails atomic.Int32
+	fails.Store(2)
 	r = start(t, dir, 2, nil, func(d *diskCalls) {
-		real := d.fdatasync
-		d.fdatasync = func(f *os.File) error {
-			if fails--; fails >= 0 {
-				return syscall.EIO
-			}
-			return real(f)
-		}
+		failing(d, func() bool { return fails.Add(-1) >= 0 })
 	})
 	if err := r.Seal(2, "open/a", "x/a", 5); ReasonOf(err) != SyncFailed {
 		t.Fatal(err)
@@ -804,15 +798,10 @@ func TestRoundBesideATakeover(t *testing.T) {
 // descriptor.
 func TestIdleFileInDoubt(t *testing.T) {
 	dir := t.TempDir()
-	fails := 1
+	var fails atomic.Int32
+	fails.Store(1)
 	r := start(t, dir, 1, func(s *Settings) { s.Fsync = time.Hour }, func(d *diskCalls) {
-		real := d.fdatasync
-		d.fdatasync = func(f *os.File) error {
-			if fails--; fails >= 0 {
-				return syscall.EIO
-			}
-			return real(f)
-		}
+		failing(d, func() bool { return fails.Add(-1) >= 0 })
 	})
 	if err := r.Sync(t.Context(), 1); err != nil { // the next one is an hour away
 		t.Fatal(err)

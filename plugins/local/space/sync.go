@@ -146,21 +146,12 @@ func (s *Space) round() (time.Duration, error) {
 		s.log.Error("sync failed", "space", s.name, "err", first, "files", lost)
 	}
 	s.mu.Lock()
-	session = ours(session, s.session)
+	same := session == s.session // else another has taken its place, which is told what failed and sends everything again
 	s.mu.Unlock()
-	if session != nil {
+	if session != nil && same {
 		session.durable(seq, took, s.calls.Load())
 	}
 	return took, first
-}
-
-// ours is the session that a round is told to: the one it began with, unless another
-// has taken its place, which is told what failed and sends everything again.
-func ours(began, now *Session) *Session {
-	if began != now {
-		return nil
-	}
-	return now
 }
 
 // flush calls the kernel; each snap gets its error. The first error is returned, and
