@@ -250,17 +250,9 @@ func TestRestart(t *testing.T) {
 
 // restarts is TestRestart with so long between two cores; false = it took longer.
 func restarts(t *testing.T, short time.Duration) bool {
-	p := newPlace(t)
-	p.opt.Linger = time.Hour
-	addr := freePort(t)
-	c := p.core()
-	c.mustServe(addr, "1")
-	holder := p.pid()
-	left := time.Now()
-	c.Leave(short)
-	c.die()
+	p, addr, holder, left := between(t, short)
 	waiting, err := net.Dial("tcp", addr)
-	c = p.core()
+	c := p.core()
 	if time.Since(left) >= short {
 		if err == nil {
 			waiting.Close()

@@ -218,3 +218,17 @@ func refused(address string) bool {
 	}
 	return errors.Is(err, unix.ECONNREFUSED)
 }
+
+// between is a place whose core has left its one port for so long, and died.
+func between(t *testing.T, short time.Duration) (p *place, addr string, holder int, left time.Time) {
+	t.Helper()
+	p = newPlace(t)
+	p.opt.Linger = time.Hour
+	addr = freePort(t)
+	c := p.core()
+	c.mustServe(addr, "1")
+	holder, left = p.pid(), time.Now()
+	c.Leave(short)
+	c.die()
+	return p, addr, holder, left
+}

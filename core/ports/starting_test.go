@@ -34,15 +34,7 @@ func TestStarting(t *testing.T) {
 // starts is TestStarting with so long between two cores; false = the second one came
 // too late to show anything.
 func starts(t *testing.T, short, most time.Duration, fails, comes bool) bool {
-	p := newPlace(t)
-	p.opt.Linger = time.Hour
-	addr := freePort(t)
-	c := p.core()
-	c.mustServe(addr, "1")
-	holder := p.pid()
-	left := time.Now()
-	c.Leave(short)
-	c.die()
+	p, addr, holder, left := between(t, short)
 	told := time.Now()
 	end := Starting(t.Context(), p.dir, most)
 	defer end()
@@ -68,7 +60,7 @@ func starts(t *testing.T, short, most time.Duration, fails, comes bool) bool {
 		}
 	}
 	answer := dialed(t, addr)
-	c = p.core()
+	c := p.core()
 	end()
 	c.mustServe(addr, "2")
 	if got := answer(); got != "2" || p.pid() != holder {
