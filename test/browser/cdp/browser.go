@@ -185,7 +185,7 @@ func (b *Browser) Page(t testing.TB) *Page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Page{T: t, b: b, session: session.SessionID}
+	p := &Page{T: t, b: b, session: session.SessionID, told: map[string]bool{}}
 	b.mu.Lock()
 	b.pages[p.session] = p
 	b.mu.Unlock()

@@ -24,12 +24,14 @@ type Page struct {
 
 	mu         sync.Mutex
 	complaints []string
+	told       map[string]bool // what was said and when: see add
 	slow       time.Duration
 }
 
 // event gathers what a developer would see in red.
 func (p *Page) event(method string, raw json.RawMessage) {
 	var said string
+	var at float64 // ms since 1970
 	switch method {
 	case "Fetch.requestPaused":
 		var e struct{ RequestID string }
@@ -42,32 +44,37 @@ func (p *Page) event(method string, raw json.RawMessage) {
 		return
 	case "Runtime.exceptionThrown":
 		var e struct {
+			Timestamp        float64
 			ExceptionDetails struct {
 				Text      string
 				Exception struct{ Description string }
 			}
 		}
 		_ = json.Unmarshal(raw, &e)
-		said = "exception: " + e.ExceptionDetails.Text + " " + e.ExceptionDetails.Exception.Description
+		at, said = e.Timestamp, "exception: "+e.ExceptionDetails.Text+" "+e.ExceptionDetails.Exception.Description
 	case "Runtime.consoleAPICalled":
 		var e struct {
-			Type string
-			Args []struct{ Value, Description any }
+			Timestamp float64
+			Type      string
+			Args      []struct{ Value, Description any }
 		}
 		_ = json.Unmarshal(raw, &e)
 		if e.Type != "error" && e.Type != "warning" && e.Type != "assert" {
 			return
 		}
-		said = fmt.Sprint("console ", e.Type, ": ", e.Args)
+		at, said = e.Timestamp, fmt.Sprint("console ", e.Type, ": ", e.Args)
 	case "Log.entryAdded":
 		var e struct {
-			Entry struct{ Source, Level, Text, URL string }
+			Entry struct {
+				Timestamp                float64
+				Source, Level, Text, URL string
+			}
 		}
 		_ = json.Unmarshal(raw, &e)
 		if e.Entry.Level != "error" && e.Entry.Level != "warning" {
 			return
 		}
-		said = e.Entry.Source + " " + e.Entry.Level + ": " + e.Entry.Text + " " + e.Entry.URL
+		at, said = e.Entry.Timestamp, e.Entry.Source+" "+e.Entry.Level+": "+e.Entry.Text+" "+e.Entry.URL
 	case "Audits.issueAdded":
 		var e struct{ Issue struct{ Code string } }
 		_ = json.Unmarshal(raw, &e)
@@ -78,11 +85,21 @@ func (p *Page) event(method string, raw json.RawMessage) {
 	default:
 		return
 	}
+	p.add(said, at)
+}
+
+// add notes a complaint once. Chromium tells all that it has gathered of a page
+// again when it attaches to the frame that replaces the page's, if the old page
+// is not gone yet: the same words, with the same time.
+func (p *Page) add(said string, at float64) {
+	key := fmt.Sprint(said, at)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.complaints) < 100 {
-		p.complaints = append(p.complaints, said)
+	if p.told[key] || len(p.complaints) == 100 {
+		return
 	}
+	p.told[key] = true
+	p.complaints = append(p.complaints, said)
 }
 
 // Quiet fails the test if the page has complained since the last call, but for
