@@ -124,8 +124,7 @@ func (w *Writer) Flush() []*media.Part {
 	w.emit()
 	w.closed = true
 	for _, t := range w.tracks {
-		putBuffer(t.buf)
-		t.buf = nil
+		t.bytes.free()
 	}
 	return w.out
 }

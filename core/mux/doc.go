@@ -5,7 +5,7 @@
 // operator should know it returns as an Event or counts in Stats.
 //
 //	AccessUnit + wall (from clock)
-//	      │ Writer.Write: copies the payload once, hashes it, holds one unit a track
+//	      │ Writer.Write: gathers and hashes the payload, holds one unit a track
 //	      ▼
 //	   *media.Part: per track  uuid part header │ moof │ mdat header │ payload
 //	      │                    (Head, one pooled buffer)              (pooled buffer)

@@ -119,17 +119,11 @@ func (p *partBox) cutHeads() {
 	}
 }
 
-// detach gives the pending payload to the part; the held unit's moves on to a
-// new buffer.
+// detach gives the pending payload to the part; the held unit's stays.
 func (t *track) detach(p *partBox) []byte {
-	full := t.buf
-	p.payloads = append(p.payloads, full)
-	t.buf, t.expectN = nil, t.size
-	if rest := full.b[t.size:]; len(rest) > 0 {
-		t.room(len(rest))
-		t.buf.b = append(t.buf.b, rest...)
-	}
-	return full.b[:t.size:t.size]
+	b := t.bytes.take(t.size)
+	p.payloads = append(p.payloads, b)
+	return b.b[:t.size:t.size]
 }
 
 // span sets the part's presentation span by the primary track, so that the

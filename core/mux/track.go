@@ -22,8 +22,7 @@ type track struct {
 	held    unit
 	holding bool
 
-	buf     *buffer // payloads of the samples below, then of the held unit
-	expectN int     // payload bytes of the last part
+	bytes   gather // payloads of the samples below, then of the held unit
 	pending []unit
 	size    int   // their payload
 	ticks   int64 // their duration
@@ -110,29 +109,11 @@ func joinTicks(timescale uint32) int64 { return media.TicksOf(joinWithin, timesc
 
 // hold copies a unit's payload behind what the track holds already.
 func (t *track) hold(u *media.AccessUnit, wall media.Wall, dts int64, cto int32, key bool) {
-	t.room(len(u.Payload))
-	t.buf.b = append(t.buf.b, u.Payload...)
+	t.bytes.write(u.Payload)
 	t.held = unit{dts: dts, cto: cto, size: uint32(len(u.Payload)), key: key, seq: u.Seq,
 		hash: xxhash.Sum64(u.Payload), wall: wall, cameraPTS: u.PTS, ntp: u.NTP}
 	t.holding = true
 	t.next = dts + 1
-}
-
-// room makes space for n more bytes.
-func (t *track) room(n int) {
-	need := n
-	if t.buf != nil {
-		need += len(t.buf.b)
-		if need <= cap(t.buf.b) {
-			return
-		}
-	}
-	b := getBuffer(max(need, t.expectN+t.expectN/8))
-	if t.buf != nil {
-		b.b = append(b.b, t.buf.b...)
-		putBuffer(t.buf)
-	}
-	t.buf = b
 }
 
 // take moves the held unit, whose duration is now known, to the pending samples.
