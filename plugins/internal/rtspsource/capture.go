@@ -187,6 +187,7 @@ func (s *session) run(ctx context.Context) error {
 			}
 		}
 		if g.on() && !more {
+			s.wire.rest()
 			g.pause()
 		}
 		if ctx.Err() != nil {

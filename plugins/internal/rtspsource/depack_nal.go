@@ -3,6 +3,7 @@ package rtspsource
 import (
 	"bytes"
 	"encoding/binary"
+	"sync"
 )
 
 // nalCodec is what H.264 and H.265 differ in, once NAL units are whole.
@@ -30,7 +31,8 @@ type pictures struct {
 	codec nalCodec
 	order *decodeOrder
 
-	buf     []byte // unit under way, 4-byte lengths
+	buf     []byte  // unit under way, 4-byte lengths
+	lent    *[]byte // buf's, by units; nil = none is under way
 	ts      uint32
 	at      stamp
 	open    bool // buf belongs to ts
@@ -51,6 +53,10 @@ type pictures struct {
 	annexB     int // NAL units left to be checked for start codes; -1 = they have them
 	discarding bool
 }
+
+// units are buffers for units under way. A unit comes in a burst, so few sources
+// need one at a time.
+var units = sync.Pool{New: func() any { return new([]byte) }}
 
 func newPictures(out port, codec nalCodec, order *decodeOrder) pictures {
 	return pictures{port: out, codec: codec, order: order, nal: -1, annexB: 64}
@@ -101,6 +107,10 @@ func (u *pictures) whole(nal []byte) {
 // start opens a NAL unit with its first bytes; more adds to it.
 func (u *pictures) start(first []byte) {
 	u.abandonNAL()
+	if u.lent == nil {
+		u.lent = units.Get().(*[]byte)
+		u.buf = (*u.lent)[:0]
+	}
 	u.open = true
 	u.nal = len(u.buf)
 	u.buf = append(u.buf, 0, 0, 0, 0)
@@ -233,7 +243,7 @@ func (u *pictures) finish() {
 	case u.damaged:
 		u.discard()
 	}
-	u.buf = u.buf[:0]
+	u.giveBack()
 	u.open, u.slices, u.key, u.exact, u.notI, u.damaged = false, false, false, false, false, false
 }
 
@@ -244,5 +254,15 @@ func (u *pictures) flush() {
 		u.finish()
 	}
 	u.nal = -1
-	u.buf, u.open = u.buf[:0], false
+	u.giveBack()
+	u.open = false
+}
+
+// giveBack ends the unit under way.
+func (u *pictures) giveBack() {
+	if u.lent != nil {
+		*u.lent = u.buf[:0]
+		units.Put(u.lent)
+	}
+	u.buf, u.lent = nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"testing"
@@ -59,5 +60,79 @@ func TestTake(t *testing.T) {
 	c.SetReadDeadline(time.Unix(1, 0))
 	if _, err := w.take(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("after the deadline: %v", err)
+	}
+}
+
+// TestRest: what is left of a frame between two reads stays, in a buffer of the
+// source's own.
+func TestRest(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	camera, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer camera.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	rng := rand.New(rand.NewPCG(3, 3))
+	var sent, wire []byte
+	for range 400 {
+		b := make([]byte, rng.IntN(1500))
+		if rng.IntN(20) == 0 {
+			b = make([]byte, 60_000) // more than rests in small
+		}
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		sent = append(sent, b...)
+		wire = append(append(wire, '$', 0, byte(len(b)>>8), byte(len(b))), b...)
+	}
+	go func() {
+		for rest := wire; len(rest) > 0; {
+			n := min(len(rest), 1+len(rest)%9000)
+			camera.Write(rest[:n])
+			rest = rest[n:]
+		}
+	}()
+	w := newWire(c)
+	var got []byte
+	rested := false
+	for deadline := time.Now().Add(20 * time.Second); len(got) < len(sent) && time.Now().Before(deadline); {
+		more, err := w.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			_, frame, _, ok, err := w.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			got = append(got, frame...)
+		}
+		left := w.w - w.r
+		w.rest()
+		if w.w-w.r != left || left <= len(w.small) && (w.wide != nil || &w.buf[0] != &w.small[0]) {
+			t.Fatalf("%d bytes left, %d behind the rest; lent a large buffer: %v", left, w.w-w.r, w.wide != nil)
+		}
+		rested = rested || left > 0 && w.wide == nil
+		if !more {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if !bytes.Equal(got, sent) {
+		t.Fatalf("%d bytes of %d, or others", len(got), len(sent))
+	}
+	if !rested {
+		t.Error("nothing was ever left of a frame")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +33,8 @@ type wire struct {
 	raw     syscall.RawConn
 	buf     []byte
 	r, w    int
+	small   []byte  // its own, for messages and what is left between two reads
+	wide    *[]byte // lent by wides; nil = none
 	garbage int
 	known   func(channel byte) bool // channels in use; nil before SETUP
 	total   uint64                  // bytes read
@@ -39,8 +42,13 @@ type wire struct {
 
 func newWire(nc net.Conn) *wire {
 	tcp, _ := nc.(*net.TCPConn)
-	return &wire{nc: nc, tcp: tcp, buf: make([]byte, 4<<10)}
+	small := make([]byte, 4<<10)
+	return &wire{nc: nc, tcp: tcp, buf: small, small: small}
 }
+
+// wides are buffers for large reads. Sources that gather need one only while they
+// take apart what has come, a few at a time.
+var wides = sync.Pool{New: func() any { b := make([]byte, readBuffer+4); return &b }}
 
 // fill reads once. What next returned before is gone afterwards.
 func (c *wire) fill() error {
@@ -57,6 +65,7 @@ func (c *wire) fill() error {
 // take reads once what the kernel holds and does not wait; more = there may be
 // more. The connection is plain TCP.
 func (c *wire) take() (more bool, err error) {
+	c.widen()
 	c.makeRoom()
 	if c.raw == nil {
 		if c.raw, err = c.tcp.SyscallConn(); err != nil {
@@ -96,16 +105,34 @@ func (c *wire) makeRoom() {
 	if c.w == len(c.buf) {
 		bigger := make([]byte, max(2*len(c.buf), readBuffer))
 		copy(bigger, c.buf[:c.w])
-		c.buf = bigger
+		c.giveBack(bigger)
+	}
+}
+
+// giveBack makes b the buffer, which holds what the last one did.
+func (c *wire) giveBack(b []byte) {
+	c.buf = b
+	if c.wide != nil {
+		wides.Put(c.wide)
+		c.wide = nil
 	}
 }
 
 // widen makes room for large reads once media flows.
 func (c *wire) widen() {
 	if len(c.buf) < readBuffer+4 {
-		b := make([]byte, readBuffer+4)
-		c.w = copy(b, c.buf[c.r:c.w])
-		c.r, c.buf = 0, b
+		wide := wides.Get().(*[]byte)
+		c.w = copy(*wide, c.buf[c.r:c.w])
+		c.r, c.buf, c.wide = 0, *wide, wide
+	}
+}
+
+// rest gives the large buffer back until the next take, if little is left in it.
+func (c *wire) rest() {
+	if c.wide != nil && c.w-c.r <= len(c.small) {
+		c.w = copy(c.small, c.buf[c.r:c.w])
+		c.r = 0
+		c.giveBack(c.small)
 	}
 }
 
