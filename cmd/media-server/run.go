@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/term"
@@ -22,11 +21,7 @@ func (runCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		// Half the memory over what is live: most of it is parts that wait for
-		// their sync, which live for half a second.
-		debug.SetGCPercent(50)
-	}
+	collectByRoom()
 	ctx, stop := untilTold()
 	defer stop()
 	hup := make(chan os.Signal, 1)
