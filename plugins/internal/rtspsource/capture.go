@@ -149,7 +149,6 @@ func (s *session) deliver(u media.AccessUnit) {
 // source: it ends silence and sends keep-alives. While gathering, the common
 // tick takes its place.
 func (s *session) run(ctx context.Context) error {
-	s.wire.widen()
 	now := s.arrival().mono
 	s.mu.Lock()
 	s.lastRTP, s.lastAny = now, now
@@ -197,6 +196,7 @@ func (s *session) run(ctx context.Context) error {
 		if more = false; g.on() {
 			more, err = s.wire.take()
 		} else {
+			s.wire.widen() // again, if it gathered until now
 			err = s.wire.fill()
 		}
 		now = s.arrival().mono
