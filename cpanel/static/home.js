@@ -34,8 +34,12 @@ const timeline = new Timeline($("timeline"), zone, (ms) => go(ms));
 // --- what is chosen
 
 function place() {
-  const [uid, at] = decodeURIComponent(location.hash.slice(1)).split("@");
-  return { uid, at: Number(at) || 0 };
+  try {
+    const [uid, at] = decodeURIComponent(location.hash.slice(1)).split("@");
+    return { uid, at: Number(at) || 0 };
+  } catch {
+    return { uid: "", at: 0 }; // somebody mistyped it
+  }
 }
 
 /** @param {number} [at] 0 or none = live */

@@ -120,6 +120,9 @@ func quick(p *cdp.Page, _ *harness.Server) {
 	const mistyped = "(d => {d.value = '0026-11-29'; d.dispatchEvent(new Event('change'))})(document.querySelector('#day'))"
 	p.Eval(mistyped, nil)
 	p.Wait("a second", "await new Promise(done => setTimeout(() => done(true), 1000))")
+	p.Eval("location.hash = '50%'", nil) // mistyped
+	p.Wait("a second", "await new Promise(done => setTimeout(() => done(true), 1000))")
+	p.Eval("location.hash = 'demo'", nil)
 	p.Quiet()
 
 	p.Slow("*/ranges?from=*", time.Second)
