@@ -1,5 +1,7 @@
 package archive
 
+import "slices"
+
 // candidateSpaces are the spaces that a pool ("" = the first) is recorded in,
 // in its order, but for those known to take whole files only. Whether one can be
 // used just now is for the caller to ask.
@@ -17,7 +19,8 @@ func (a *Archive) candidateSpaces(pool string) (out []*space) {
 }
 
 // pick chooses the space that a stream's next file goes to: one of its pool
-// that can be used, else the first, whose queue waits for it. st.mu is held.
+// that can be used, else one that is slow or full and works, the stream's own
+// before others, else the first. Its queue waits for it. st.mu is held.
 //
 // A file that grows stays where it is while its space works. Between files a
 // stream stays in its space too, unless another one deserves it much more
@@ -39,9 +42,31 @@ func (a *Archive) pick(st *stream) *space {
 	case len(usable) > 0:
 		return spread(usable, st.home, st.counted)
 	case len(all) > 0:
-		return all[0]
+		return leastBad(all, st)
 	}
 	return a.firstOf(st.rules.Pool)
+}
+
+// leastBad chooses among spaces of which none can be used just now.
+func leastBad(all []*space, st *stream) *space {
+	for _, own := range []*space{st.curSpace(), st.home} {
+		if own != nil && slices.Contains(all, own) && own.works() {
+			return own
+		}
+	}
+	if i := slices.IndexFunc(all, (*space).works); i >= 0 {
+		return all[i]
+	}
+	return all[0]
+}
+
+// curSpace is where the stream's current file grows; nil = there is none. st.mu is
+// held.
+func (st *stream) curSpace() *space {
+	if st.cur == nil {
+		return nil
+	}
+	return st.cur.sp
 }
 
 // firstOf is the first space of a pool, whatever it is good for: what waits for

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"media-server/core/media"
@@ -160,7 +161,11 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 	f.state = abandoned
 	f.mu.Unlock()
 	ents := s.takeOut(f, cut)
-	st.a.state.add(&fact{Type: factCut, File: f.id, Size: cut})
+	s.giveUp()
+	noted := make(chan struct{})
+	note := sync.OnceFunc(func() { close(noted) })
+	st.a.state.addThen(&fact{Type: factCut, File: f.id, Size: cut}, note)
+	time.AfterFunc(5*time.Second, note) // a database that hangs holds nothing up for longer
 	to.note(&fact{Type: factCut, UID: st.uid, File: f.id, Size: cut})
 	st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
 		Message: fmt.Sprintf("recording of %s goes on in space %s, %d bytes into %s", st.uid, to.cfg.Name, cut, f.openName),
@@ -190,6 +195,7 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 	}
 	st.prev, st.prevSum = f.id, [32]byte{}
 	nf := st.newFile(to, ents[0].part, f.header.Run, f.header.Zero, f.header.Tracks, f.init, f.cipher)
+	nf.hold(noted) // a copy without the note that the original ends would show twice
 	for _, e := range ents {
 		st.rewrite(nf, e)
 	}
@@ -278,7 +284,11 @@ func (st *stream) rewrite(f *file, e *entry) {
 		frags[i].Head = append([]byte(nil), frags[i].Head...)
 		mux.SetDurable(frags[i].Head, 0)
 	}
-	f.queue(st.lay(f, e, frags))
+	cs := st.lay(f, e, frags)
+	for _, c := range cs {
+		c.queued = time.Now() // it has not waited for this space: that would count as stuck
+	}
+	f.queue(cs)
 }
 
 // dropFile forgets a file of which nothing is durable.

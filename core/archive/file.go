@@ -23,7 +23,7 @@ const (
 	growing   fileState = iota
 	sealing             // index queued; waits until all is written, then for Seal
 	sealed              // has its final name; kept in memory until the catalogue has the row
-	abandoned           // its space failed: what is durable stays readable, recovery comes later
+	abandoned           // its space failed: what is durable stays readable, and is recovered later (takeup.go)
 )
 
 // file is a media file that the catalogue does not describe for good yet.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"media-server/core/media"
 )
 
 // errAside: the file is not understood. It is set aside and reported.
@@ -215,7 +217,7 @@ func (s *space) renameLedger() {
 func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 	newest := map[*stream]*file{}
 	for _, f := range found {
-		if n := newest[f.st]; n == nil || n.id < f.id {
+		if n := newest[f.st]; n == nil || f.goesOnAfter(n) {
 			newest[f.st] = f
 		}
 	}
@@ -230,7 +232,7 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		st.mu.Lock()
 		st.files = append(st.files, f)
 		a.addFile(f)
-		keep := newest[st] == f && atStart && !f.cut && (st.cur == nil || st.cur.id < f.id) && st.unread < f.id && !a.hasNewer(f)
+		keep := newest[st] == f && atStart && !f.cut && (st.cur == nil || f.goesOnAfter(st.cur)) && st.unread < f.id && !a.hasNewer(f)
 		if keep {
 			if st.cur != nil { // in another space, older
 				st.sealLocked(true)
@@ -268,11 +270,42 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 	}
 }
 
-// hasNewer tells whether a younger file of the stream is complete already:
-// recording went on in another space.
+// goesOnAfter tells whether the recording goes on behind f rather than behind g,
+// another growing file of its stream. That is the one with the higher number, but
+// where the end of a complete file was written again, into another space, after its
+// run had gone on in the next one. If that copy does not reach the next one, what it
+// lacks comes from the driver behind it.
+func (f *file) goesOnAfter(g *file) bool {
+	fs, gs := f.numberLocked(), g.numberLocked()
+	if f.header.Run != g.header.Run || fs == gs || fs < 0 || gs < 0 || (fs > gs) == (f.id > g.id) {
+		return f.id > g.id
+	}
+	if fs < gs {
+		return !f.reachesLocked(g.spanLocked().From)
+	}
+	return g.reachesLocked(f.spanLocked().From)
+}
+
+// numberLocked is the number of the last segment; -1 = there is none.
+func (f *file) numberLocked() int64 {
+	if len(f.segs) == 0 {
+		return -1
+	}
+	return int64(f.segs[len(f.segs)-1].Number)
+}
+
+// reachesLocked tells whether nothing is missing between the file and what begins at
+// from.
+func (f *file) reachesLocked(from media.Wall) bool { return from-f.spanLocked().To <= holeTolerance }
+
+// hasNewer tells whether a younger file of the stream is complete already: recording
+// went on in another space. Of the same run it may have the lower number (goesOnAfter).
 func (a *Archive) hasNewer(f *file) bool {
 	r, err := a.cat.newest(f.header.UID)
-	return err == nil && r.ID > f.id && r.ID>>32 >= f.id>>32 && r.Span.From >= f.spanLocked().To-holeTolerance
+	if err != nil || r.Span.From < f.spanLocked().To-holeTolerance {
+		return false
+	}
+	return r.ID > f.id && r.ID>>32 >= f.id>>32 || r.ID < f.id && r.Run == f.header.Run && f.reachesLocked(r.Span.From)
 }
 
 // growingOf is the stream whose growing media file has a name.

@@ -94,7 +94,8 @@ func (s *space) seal(ctx context.Context, f *file) error {
 	holds := s.holds(f)
 	f.mu.Lock()
 	final, size := f.final, f.size
-	if f.state != sealing || f.busy || !holds {
+	up := f.state == abandoned
+	if f.busy || !up && (f.state != sealing || !holds) {
 		f.mu.Unlock()
 		return nil
 	}
@@ -105,6 +106,10 @@ func (s *space) seal(ctx context.Context, f *file) error {
 		f.busy = false
 		f.mu.Unlock()
 	}()
+	if up {
+		s.takeUp(ctx, f)
+		return nil
+	}
 	select {
 	case <-f.rowOpen:
 	case <-time.After(5 * time.Second):
@@ -123,6 +128,9 @@ func (s *space) seal(ctx context.Context, f *file) error {
 				return err
 			}
 			if errors.Is(err, os.ErrNotExist) {
+				if statErr != nil && !errors.Is(statErr, os.ErrNotExist) {
+					return statErr // it may have been sealed
+				}
 				s.a.lost(f, err)
 				return nil
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,8 @@ type space struct {
 	alone               bool     // what goes from other spaces on its disk makes no room in it (learnDisk)
 	led                 *ledger
 	seals               []*file
+	upAgain             time.Duration // until what was given up is tried (takeup.go); 0 = nothing was
+	upNow               bool          // it is tried with the next Synced
 	stats               spaceStats
 	pace                syncPace
 
@@ -145,6 +148,13 @@ func (s *space) usable() bool {
 	return s.failing == "" || len(s.q) == 0 && time.Since(s.failedAt) > retryFailed
 }
 
+// works tells whether what is queued here is written some time, as far as is known.
+func (s *space) works() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened && !s.stale && !s.leaving && !s.wiping && s.failing == ""
+}
+
 const (
 	stallRoll   = 10 * time.Second // new files go elsewhere when a space has taken nothing for so long
 	stallMove   = 15 * time.Second // and then what waits for it
@@ -189,7 +199,7 @@ func (s *space) watch(app Appender, done <-chan struct{}) {
 // run keeps a byte stream to the space open until ctx ends.
 func (s *space) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := s.ensureOpen(ctx)
+		err := s.openWatched(ctx)
 		if err == nil {
 			if s.wholeOnly() {
 				err = s.attend(ctx)
@@ -216,6 +226,43 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
+}
+
+// openWatched is ensureOpen, which takes as long as a disk that hangs. What waits
+// meanwhile goes elsewhere as from a session in which nothing moves.
+func (s *space) openWatched(ctx context.Context) error {
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-t.C:
+			}
+			if st := s.oldest(); st != nil && s.a.elsewhere(st, s) != nil {
+				s.setFailing("error", "does not answer", fmt.Errorf("it has not been opened for %s", stallMove))
+				s.failOver(ctx)
+			}
+		}
+	})
+	defer watch.Wait()
+	defer close(done)
+	return s.ensureOpen(ctx)
+}
+
+// oldest is the stream of the part that has waited longest, if that is too long; nil
+// = there is none.
+func (s *space) oldest() *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.q, func(c *chunk) bool { return c.ent != nil })
+	if i < 0 || time.Since(s.q[i].queued) <= stallMove {
+		return nil
+	}
+	return s.q[i].f.st
 }
 
 // ensureOpen opens the space for our epoch; after a failure it is opened anew,
@@ -473,6 +520,9 @@ func (s *space) onSynced(r AppendResult) {
 	s.mu.Unlock()
 	if cleared {
 		s.a.notify(Notice{Type: "storage.ok", Level: "info", Message: "space " + s.cfg.Name + " takes data again", Data: map[string]any{"space": s.cfg.Name}})
+	}
+	if n > 0 {
+		s.takeUpAll()
 	}
 	if room {
 		poke(s.a.measure) // it takes data: it may not be full any more

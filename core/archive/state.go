@@ -116,7 +116,10 @@ func openState(ctx context.Context, o *Options) (*stateStore, error) {
 }
 
 // add queues a fact. Adding one again changes nothing.
-func (s *stateStore) add(f *fact) {
+func (s *stateStore) add(f *fact) { s.addThen(f, func() {}) }
+
+// addThen calls done once the fact is there, or cannot be.
+func (s *stateStore) addThen(f *fact, done func()) {
 	s.mu.Lock()
 	s.queued[f] = struct{}{}
 	s.mu.Unlock()
@@ -124,6 +127,7 @@ func (s *stateStore) add(f *fact) {
 		s.mu.Lock()
 		delete(s.queued, f)
 		s.mu.Unlock()
+		done()
 		if f.Type == factLock && s.locked != nil {
 			s.locked()
 		}
@@ -202,6 +206,14 @@ func (s *stateStore) ended(uid string, at media.Wall) bool {
 
 // cut tells up to where a file that was abandoned is good.
 func (s *stateStore) cut(id FileID) (int64, bool) {
+	s.mu.Lock()
+	for f := range s.queued {
+		if f.Type == factCut && f.File == id {
+			s.mu.Unlock()
+			return f.Size, true
+		}
+	}
+	s.mu.Unlock()
 	var size int64
 	err := s.reader().QueryRow("SELECT size FROM cuts WHERE file = ?", int64(id)).Scan(&size)
 	return size, err == nil

@@ -1,11 +1,14 @@
 package archive_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/archive/storagetest"
 )
 
 // TestStuckSpace: a space that takes nothing is left after a while, when its
@@ -38,15 +41,153 @@ func TestStuckSpace(t *testing.T) {
 		audit(t, h.a, cam, 0, f.next[1])
 		rec.End(archive.GapNone)
 		rec.Close()
-		time.Sleep(10 * time.Second)
+		time.Sleep(2 * time.Minute) // what was given up is recovered, though nothing new comes there
 		if m := h.a.Metrics(); m.Spaces[0].QueueBytes+m.Spaces[1].QueueBytes != 0 {
 			t.Errorf("%+v", m)
 		}
+		if n := openFiles(one) + openFiles(two); n != 0 {
+			t.Errorf("%d files are not complete", n)
+		}
+		audit(t, h.a, cam, 0, f.next[1])
 		h.close()
 	})
 	h := open(t, options(data, 2, one, two))
-	eventually(t, "old file sealed", func() bool { return openFiles(one)+openFiles(two) == 0 })
 	audit(t, h.a, cam, 0, 37*25)
+}
+
+// TestMovedIsNotOld: what comes from a stuck space has not waited for the one that it
+// comes to, which takes data: nothing goes back into the stuck one.
+func TestMovedIsNotOld(t *testing.T) {
+	one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	data := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam.born = 946684800_000000000
+		h := open(t, options(data, 1, one, two))
+		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
+		f := start(t, cam, rec, archive.GapNone)
+		feed := func(seconds int) {
+			for range seconds {
+				if err := f.feed(f.next[1] + 25); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		feed(7)
+		defer one.Stall()()
+		two.BeforeAppend = func(string) { time.Sleep(100 * time.Millisecond) } // much comes at once
+		feed(23)
+		if h.saw("storage.moved") == 0 {
+			t.Fatal("nothing was moved")
+		}
+		if m := h.a.Metrics(); m.Spaces[0].QueueBytes != 0 {
+			t.Errorf("%d bytes wait for the stuck space", m.Spaces[0].QueueBytes)
+		}
+		f.flush()
+		audit(t, h.a, cam, 0, f.next[1])
+		h.close()
+	})
+}
+
+// slowOpen is a space whose disk hangs when it is opened.
+type slowOpen struct {
+	*storagetest.Dir
+	hangs atomic.Bool
+}
+
+func (s *slowOpen) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return archive.SpaceInfo{}, ctx.Err()
+	}
+	return s.Dir.Open(ctx, epoch, least, create)
+}
+
+// TestStuckOpening: the process of a space dies, and the next one cannot open it, as
+// the disk hangs. What waits goes elsewhere before anything is lost.
+func TestStuckOpening(t *testing.T) {
+	one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	one.SyncEvery = 5 * time.Second // what waits is partly written
+	slow := &slowOpen{Dir: one}
+	synctest.Test(t, func(t *testing.T) {
+		cam.born = 946684800_000000000
+		o := options(t.TempDir(), 1, one, two)
+		o.Spaces[0].Storage = slow
+		h := open(t, o)
+		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
+		f := start(t, cam, rec, archive.GapNone)
+		feed := func(seconds int) {
+			for range seconds {
+				if err := f.feed(f.next[1] + 25); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		feed(7)
+		slow.hangs.Store(true)
+		feed(1)
+		one.Kill()
+		feed(20)
+		if m := h.a.Metrics(); m.Spaces[0].QueueBytes != 0 || h.saw("storage.moved") == 0 {
+			t.Errorf("%d bytes wait for the space that hangs", m.Spaces[0].QueueBytes)
+		}
+		one.Revive()
+		slow.hangs.Store(false)
+		feed(5)
+		f.flush()
+		time.Sleep(3 * time.Minute)
+		audit(t, h.a, cam, 0, f.next[1])
+		if n := openFiles(one); n != 0 {
+			t.Errorf("%d files are not complete", n)
+		}
+		h.close()
+	})
+}
+
+// TestMovedThenKilled: the end of a complete file was written again in the space where
+// its run goes on already, and the process dies before that copy is complete. The run
+// goes on behind what came last, not behind the copy.
+func TestMovedThenKilled(t *testing.T) {
+	one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
+	data := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cam.born = 946684800_000000000
+		h := open(t, options(data, 1, one, two))
+		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
+		f := start(t, cam, rec, archive.GapNone)
+		feed := func(seconds int) {
+			for range seconds {
+				if err := f.feed(f.next[1] + 25); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		feed(7)
+		resume := one.Stall()
+		dead := make(chan struct{})
+		two.BeforeSeal = func(string) { <-dead }
+		feed(20)
+		if h.saw("storage.moved") == 0 || openFiles(two) != 2 {
+			t.Fatalf("%d files grow in the second space", openFiles(two))
+		}
+		one.Kill()
+		two.Kill()
+		resume()
+		close(dead)
+		h.close()
+		one.Revive()
+		two.Revive()
+		two.BeforeSeal = nil
+
+		h = open(t, options(data, 2, one, two))
+		g := goOn(t, h, cam, f.next[1]+100)
+		g.flush()
+		time.Sleep(time.Second)
+		audit(t, h.a, cam, 0, g.next[1])
+		h.close()
+	})
 }
 
 // TestGraceEnds: a recovered file whose run does not go on is sealed.

@@ -70,7 +70,7 @@ func (a *Archive) vacate(ctx context.Context, s *space) error {
 // busyIn lists the streams that have something in a space that is not sealed.
 // What waits for a run to go on is sealed: it goes on in a new file.
 func (a *Archive) busyIn(s *space) (uids []string) {
-	lost := s.isLost()
+	lost, broken := s.isLost(), s.isBroken()
 	for _, f := range a.filesIn(s) {
 		st := f.st
 		st.mu.Lock()
@@ -79,9 +79,12 @@ func (a *Archive) busyIn(s *space) (uids []string) {
 		}
 		current := st.cur == f
 		st.mu.Unlock()
-		if lost && !current && !s.queued(f) {
-			a.forget(f) // all of it is on the disk that is not there
+		if (lost || f.givenUp() && broken) && !current && !s.queued(f) {
+			a.forget(f) // all of it is on the disk that is not there, or can do no more
 			continue
+		}
+		if f.givenUp() {
+			s.sealSoon(f)
 		}
 		if !slices.Contains(uids, st.uid) {
 			uids = append(uids, st.uid)

@@ -105,6 +105,9 @@ func (a *appender) syncLocked() {
 // Send implements archive.Appender.
 func (a *appender) Send(m archive.AppendData) error {
 	d := a.d
+	if d.BeforeAppend != nil {
+		d.BeforeAppend(m.Name)
+	}
 	d.mu.Lock()
 	stalled := d.stalled
 	d.mu.Unlock()

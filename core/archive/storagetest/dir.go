@@ -24,11 +24,12 @@ import (
 
 // Dir is a space in a folder.
 type Dir struct {
-	Root        string
-	SyncEvery   time.Duration // 0 = Synced at once with Written
-	Descriptors bool          // File works
-	NoAppend    bool          // files do not grow: only Put and Write
-	BeforeSeal  func(name string)
+	Root         string
+	SyncEvery    time.Duration // 0 = Synced at once with Written
+	Descriptors  bool          // File works
+	NoAppend     bool          // files do not grow: only Put and Write
+	BeforeSeal   func(name string)
+	BeforeAppend func(name string)
 
 	mu      sync.Mutex
 	epoch   uint64

@@ -26,8 +26,12 @@ func (s *Space) Seal(epoch uint64, name, final string, size int64) error {
 	f, _, err := s.open(name, false)
 	if err != nil {
 		if ReasonOf(err) == NotFound {
-			if fi, serr := s.root.Stat(final); serr == nil && fi.Mode().IsRegular() && fi.Size() == size {
+			fi, serr := s.root.Stat(final)
+			if serr == nil && fi.Mode().IsRegular() && fi.Size() == size {
 				return nil
+			}
+			if serr != nil && !errors.Is(serr, fs.ErrNotExist) {
+				return wrap(final, "look", serr) // it may have the final name already
 			}
 		}
 		return err
