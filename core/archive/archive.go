@@ -427,7 +427,9 @@ func (a *Archive) forget(f *file) {
 	}
 	f.st.mu.Unlock()
 	a.mu.Lock()
-	delete(a.files, f.id)
+	if a.files[f.id] == f {
+		delete(a.files, f.id)
+	}
 	a.mu.Unlock()
 }
 

@@ -161,15 +161,17 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 	f.state = abandoned
 	f.mu.Unlock()
 	ents := s.takeOut(f, cut)
-	s.giveUp()
+	s.giveUp(f, cut <= f.first)
 	noted := make(chan struct{})
 	note := sync.OnceFunc(func() { close(noted) })
 	st.a.state.addThen(&fact{Type: factCut, File: f.id, Size: cut}, note)
 	time.AfterFunc(5*time.Second, note) // a database that hangs holds nothing up for longer
 	to.note(&fact{Type: factCut, UID: st.uid, File: f.id, Size: cut})
-	st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
-		Message: fmt.Sprintf("recording of %s goes on in space %s, %d bytes into %s", st.uid, to.cfg.Name, cut, f.openName),
-		Data:    map[string]any{"from": s.cfg.Name, "space": to.cfg.Name}})
+	if len(ents) > 0 {
+		st.a.notify(Notice{Type: "storage.moved", UID: st.uid, Level: "warning",
+			Message: fmt.Sprintf("recording of %s goes on in space %s, %d bytes into %s", st.uid, to.cfg.Name, cut, f.openName),
+			Data:    map[string]any{"from": s.cfg.Name, "space": to.cfg.Name}})
+	}
 	if lost {
 		missing := media.Span{From: max(whole.From, left.To), To: whole.To}
 		if len(ents) > 0 {

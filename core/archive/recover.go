@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,12 +53,12 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			f, err := a.recoverEntry(ctx, s, e, renumber, how.heard)
+			f, err := a.recoverEntry(ctx, s, e, renumber, notCut, how.heard)
 			for range unreadTries {
 				if err == nil || errors.Is(err, errAside) || !s.has(ctx, e.Name) || !sleep(ctx, time.Second) {
 					break
 				}
-				f, err = a.recoverEntry(ctx, s, e, renumber, how.heard) // the backend may have been started anew
+				f, err = a.recoverEntry(ctx, s, e, renumber, notCut, how.heard) // the backend may have been started anew
 			}
 			how.heard()
 			if uid, ok := growingOf(e.Name); ok && !renumber && err != nil && !errors.Is(err, errAside) && !errors.Is(err, os.ErrNotExist) {
@@ -225,12 +226,16 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		// Sealing waits for the row here as it does for a new file: without one,
 		// a core that dies right after the rename leaves a file nobody knows.
 		a.cat.reopened(f, func(error) { close(f.rowOpen) })
-		if old := a.file(f.id); old != nil && old.sp == s {
-			a.forget(old) // given up when the space failed
-		}
 		st := f.st
 		st.mu.Lock()
-		st.files = append(st.files, f)
+		// What was given up when the space failed gives way at once: the footage is in
+		// one of both at every moment.
+		if i := slices.IndexFunc(st.files, func(g *file) bool { return g.id == f.id && g.sp == s }); i >= 0 {
+			st.files = slices.Clone(st.files)
+			st.files[i] = f
+		} else {
+			st.files = append(st.files, f)
+		}
 		a.addFile(f)
 		keep := newest[st] == f && atStart && !f.cut && (st.cur == nil || f.goesOnAfter(st.cur)) && st.unread < f.id && !a.hasNewer(f)
 		if keep {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 	"time"
@@ -18,7 +19,12 @@ import (
 	"media-server/core/mux"
 )
 
-func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber bool, heard func()) (*file, error) {
+// notCut: only state.db knows whether a file is good up to its end.
+const notCut = math.MaxInt64
+
+// recoverEntry brings what was growing to order; nil = nothing of it was good. Up to
+// cut it is known to be good, what followed was written elsewhere.
+func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber bool, cut int64, heard func()) (*file, error) {
 	switch {
 	case e.Size == 0:
 		return nil, s.st.Delete(ctx, []string{e.Name})
@@ -39,7 +45,9 @@ func (a *Archive) recoverEntry(ctx context.Context, s *space, e Entry, renumber 
 		return nil, err
 	}
 	f.id = a.numberOf(s, f, renumber)
-	if cut, ok := a.state.cut(f.id); ok && cut <= size { // also where nothing of it was written again
+	if cut != notCut {
+		size, f.cut = min(size, cut), true
+	} else if cut, ok := a.state.cut(f.id); ok && cut <= size { // also where nothing of it was written again
 		size, f.cut = cut, true
 	}
 	err = a.walk(ctx, r, f, e, size)

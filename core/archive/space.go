@@ -85,6 +85,7 @@ type space struct {
 	seals               []*file
 	upAgain             time.Duration // until what was given up is tried (takeup.go); 0 = nothing was
 	upNow               bool          // it is tried with the next Synced
+	empties             []*file       // given up, and all of it was written elsewhere: to be deleted
 	stats               spaceStats
 	pace                syncPace
 

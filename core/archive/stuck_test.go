@@ -2,6 +2,7 @@ package archive_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,7 +93,8 @@ func TestMovedIsNotOld(t *testing.T) {
 // slowOpen is a space whose disk hangs when it is opened.
 type slowOpen struct {
 	*storagetest.Dir
-	hangs atomic.Bool
+	hangs    atomic.Bool
+	diesSeal atomic.Bool // its process dies when it has sealed a file, and the disk hangs
 }
 
 func (s *slowOpen) Open(ctx context.Context, epoch, least uint64, create bool) (archive.SpaceInfo, error) {
@@ -103,46 +105,85 @@ func (s *slowOpen) Open(ctx context.Context, epoch, least uint64, create bool) (
 	return s.Dir.Open(ctx, epoch, least, create)
 }
 
+func (s *slowOpen) Stat(ctx context.Context, name string) (archive.Entry, error) {
+	if s.hangs.Load() {
+		return archive.Entry{}, errors.New("the process is dead")
+	}
+	return s.Dir.Stat(ctx, name)
+}
+
+func (s *slowOpen) Seal(ctx context.Context, name, final string, size int64) error {
+	if s.hangs.Load() {
+		return errors.New("the process is dead")
+	}
+	err := s.Dir.Seal(ctx, name, final, size)
+	if err == nil && s.diesSeal.CompareAndSwap(true, false) {
+		s.hangs.Store(true)
+		s.Kill()
+		return errors.New("the process is dead")
+	}
+	return err
+}
+
 // TestStuckOpening: the process of a space dies, and the next one cannot open it, as
-// the disk hangs. What waits goes elsewhere before anything is lost.
+// the disk hangs. What waits goes elsewhere before anything is lost, and what was
+// left behind is brought to order when the disk is back.
 func TestStuckOpening(t *testing.T) {
-	one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
-	one.SyncEvery = 5 * time.Second // what waits is partly written
-	slow := &slowOpen{Dir: one}
-	synctest.Test(t, func(t *testing.T) {
-		cam.born = 946684800_000000000
-		o := options(t.TempDir(), 1, one, two)
-		o.Spaces[0].Storage = slow
-		h := open(t, o)
-		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
-		f := start(t, cam, rec, archive.GapNone)
-		feed := func(seconds int) {
-			for range seconds {
-				if err := f.feed(f.next[1] + 25); err != nil {
-					t.Fatal(err)
+	for name, long := range map[string]int{"some of it durable": 8, "nothing durable": 2, "a seal without an answer": 13} {
+		t.Run(name, func(t *testing.T) {
+			one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
+			one.SyncEvery = 5 * time.Second // what waits is partly written
+			slow := &slowOpen{Dir: one}
+			synctest.Test(t, func(t *testing.T) {
+				cam.born = 946684800_000000000
+				o := options(t.TempDir(), 1, one, two)
+				o.Spaces[0].Storage = slow
+				h := open(t, o)
+				chunk := time.Minute
+				if long == 13 {
+					chunk = 10 * time.Second
 				}
-				time.Sleep(time.Second)
-			}
-		}
-		feed(7)
-		slow.hangs.Store(true)
-		feed(1)
-		one.Kill()
-		feed(20)
-		if m := h.a.Metrics(); m.Spaces[0].QueueBytes != 0 || h.saw("storage.moved") == 0 {
-			t.Errorf("%d bytes wait for the space that hangs", m.Spaces[0].QueueBytes)
-		}
-		one.Revive()
-		slow.hangs.Store(false)
-		feed(5)
-		f.flush()
-		time.Sleep(3 * time.Minute)
-		audit(t, h.a, cam, 0, f.next[1])
-		if n := openFiles(one); n != 0 {
-			t.Errorf("%d files are not complete", n)
-		}
-		h.close()
-	})
+				rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: chunk})
+				f := start(t, cam, rec, archive.GapNone)
+				feed := func(seconds int) {
+					for range seconds {
+						if err := f.feed(f.next[1] + 25); err != nil {
+							t.Fatal(err)
+						}
+						time.Sleep(time.Second)
+					}
+				}
+				if long == 13 {
+					slow.diesSeal.Store(true)
+				}
+				feed(long)
+				if long != 13 {
+					slow.hangs.Store(true)
+					one.Kill()
+				} else if !slow.hangs.Load() {
+					t.Fatal("nothing was sealed")
+				}
+				feed(20)
+				if m := h.a.Metrics(); m.Spaces[0].QueueBytes != 0 || h.saw("storage.moved") == 0 {
+					t.Errorf("%d bytes wait for the space that hangs", m.Spaces[0].QueueBytes)
+				}
+				one.Revive()
+				slow.hangs.Store(false)
+				feed(5)
+				f.flush()
+				time.Sleep(3 * time.Minute)
+				audit(t, h.a, cam, 0, f.next[1])
+				if n := openFiles(one); n != 0 {
+					t.Errorf("%d files are not complete", n)
+				}
+				h.close()
+				h = open(t, options(t.TempDir(), 2, one, two)) // without a catalogue
+				time.Sleep(time.Minute)
+				audit(t, h.a, cam, 0, f.next[1])
+				h.close()
+			})
+		})
+	}
 }
 
 // TestMovedThenKilled: the end of a complete file was written again in the space where

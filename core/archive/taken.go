@@ -129,7 +129,7 @@ func (s *space) cutShort(ctx context.Context, f *file) bool {
 	}
 	s.settled(f)
 	s.a.forget(f)
-	left, err := s.a.recoverEntry(ctx, s, e, false, func() {})
+	left, err := s.a.recoverEntry(ctx, s, e, false, notCut, func() {})
 	from := whole.From
 	switch {
 	case errors.Is(err, errAside):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -27,13 +28,28 @@ func (f *file) givenUp() bool {
 	return f.state == abandoned
 }
 
-func (s *space) allGivenUp() (out []*file) {
+func (f *file) isBusy() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.busy
+}
+
+func (s *space) allGivenUp() []*file {
+	out := s.leftEmpty()
 	for _, f := range s.a.filesIn(s) {
 		if f.givenUp() {
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// leftEmpty lists what was given up and holds nothing that is good: it is only to be
+// deleted, and nobody knows it but the space.
+func (s *space) leftEmpty() []*file {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.empties)
 }
 
 // isBroken tells whether the space has failed and nothing that worked since is known.
@@ -43,11 +59,15 @@ func (s *space) isBroken() bool {
 	return !s.opened || s.failing != ""
 }
 
-// giveUp notes that a file was given up.
-func (s *space) giveUp() {
+// giveUp notes that a file was given up. One that was recovered once, and failed
+// again, is left to the timer: it may be what makes the space fail.
+func (s *space) giveUp(f *file, empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.upNow = true
+	s.upNow = s.upNow || f.since.IsZero()
+	if empty {
+		s.empties = append(s.empties, f)
+	}
 	if s.upAgain == 0 {
 		s.upAgain = upFirst
 		time.AfterFunc(s.upAgain, s.takeUpNext)
@@ -72,6 +92,7 @@ func (s *space) takeUpAll() {
 func (s *space) takeUpNext() {
 	fs, broken := s.allGivenUp(), s.isBroken()
 	s.mu.Lock()
+	deleted := len(s.empties)
 	if len(fs) == 0 || s.over.Err() != nil || s.a.closed.Load() {
 		s.upAgain = 0
 		s.mu.Unlock()
@@ -79,10 +100,9 @@ func (s *space) takeUpNext() {
 	}
 	s.upAgain = min(2*s.upAgain, upLast)
 	time.AfterFunc(s.upAgain, s.takeUpNext)
-	s.upNow = s.upNow || broken
 	s.mu.Unlock()
 	if broken {
-		fs = fs[:1]
+		fs = fs[:min(len(fs), deleted+1)] // they come first
 	}
 	for _, f := range fs {
 		s.sealSoon(f)
@@ -93,38 +113,69 @@ func (s *space) takeUpNext() {
 // it should, has the next try. f is busy.
 func (s *space) takeUp(ctx context.Context, f *file) {
 	s.mu.Lock()
-	opened := s.opened && !s.stale && !s.lost
+	opened, empty := s.opened && !s.stale && !s.lost, slices.Contains(s.empties, f)
 	s.mu.Unlock()
-	if !opened || s.a.file(f.id) != f { // it was recovered already
+	f.mu.Lock()
+	cut := f.size
+	f.mu.Unlock()
+	if !opened || !empty && s.a.file(f.id) != f { // it was recovered already
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	err := s.takeUpTo(ctx, f, cut, empty)
+	f.mu.Lock()
+	f.tries++
+	told := f.tries > 1
+	f.mu.Unlock()
+	if err != nil && !told {
+		s.a.log.Warn("what was given up cannot be recovered yet", "space", s.cfg.Name, "file", f.openName, "err", err)
+	}
+}
+
+func (s *space) takeUpTo(ctx context.Context, f *file, cut int64, empty bool) error {
+	if empty {
+		if err := s.st.Delete(ctx, []string{f.openName}); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.empties = slices.DeleteFunc(s.empties, func(g *file) bool { return g == f })
+		s.mu.Unlock()
+		return nil
+	}
 	e, err := s.st.Stat(ctx, f.openName)
 	var g *file
 	if err == nil {
-		g, err = s.a.recoverEntry(ctx, s, e, false, func() {})
+		g, err = s.a.recoverEntry(ctx, s, e, false, cut, func() {})
+	}
+	if s.a.file(f.id) != f {
+		return nil // its space is being emptied, or was lost meanwhile
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		// Sealed by a call whose answer was lost, or taken by somebody: a look at the
-		// space tells.
-		s.a.forget(f)
-		s.a.lookSoon(s.cfg.Name)
+		switch e, err := s.st.Stat(ctx, f.final); {
+		case err == nil:
+			// Sealed by a call whose answer was lost, with all that was written
+			// elsewhere since: it has to grow again to be cut.
+			if s.st.Seal(ctx, f.final, f.openName, e.Size) == nil {
+				return s.takeUpTo(ctx, f, cut, false)
+			}
+			s.a.forget(f)
+			s.a.settleRows(ctx, s)
+		case errors.Is(err, os.ErrNotExist):
+			s.a.lost(f, err)
+		default:
+			return err
+		}
 	case errors.Is(err, errAside):
 		s.a.setAside(ctx, s, e, err)
 		s.a.forget(f)
 	case err != nil:
-		f.mu.Lock()
-		f.tries++
-		first := f.tries == 1
-		f.mu.Unlock()
-		if first {
-			s.a.log.Warn("what was given up cannot be recovered yet", "space", s.cfg.Name, "file", f.openName, "err", err)
-		}
+		return err
 	case g == nil: // nothing of it was good
 		s.a.forget(f)
 	default:
 		s.a.adopt(s, []*file{g}, false)
 	}
+	return nil
 }

@@ -68,10 +68,12 @@ func (a *Archive) vacate(ctx context.Context, s *space) error {
 }
 
 // busyIn lists the streams that have something in a space that is not sealed.
-// What waits for a run to go on is sealed: it goes on in a new file.
+// What waits for a run to go on is sealed: it goes on in a new file. What was given up
+// is recovered first, where the space works.
 func (a *Archive) busyIn(s *space) (uids []string) {
 	lost, broken := s.isLost(), s.isBroken()
-	for _, f := range a.filesIn(s) {
+	var given []*file
+	for _, f := range append(a.filesIn(s), s.leftEmpty()...) {
 		st := f.st
 		st.mu.Lock()
 		if st.cur == f && !st.begun {
@@ -79,15 +81,24 @@ func (a *Archive) busyIn(s *space) (uids []string) {
 		}
 		current := st.cur == f
 		st.mu.Unlock()
-		if (lost || f.givenUp() && broken) && !current && !s.queued(f) {
-			a.forget(f) // all of it is on the disk that is not there, or can do no more
+		if lost && !current && !s.queued(f) {
+			a.forget(f) // all of it is on the disk that is not there
 			continue
 		}
 		if f.givenUp() {
+			if broken && !f.isBusy() {
+				given = append(given, f)
+				continue
+			}
 			s.sealSoon(f)
 		}
 		if !slices.Contains(uids, st.uid) {
 			uids = append(uids, st.uid)
+		}
+	}
+	if len(uids) == 0 { // else the space may stay in use
+		for _, f := range given {
+			a.forget(f) // the disk can do no more
 		}
 	}
 	slices.Sort(uids)

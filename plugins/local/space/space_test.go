@@ -488,6 +488,36 @@ func TestSealedInARoundIsCountedOnce(t *testing.T) {
 	}
 }
 
+// TestSealBack: what was sealed by a call without an answer can grow, be cut and be
+// sealed again.
+func TestSealBack(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, 1, nil, nil)
+	r.counted()
+	c := r.begin()
+	c.Append(Data{Sequence: 1, Name: "open/a", Create: true, Payload: []byte("hello world")})
+	until(t, c, synced(1))
+	for _, err := range []error{r.Seal(1, "open/a", "u/a", 11), r.Seal(1, "u/a", "open/a", 11), r.Truncate(1, "open/a", 6)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Append(Data{Sequence: 2, Name: "open/a", Offset: 6, Payload: []byte("index")})
+	if got := until(t, c, synced(2)); len(got.Failures) > 0 {
+		t.Fatalf("%+v", got)
+	}
+	if err := r.Seal(1, "open/a", "u/a", 11); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, dir, "u/a"); got != "hello index" {
+		t.Fatal(got)
+	}
+	fi, _ := os.Stat(filepath.Join(dir, "u/a"))
+	if u, _ := r.Usage(); u.Used != blocks(fi) || u.Reserved != 0 {
+		t.Fatalf("usage %+v, file %d", u, blocks(fi))
+	}
+}
+
 func TestFsyncOff(t *testing.T) {
 	r := start(t, t.TempDir(), 1, func(s *Settings) { s.Fsync = 0 }, nil)
 	c := r.begin()
