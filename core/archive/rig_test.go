@@ -122,6 +122,17 @@ func (f *feeder) put(parts []*media.Part) error {
 	return failed
 }
 
+// live writes 25 frames a second for some seconds of a bubble's clock.
+func (f *feeder) live(t *testing.T, seconds int) {
+	t.Helper()
+	for range seconds {
+		if err := f.feed(f.next[1] + 25); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+	}
+}
+
 func (f *feeder) flush() error { return f.put(f.w.Flush()) }
 
 // host runs an archive over some spaces.

@@ -173,14 +173,7 @@ func (s *space) waitingLocked() time.Duration {
 // watch ends a session in which nothing moves, if there is another space to go
 // to. Without one, what waits stays where it is: nothing would be won.
 func (s *space) watch(app Appender, done <-chan struct{}) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-t.C:
-		}
+	for everySecond(done) {
 		s.mu.Lock()
 		var st *stream
 		if s.waitingLocked() > stallMove && s.q[s.wr].f != nil {
@@ -194,6 +187,18 @@ func (s *space) watch(app Appender, done <-chan struct{}) {
 			app.Close()
 			return
 		}
+	}
+}
+
+// everySecond waits for a second; false = done was closed.
+func everySecond(done <-chan struct{}) bool {
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-done:
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -235,14 +240,7 @@ func (s *space) openWatched(ctx context.Context) error {
 	done := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		t := time.NewTicker(time.Second)
-		defer t.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-t.C:
-			}
+		for everySecond(done) {
 			if st := s.oldest(); st != nil && s.a.elsewhere(st, s) != nil {
 				s.setFailing("error", "does not answer", fmt.Errorf("it has not been opened for %s", stallMove))
 				s.failOver(ctx)

@@ -22,22 +22,14 @@ func TestStuckSpace(t *testing.T) {
 		h := open(t, options(data, 1, one, two))
 		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 5 * time.Second})
 		f := start(t, cam, rec, archive.GapNone)
-		feed := func(seconds int) {
-			for range seconds {
-				if err := f.feed(f.next[1] + 25); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Second)
-			}
-		}
-		feed(7)
+		f.live(t, 7)
 		resume := one.Stall()
-		feed(25)
+		f.live(t, 25)
 		if h.saw("storage.moved") == 0 {
 			t.Error("nothing was moved")
 		}
 		resume()
-		feed(5)
+		f.live(t, 5)
 		f.flush()
 		audit(t, h.a, cam, 0, f.next[1])
 		rec.End(archive.GapNone)
@@ -66,18 +58,10 @@ func TestMovedIsNotOld(t *testing.T) {
 		h := open(t, options(data, 1, one, two))
 		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
 		f := start(t, cam, rec, archive.GapNone)
-		feed := func(seconds int) {
-			for range seconds {
-				if err := f.feed(f.next[1] + 25); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Second)
-			}
-		}
-		feed(7)
+		f.live(t, 7)
 		defer one.Stall()()
 		two.BeforeAppend = func(string) { time.Sleep(100 * time.Millisecond) } // much comes at once
-		feed(23)
+		f.live(t, 23)
 		if h.saw("storage.moved") == 0 {
 			t.Fatal("nothing was moved")
 		}
@@ -129,8 +113,16 @@ func (s *slowOpen) Seal(ctx context.Context, name, final string, size int64) err
 // the disk hangs. What waits goes elsewhere before anything is lost, and what was
 // left behind is brought to order when the disk is back.
 func TestStuckOpening(t *testing.T) {
-	for name, long := range map[string]int{"some of it durable": 8, "nothing durable": 2, "a seal without an answer": 13} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		seconds int           // until the disk hangs
+		chunk   time.Duration // within them: the process dies when it has sealed one
+	}{
+		{"some of it durable", 8, time.Minute},
+		{"nothing durable", 2, time.Minute},
+		{"a seal without an answer", 13, 10 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
 			one.SyncEvery = 5 * time.Second // what waits is partly written
 			slow := &slowOpen{Dir: one}
@@ -139,37 +131,24 @@ func TestStuckOpening(t *testing.T) {
 				o := options(t.TempDir(), 1, one, two)
 				o.Spaces[0].Storage = slow
 				h := open(t, o)
-				chunk := time.Minute
-				if long == 13 {
-					chunk = 10 * time.Second
-				}
-				rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: chunk})
+				rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: c.chunk})
 				f := start(t, cam, rec, archive.GapNone)
-				feed := func(seconds int) {
-					for range seconds {
-						if err := f.feed(f.next[1] + 25); err != nil {
-							t.Fatal(err)
-						}
-						time.Sleep(time.Second)
-					}
-				}
-				if long == 13 {
-					slow.diesSeal.Store(true)
-				}
-				feed(long)
-				if long != 13 {
+				slow.diesSeal.Store(c.chunk < time.Minute)
+				f.live(t, c.seconds)
+				switch sealed := c.chunk < time.Minute; {
+				case !sealed:
 					slow.hangs.Store(true)
 					one.Kill()
-				} else if !slow.hangs.Load() {
+				case !slow.hangs.Load():
 					t.Fatal("nothing was sealed")
 				}
-				feed(20)
+				f.live(t, 20)
 				if m := h.a.Metrics(); m.Spaces[0].QueueBytes != 0 || h.saw("storage.moved") == 0 {
 					t.Errorf("%d bytes wait for the space that hangs", m.Spaces[0].QueueBytes)
 				}
 				one.Revive()
 				slow.hangs.Store(false)
-				feed(5)
+				f.live(t, 5)
 				f.flush()
 				time.Sleep(3 * time.Minute)
 				audit(t, h.a, cam, 0, f.next[1])
@@ -197,19 +176,11 @@ func TestMovedThenKilled(t *testing.T) {
 		h := open(t, options(data, 1, one, two))
 		rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
 		f := start(t, cam, rec, archive.GapNone)
-		feed := func(seconds int) {
-			for range seconds {
-				if err := f.feed(f.next[1] + 25); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Second)
-			}
-		}
-		feed(7)
+		f.live(t, 7)
 		resume := one.Stall()
 		dead := make(chan struct{})
 		two.BeforeSeal = func(string) { <-dead }
-		feed(20)
+		f.live(t, 20)
 		if h.saw("storage.moved") == 0 || openFiles(two) != 2 {
 			t.Fatalf("%d files grow in the second space", openFiles(two))
 		}

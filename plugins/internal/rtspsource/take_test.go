@@ -11,23 +11,29 @@ import (
 	"time"
 )
 
-// TestTake: what the kernel holds comes whole and in order, nothing waits, and
-// the end of a connection is told.
-func TestTake(t *testing.T) {
+// connected gives both ends of a connection, which is closed with the test.
+func connected(t *testing.T) (camera, source net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	camera, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	if camera, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := l.Accept()
-	if err != nil {
+	t.Cleanup(func() { camera.Close() })
+	if source, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { source.Close() })
+	return camera, source
+}
+
+// TestTake: what the kernel holds comes whole and in order, nothing waits, and
+// the end of a connection is told.
+func TestTake(t *testing.T) {
+	camera, c := connected(t)
 	w := newWire(c)
 	w.widen()
 	if more, err := w.take(); more || err != nil || w.total != 0 {
@@ -66,21 +72,7 @@ func TestTake(t *testing.T) {
 // TestRest: what is left of a frame between two reads stays, in a buffer of the
 // source's own.
 func TestRest(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	camera, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer camera.Close()
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	camera, c := connected(t)
 	rng := rand.New(rand.NewPCG(3, 3))
 	var sent, wire []byte
 	for range 400 {
