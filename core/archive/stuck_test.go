@@ -115,16 +115,18 @@ func (s *slowOpen) Seal(ctx context.Context, name, final string, size int64) err
 func TestStuckOpening(t *testing.T) {
 	for _, c := range []struct {
 		name    string
+		sync    time.Duration
 		seconds int           // until the disk hangs
 		chunk   time.Duration // within them: the process dies when it has sealed one
 	}{
-		{"some of it durable", 8, time.Minute},
-		{"nothing durable", 2, time.Minute},
-		{"a seal without an answer", 13, 10 * time.Second},
+		{"some of it durable", 5 * time.Second, 8, time.Minute},
+		{"nothing durable", 5 * time.Second, 2, time.Minute},
+		{"a seal without an answer", 5 * time.Second, 13, 10 * time.Second},
+		{"a seal without an answer or sync", time.Hour, 13, 10 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
-			one.SyncEvery = 5 * time.Second // what waits is partly written
+			one.SyncEvery = c.sync // what waits is partly written
 			slow := &slowOpen{Dir: one}
 			synctest.Test(t, func(t *testing.T) {
 				cam.born = 946684800_000000000

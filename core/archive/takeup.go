@@ -135,7 +135,8 @@ func (s *space) takeUp(ctx context.Context, f *file) {
 
 func (s *space) takeUpTo(ctx context.Context, f *file, cut int64, empty bool) error {
 	if empty {
-		if err := s.st.Delete(ctx, []string{f.openName}); err != nil {
+		// Under its final name if it was sealed by a call whose answer was lost.
+		if err := s.st.Delete(ctx, []string{f.openName, f.final}); err != nil {
 			return err
 		}
 		s.mu.Lock()
