@@ -150,6 +150,7 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 	defer st.mu.Unlock()
 	f.mu.Lock()
 	if f.busy || f.state == sealed || f.state == abandoned {
+		f.pass()
 		f.mu.Unlock()
 		return // sealing decides; what fails then comes here again
 	}
@@ -210,6 +211,31 @@ func (s *space) moveRest(f *file, to *space, keep int64) {
 		st.sealLocked(false)
 		st.cur = cur
 	}
+}
+
+// pass notes of a file that is being sealed that it is to be written elsewhere if that
+// fails, and ends it: a disk that hangs takes longer than memory bridges. f.mu is held.
+func (f *file) pass() {
+	if f.busy && f.unseal != nil {
+		f.passed = true
+		f.unseal()
+	}
+}
+
+// movePassed writes elsewhere what was passed by while it was being sealed, and could
+// not be. Of a space that fails its own seals everybody else is told before they end.
+func (s *space) movePassed(f *file) (moved bool) {
+	f.mu.Lock()
+	passed := f.passed
+	f.passed = false
+	f.mu.Unlock()
+	if !passed {
+		return false
+	}
+	if to := s.a.elsewhere(f.st, s); to != nil {
+		s.moveFile(f, to)
+	}
+	return f.givenUp()
 }
 
 // cutLocked forgets the fragments of parts that are not durable and returns

@@ -61,6 +61,8 @@ type file struct {
 	tail     tailInfo
 	tries    int       // how often sealing has failed
 	busy     bool      // being sealed at this moment
+	unseal   func()    // ends that; nil = it cannot be ended
+	passed   bool      // it was to be written elsewhere meanwhile
 	doubt    bool      // a sync has failed, and none has succeeded since
 	cut      bool      // what followed was written elsewhere: it does not go on
 	since    time.Time // when it was recovered, for the grace time; zero once its run goes on

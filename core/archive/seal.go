@@ -49,7 +49,7 @@ func (s *space) sealLoop(ctx context.Context) {
 		if more {
 			poke(s.sealWake)
 		}
-		if err := s.seal(ctx, f); err != nil && ctx.Err() == nil {
+		if err := s.seal(ctx, f); err != nil && ctx.Err() == nil && !s.movePassed(f) {
 			time.AfterFunc(s.sealFailed(f, err), func() { s.sealSoon(f) })
 		}
 	}
@@ -100,6 +100,11 @@ func (s *space) seal(ctx context.Context, f *file) error {
 		return nil
 	}
 	f.busy = true
+	sctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if f.unseal = nil; !up {
+		f.unseal = cancel
+	}
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -113,11 +118,9 @@ func (s *space) seal(ctx context.Context, f *file) error {
 	select {
 	case <-f.rowOpen:
 	case <-time.After(5 * time.Second):
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-sctx.Done():
+		return sctx.Err()
 	}
-	sctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	if err := s.st.Seal(sctx, f.openName, final, size); err != nil {
 		// The answer to an earlier try may have been lost.
 		e, statErr := s.st.Stat(sctx, final)

@@ -44,18 +44,19 @@ type space struct {
 	failHint            string
 	failedAt            time.Time
 	failSince           time.Time
-	lost                bool     // what lies there is not this space
-	strange             [16]byte // the id of what lies there instead; zero = nothing
-	accept              bool     // somebody said that what lies there is right
-	restoring           bool     // from then on until it has been read
-	taken               bool     // it is another space than before: nothing in it is this process's
-	known               bool     // it is the space that it should be, and what grew in it was recovered: it may be scanned
-	untouched           bool     // recovery at start did not end: nothing in it is this process's yet
-	unread              []Entry  // growing media files that could not be recovered
-	leaving             bool     // nothing new comes here: it is to be removed
-	wiping              bool     // likewise: everything in it is being deleted
-	wipes               int      // how often that began
-	arriving            int      // files that are being listed here instead of elsewhere
+	syncedAt            time.Time // when a sync was answered last
+	lost                bool      // what lies there is not this space
+	strange             [16]byte  // the id of what lies there instead; zero = nothing
+	accept              bool      // somebody said that what lies there is right
+	restoring           bool      // from then on until it has been read
+	taken               bool      // it is another space than before: nothing in it is this process's
+	known               bool      // it is the space that it should be, and what grew in it was recovered: it may be scanned
+	untouched           bool      // recovery at start did not end: nothing in it is this process's yet
+	unread              []Entry   // growing media files that could not be recovered
+	leaving             bool      // nothing new comes here: it is to be removed
+	wiping              bool      // likewise: everything in it is being deleted
+	wipes               int       // how often that began
+	arriving            int       // files that are being listed here instead of elsewhere
 	scanning            bool
 	scanDone, scanTotal int64
 	endScan             context.CancelCauseFunc // of the scan under way
@@ -175,10 +176,7 @@ func (s *space) waitingLocked() time.Duration {
 func (s *space) watch(app Appender, done <-chan struct{}) {
 	for everySecond(done) {
 		s.mu.Lock()
-		var st *stream
-		if s.waitingLocked() > stallMove && s.q[s.wr].f != nil {
-			st = s.q[s.wr].f.st
-		}
+		st := s.stuckLocked()
 		s.mu.Unlock()
 		if st != nil && s.a.elsewhere(st, s) != nil {
 			s.mu.Lock()
@@ -188,6 +186,19 @@ func (s *space) watch(app Appender, done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// stuckLocked is a stream of which a part waits too long to be written, or, while no
+// sync is answered, to become durable; nil = there is none.
+func (s *space) stuckLocked() *stream {
+	if s.waitingLocked() > stallMove && s.q[s.wr].f != nil {
+		return s.q[s.wr].f.st
+	}
+	promised := time.Duration(s.fsync.Load())
+	if long := stallMove + promised; promised > 0 && len(s.q) > 0 && s.q[0].f != nil && time.Since(s.q[0].queued) > long && time.Since(s.syncedAt) > long {
+		return s.q[0].f.st
+	}
+	return nil
 }
 
 // everySecond waits for a second; false = done was closed.
@@ -504,6 +515,7 @@ func (s *space) onSynced(r AppendResult) {
 	s.q = s.q[n:]
 	s.sent -= n
 	s.wr = max(0, s.wr-n)
+	s.syncedAt = time.Now()
 	s.stats.syncs++
 	s.stats.syncTime += r.Took
 	s.stats.lastSync = r.Took
@@ -598,7 +610,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		<-ctx.Done()
 		return 0
 	case stuck:
-		s.setFailing("error", "takes no data", fmt.Errorf("nothing was written for %s", stallMove))
+		s.setFailing("error", "takes no data", fmt.Errorf("nothing was written, or became durable, for %s", stallMove))
 		s.failOver(ctx)
 		return wait
 	case ae == nil:

@@ -232,3 +232,54 @@ func TestGraceEnds(t *testing.T) {
 		}
 	})
 }
+
+// lateSeal is a space of which the answer to a seal that fails, or hangs, comes after
+// everybody else was told.
+type lateSeal struct {
+	*storagetest.Dir
+	hangs atomic.Bool
+}
+
+func (l *lateSeal) Seal(ctx context.Context, name, final string, size int64) error {
+	if l.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	err := l.Dir.Seal(ctx, name, final, size)
+	if err != nil {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
+// TestPassedWhileSealed: what cannot be sealed in a space that fails, or hangs, is
+// written elsewhere, though it is being sealed whenever that is decided.
+func TestPassedWhileSealed(t *testing.T) {
+	for name, fail := range map[string]func(*lateSeal){
+		"fails": func(l *lateSeal) { l.FailSeals(1 << 30) },
+		"hangs": func(l *lateSeal) { l.hangs.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			one, two, cam := newDir(t), newDir(t), newCamera("gate", 1)
+			one.SyncEvery = time.Hour // a sync hangs, too
+			late := &lateSeal{Dir: one}
+			synctest.Test(t, func(t *testing.T) {
+				cam.born = 946684800_000000000
+				o := options(t.TempDir(), 1, one, two)
+				o.Spaces[0].Storage, o.Spaces[0].Fsync = late, time.Second
+				h := open(t, o)
+				rec, _ := h.a.Recorder("gate", archive.Rules{Chunk: 5 * time.Second})
+				f := start(t, cam, rec, archive.GapNone)
+				f.live(t, 4)
+				fail(late)
+				f.live(t, 25)
+				if m := h.a.Metrics(); m.Spaces[0].QueueBytes != 0 || h.saw("storage.moved") == 0 {
+					t.Errorf("%d bytes wait for the space that %s", m.Spaces[0].QueueBytes, name)
+				}
+				f.flush()
+				audit(t, h.a, cam, 0, f.next[1])
+				h.close()
+			})
+		})
+	}
+}
