@@ -65,12 +65,13 @@ func (t *Timeline) Complete(m Missing) { t.missing = m }
 // from below.
 const RingFiles archive.FileID = 1 << 63
 
-// Segments lists the segments that overlap s in order, archive first.
+// Segments lists the segments that overlap s in order of takes, archive first.
 func (t *Timeline) Segments(uid string, s media.Span) ([]archive.Segment, error) {
 	segs, err := t.arch.Segments(uid, s)
 	if err != nil {
 		return nil, err
 	}
+	segs = whole(segs, takeOf)
 	if r := t.ring(uid); r != nil {
 		live, err := r.Segments(uid, s)
 		if err != nil {
@@ -84,6 +85,8 @@ func (t *Timeline) Segments(uid string, s media.Span) ([]archive.Segment, error)
 	}
 	return segs, nil
 }
+
+func takeOf(g *archive.Segment) take { return take{g.Span, g.Run, g.Zero, g.Number} }
 
 // Extents lists the files that overlap s in order of time, without reading any
 // of them; a memory ring's runs count as files.

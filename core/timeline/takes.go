@@ -1,0 +1,85 @@
+package timeline
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"media-server/core/media"
+)
+
+// Where the server's clock was set back, two takes lie at the same time: what was
+// recorded before, and what was recorded when the clock showed that time again. In
+// order of time their segments would alternate. A list of a span therefore has takes
+// whole, in the order in which they begin:
+//
+//	recorded   ──1──2──3──4──5──6      clock set back by 2½, then 7 ──8──9──
+//	by time          1  2  3  7  4  8  5  9  6
+//	listed           1  2  3  4  5  6  7  8  9
+//
+// A take ends where its time map ends or where there is a hole, in which another may
+// lie. Within a take the numbers tell the order: where pictures come later than the
+// sound of their time, the first segment that has any begins before the last one
+// without them. All else is in order of time.
+
+// holeOf is from when on what lies behind is a take of its own. Takes overlap by less
+// where sound of the one reaches into the other.
+const holeOf = media.Wall(time.Second)
+
+// take says what piece of an archive something is of.
+type take struct {
+	span   media.Span
+	run    media.RunID
+	zero   media.Wall
+	number uint64 // of a segment; 0 = files, which are as they come
+}
+
+// follows tells whether t may stand behind prev, up to whose end all before it reach.
+func (t *take) follows(prev *take, end media.Wall) bool {
+	if t.run == prev.run && t.zero == prev.zero && t.number < prev.number {
+		return false
+	}
+	return t.span.From >= end-holeOf
+}
+
+// whole puts what comes in order of time in order of takes: xs itself, where that is
+// the same, as nearly always.
+func whole[T any](xs []T, of func(*T) take) []T {
+	end, prev, plain := media.Wall(0), take{}, true
+	for i := range xs {
+		t := of(&xs[i])
+		if plain = i == 0 || t.follows(&prev, end); !plain {
+			break
+		}
+		end, prev = max(end, t.span.To), t
+	}
+	if plain {
+		return xs
+	}
+	type piece struct {
+		take
+		at []int
+	}
+	var pieces []*piece
+	last := map[take]*piece{} // of a run and zero
+	for i := range xs {
+		t := of(&xs[i])
+		key := take{run: t.run, zero: t.zero}
+		p := last[key]
+		if p == nil || t.span.From > p.span.To+holeOf {
+			p = &piece{take: t}
+			pieces, last[key] = append(pieces, p), p
+		}
+		p.span.To = max(p.span.To, t.span.To)
+		p.at = append(p.at, i)
+	}
+	slices.SortStableFunc(pieces, func(a, b *piece) int { return cmp.Compare(a.span.From, b.span.From) })
+	out := make([]T, 0, len(xs))
+	for _, p := range pieces {
+		slices.SortStableFunc(p.at, func(i, j int) int { return cmp.Compare(of(&xs[i]).number, of(&xs[j]).number) })
+		for _, i := range p.at {
+			out = append(out, xs[i])
+		}
+	}
+	return out
+}

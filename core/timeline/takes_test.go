@@ -1,0 +1,50 @@
+package timeline
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+)
+
+// seg is a segment: number, seconds, run and zero.
+func seg(number uint64, from, to float64, run byte, zero int64) archive.Segment {
+	return archive.Segment{Number: number, Run: media.RunID{run}, Zero: media.Wall(zero),
+		Span: media.Span{From: media.Wall(from * 1e9), To: media.Wall(to * 1e9)}}
+}
+
+// TestWhole: takes that lie at the same time are listed one after the other, each in
+// the order in which it was recorded; all else stays in order of time.
+func TestWhole(t *testing.T) {
+	for name, c := range map[string]struct {
+		recorded []archive.Segment
+		want     string
+	}{
+		"one run":    {[]archive.Segment{seg(1, 0, 2, 1, 0), seg(2, 2, 4, 1, 0), seg(3, 4, 6, 1, 0)}, "1 2 3"},
+		"a new run":  {[]archive.Segment{seg(1, 0, 2, 1, 0), seg(9, 30, 32, 2, 30), seg(10, 32, 34, 2, 30)}, "1 9 10"},
+		"back by 2½": {[]archive.Segment{seg(1, 0, 2, 1, 0), seg(2, 2, 4, 1, 0), seg(3, 1.5, 3.5, 1, 1), seg(4, 3.5, 5.5, 1, 1)}, "1 2 3 4"},
+		// Ahead by an hour for a while: what came behind it lies before it.
+		"ahead and back": {[]archive.Segment{seg(1, 0, 2, 1, 0), seg(2, 3602, 3604, 1, 3602), seg(3, 4, 6, 1, 4), seg(4, 6, 8, 1, 4)}, "1 3 4 2"},
+		// A hole of the one, in which the other lies.
+		"in a hole": {[]archive.Segment{seg(1, 0, 2, 1, 0), seg(2, 60, 62, 1, 0), seg(3, 61, 63, 2, 5), seg(4, 30, 32, 2, 5)}, "1 4 2 3"},
+		// Sound runs ahead of the pictures: the first segment with any begins before
+		// the last one without.
+		"sound ahead": {[]archive.Segment{seg(1, 10, 20, 1, 0), seg(2, 20, 30, 1, 0), seg(3, 30, 30.1, 1, 0), seg(4, 28.2, 40, 1, 0), seg(5, 40, 50, 1, 0)}, "1 2 3 4 5"},
+		"by a little": {[]archive.Segment{seg(1, 0, 10, 1, 0), seg(2, 10, 10.1, 1, 0), seg(3, 9.8, 20, 1, 0)}, "1 2 3"},
+		"a copy":      {[]archive.Segment{seg(1, 0, 2, 1, 0), seg(1, 0, 2, 1, 0), seg(2, 2, 4, 1, 0)}, "1 1 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			byTime := slices.Clone(c.recorded)
+			slices.SortStableFunc(byTime, func(a, b archive.Segment) int { return int(a.Span.From - b.Span.From) })
+			var got strings.Builder
+			for _, g := range whole(byTime, takeOf) {
+				got.WriteString(" " + string("0123456789A"[g.Number]))
+			}
+			if want := strings.ReplaceAll(" "+c.want, "10", "A"); got.String() != want {
+				t.Errorf("%s, not%s", got.String(), want)
+			}
+		})
+	}
+}
