@@ -344,13 +344,37 @@ func (c *catalogue) get(id FileID) (*row, error) {
 	return scanRow(c.one("SELECT "+rowColumns+rowTables+"WHERE f.id = ?", int64(id)))
 }
 
-// newest finds the last file of a stream.
+// newest finds the file of a stream that was recorded last: that of the latest time,
+// but where the clock was set back since. Then it has the numbers used last, and the
+// greatest id.
 func (c *catalogue) newest(uid string) (*row, error) {
 	id, _, ok := c.id(uid)
 	if !ok {
 		return nil, sql.ErrNoRows
 	}
-	return scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.flags & 3 = 0 ORDER BY f.t0 DESC LIMIT 1", id))
+	latest, err := scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+"WHERE f.stream = ? AND f.flags & 3 = 0 ORDER BY f.t0 DESC LIMIT 1", id))
+	if err != nil {
+		return nil, err
+	}
+	last, _, counted := c.lastNumbers(uid)
+	if !counted || latest.lastNumber() == int64(last) {
+		return latest, nil
+	}
+	r, err := scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+
+		"WHERE f.id = (SELECT max(id) FROM files WHERE stream = ? AND flags & 3 = 0)", id))
+	if err == nil && r.lastNumber() == int64(last) {
+		return r, nil
+	}
+	return latest, nil
+}
+
+// lastNumber is the number of a file's last segment; -1 = it has none.
+func (r *row) lastNumber() int64 {
+	segs, err := parseSegTable(r.Segs, r.Span.From)
+	if err != nil || len(segs) == 0 {
+		return -1
+	}
+	return int64(segs[len(segs)-1].Number)
 }
 
 // lastNumbers is what the last segment of a stream was called; ok is false

@@ -202,6 +202,9 @@ func (a *Archive) gapEnds(st *stream, from, to media.Wall, why GapCause) {
 		why = GapUnknown
 	}
 	a.record(st, &fact{Type: factGap, UID: st.uid, At: from, Until: to, Cause: why})
+	if why == GapClockSet {
+		return // no footage is missing: the clock never showed that time
+	}
 	st.gapTime.Add(int64(to - from))
 	a.notify(Notice{Type: "record.gap", UID: st.uid, Level: "warning", Message: fmt.Sprintf("%s of %s are missing: %s", to.Sub(from).Round(time.Millisecond), st.uid, why),
 		Data: map[string]any{"from_ms": from.Milli(), "to_ms": to.Milli(), "why": string(why)}})

@@ -403,6 +403,24 @@ func (a *Archive) Bounds(uid string) (media.Span, bool) {
 	return b, ok
 }
 
+// Newest is the end of what was recorded last of a stream. It lies before the end of
+// its Bounds where the server's clock was set back since, until that is caught up with.
+func (a *Archive) Newest(uid string) (media.Wall, bool) {
+	b, ok := a.Bounds(uid)
+	if !ok {
+		return 0, false
+	}
+	if st := a.known(uid); st != nil {
+		st.mu.Lock()
+		end := st.last.end
+		st.mu.Unlock()
+		if b.From < end && end < b.To {
+			return end, true
+		}
+	}
+	return b.To, true
+}
+
 // Streams lists every uid with footage, also of streams without settings.
 func (a *Archive) Streams() ([]string, error) {
 	seen := map[string]bool{}

@@ -249,19 +249,30 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 		if !s.isKnown() {
 			continue
 		}
-		var last Entry
+		// The last one by its name, which is its time, and the youngest: another, if
+		// the clock was set back.
+		var last, young Entry
+		var id FileID
 		err := s.st.List(ctx, uid+"/", "", func(es []Entry) error {
-			if len(es) > 0 {
-				last = es[len(es)-1]
+			for _, e := range es {
+				last = e
+				if n, ok := idOf(e.Name); ok && n >= id {
+					young, id = e, n
+				}
 			}
 			return nil
 		})
 		if err != nil || last.Name == "" {
 			continue
 		}
-		r, err := a.readRow(ctx, s, last)
-		if err == nil && r != nil && (newest == nil || r.Span.To > newest.Span.To) {
-			newest = r
+		for _, e := range slices.Compact([]Entry{last, young}) {
+			if e.Name == "" {
+				continue
+			}
+			r, err := a.readRow(ctx, s, e)
+			if err == nil && r != nil && (newest == nil || r.lastNumber() > newest.lastNumber()) {
+				newest = r
+			}
 		}
 	}
 	return newest, nil

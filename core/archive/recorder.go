@@ -181,7 +181,7 @@ func (st *stream) appendLocked(p *media.Part, now time.Time) error {
 	if err := st.put(p, now); err != nil {
 		return err
 	}
-	if st.last.known && st.last.end != 0 && p.Run != st.last.run { // 0: its footage is gone, and only its numbers are known
+	if st.last.known && st.last.end != 0 && (p.Run != st.last.run || st.why == GapClockSet) { // 0: its footage is gone, and only its numbers are known
 		st.a.gapEnds(st, st.last.gapFrom(), st.cur.lastSegment().From, st.why)
 	}
 	if !st.last.known {

@@ -194,15 +194,21 @@ func (s *stateStore) pending(uid string, sp media.Span) (out []fact) {
 
 // ended tells whether a stream's recording was ended on purpose at or after at.
 func (s *stateStore) ended(uid string, at media.Wall) bool {
+	from, to := at.Add(-time.Millisecond), at.Add(endedWithin)
 	for _, f := range s.pending(uid, media.Span{To: 1 << 62}) {
-		if f.Type == factMark && f.At >= at.Add(-time.Millisecond) {
+		if f.Type == factMark && f.At >= from && f.At < to {
 			return true
 		}
 	}
 	var n int
-	err := s.reader().QueryRow("SELECT count(*) FROM facts WHERE uid = ? AND type = 1 AND at >= ?", uid, int64(at.Add(-time.Millisecond))).Scan(&n)
+	err := s.reader().QueryRow("SELECT count(*) FROM facts WHERE uid = ? AND type = 1 AND at >= ? AND at < ?", uid, int64(from), int64(to)).Scan(&n)
 	return err == nil && n > 0
 }
+
+// endedWithin is how much later than what is left of a run its end may have been
+// noted: what came in between was not durable. Later ones are of a time that a clock
+// set back showed before.
+const endedWithin = 10 * time.Minute
 
 // cut tells up to where a file that was abandoned is good.
 func (s *stateStore) cut(id FileID) (int64, bool) {

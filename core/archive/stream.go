@@ -138,6 +138,9 @@ func (l *lastPart) take(p *media.Part, seg media.Span, zero media.Wall, tracks [
 	if l.run != p.Run {
 		l.next, l.expect, l.ends = l.next[:0], l.expect[:0], l.ends[:0]
 	}
+	if l.run != p.Run || l.zero != zero { // the clock may have been set back
+		l.end, l.ends = 0, l.ends[:0]
+	}
 	l.zero, l.tracks = zero, tracks
 	l.known, l.resumable = true, true
 	l.run, l.segment, l.discontinuity, l.partIndex = p.Run, p.Segment, p.Discontinuity, p.Index

@@ -129,6 +129,7 @@ const (
 	GapExpired      GapCause = "expired"       // a rule took it, and older footage stays
 	GapOffSchedule  GapCause = "off_schedule"
 	GapDisabled     GapCause = "disabled"
+	GapClockSet     GapCause = "clock_set" // the server's clock left it out, or passed it twice
 	GapUnknown      GapCause = "unknown"
 )
 

@@ -68,8 +68,8 @@ const (
 func (k Kind) String() string { return [...]string{"ok", "step", "jump"}[k] }
 
 // Verdict is what Observe concludes from one unit. After Step and Jump the
-// map must not be used for that unit or later ones: the caller makes a new one
-// (after a Step back with NotBefore zero, so that the new time is used).
+// map must not be used for that unit or later ones: the caller makes a new one,
+// or, after a Step, lets this one go on for a while (Postpone).
 type Verdict struct {
 	Kind Kind
 

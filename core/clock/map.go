@@ -22,6 +22,8 @@ type Map struct {
 	bootKnown bool
 	suspect   int64 // a differing Received − Mono seen once
 	suspected bool
+	step      int64 // of the verdict given last
+	postponed int64 // by how much Received is ahead of the clock that the map goes by
 }
 
 // New makes the map of a run that begins.
@@ -51,6 +53,7 @@ func (m *Map) Observe(o Observation) Verdict {
 	if t == nil || o.Received == 0 {
 		return Verdict{}
 	}
+	o.Received -= media.Wall(m.postponed)
 	if v, use := m.serverClock(o); !use {
 		return v
 	}
@@ -98,15 +101,24 @@ func (m *Map) serverClock(o Observation) (v Verdict, use bool) {
 		m.bootKnown = true
 	case abs(off) <= int64(m.cfg.StepTolerance):
 	case m.suspected && abs(d-m.suspect) <= int64(m.cfg.StepTolerance)/2:
-		before := media.Wall(o.Mono + m.boot)
-		m.boot, m.suspected = d, false
-		return Verdict{Kind: Step, Before: before, After: o.Received}, false
+		before, set := media.Wall(o.Mono+m.boot), media.Wall(m.postponed)
+		m.step, m.boot, m.suspected = off, d, false
+		return Verdict{Kind: Step, Before: before + set, After: o.Received + set}, false
 	default:
 		m.suspect, m.suspected = d, true
 		return Verdict{}, false
 	}
 	m.boot, m.suspected = d, false // a clock that is only slewed is followed
 	return Verdict{}, true
+}
+
+// Postpone makes the map go on, after the verdict Step, by the clock as it was
+// before: for a caller that cannot begin anew with this unit, which it may hand on
+// like any other. Further steps are told as ever.
+func (m *Map) Postpone() {
+	m.boot -= m.step
+	m.postponed += m.step
+	m.step = 0
 }
 
 // Settled tells whether arrivals of at least Config.Settle have been seen, so

@@ -78,7 +78,9 @@ func (s *Server) segments(req Request) (l listed, err error) {
 	case req.Live:
 		l.segs, err = s.src.Last(req.UID, 24)
 	case req.Span.To == 0:
-		l.segs, err = s.span(req.UID, media.Span{From: req.Span.From, To: 1<<63 - 1})
+		if l.segs, err = s.span(req.UID, media.Span{From: req.Span.From, To: 1<<63 - 1}); err == nil {
+			l.segs, err = s.upToNewest(req.UID, l.segs)
+		}
 	default:
 		l.ended = true
 		l.segs, err = s.span(req.UID, req.Span)
@@ -108,8 +110,8 @@ func (s *Server) span(uid string, span media.Span) (segs []archive.Segment, err 
 		if err != nil {
 			return nil, err
 		}
-		for len(more) > 0 && len(segs) > 0 && reaches(segs, more[0]) {
-			more = more[1:] // over the border: listed already
+		if len(segs) > 0 { // what reaches over the border is listed already
+			more = slices.DeleteFunc(slices.Clone(more), func(g archive.Segment) bool { return g.Span.From < at })
 		}
 		if len(segs) == 0 {
 			segs = more
@@ -124,14 +126,20 @@ func (s *Server) span(uid string, span media.Span) (segs []archive.Segment, err 
 	return segs, nil
 }
 
-// reaches tells whether the end of segs has s already.
-func reaches(segs []archive.Segment, s archive.Segment) bool {
-	for i := len(segs) - 1; i >= max(0, len(segs)-8); i-- {
-		if segs[i].File == s.File && segs[i].Index == s.Index {
-			return true
+// upToNewest cuts off what was recorded before the newest segment and lies behind it,
+// since the clock was set back: a list that grows ends with what was recorded last.
+func (s *Server) upToNewest(uid string, segs []archive.Segment) ([]archive.Segment, error) {
+	last, err := s.src.Last(uid, 1)
+	if err != nil || len(last) == 0 {
+		return segs, err
+	}
+	newest := last[len(last)-1]
+	for i := len(segs) - 1; i >= 0; i-- {
+		if g := &segs[i]; g.File == newest.File && g.Number == newest.Number {
+			return segs[:i+1], nil
 		}
 	}
-	return false
+	return segs, nil
 }
 
 // Media writes the media playlist. A segment that grows is no entry of it, but

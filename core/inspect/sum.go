@@ -25,7 +25,7 @@ type Bucket struct {
 
 // wanted tells whether a cause means that footage should have been there.
 func wanted(c archive.GapCause) bool {
-	return c != archive.GapOffSchedule && c != archive.GapDisabled && c != archive.GapExpired
+	return c != archive.GapOffSchedule && c != archive.GapDisabled && c != archive.GapExpired && c != archive.GapClockSet
 }
 
 // Sum accounts for f in the stretches between the edges given.

@@ -140,6 +140,8 @@ func sentence(c archive.GapCause) (what, hint string) {
 		return "the file is damaged", "media-server verify says where"
 	case archive.GapOffSchedule:
 		return "the schedule says that nothing is recorded then, or no event asked for it", "see dvr-mode and dvr-schedule"
+	case archive.GapClockSet:
+		return "the server's clock was set, and never showed this time or showed another one meanwhile", "the events server.clock of that time say from when to when; see that the machine's clock is kept by NTP"
 	case archive.GapDisabled:
 		return "recording was switched off", "see dvr-enable and stream-enable"
 	}

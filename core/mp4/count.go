@@ -2,6 +2,7 @@ package mp4
 
 import (
 	"iter"
+	"time"
 
 	"media-server/core/archive"
 	"media-server/core/media"
@@ -94,6 +95,7 @@ func (p *plan) samples(l *archive.Layout, f *fileCut, ti int) iter.Seq[sampleAt]
 // count sizes all tables, bridges the holes between files, and makes the edit
 // lists.
 func (p *plan) count() error {
+	p.later()
 	p.bridge()
 	for ti, t := range p.tracks {
 		for _, f := range p.files {
@@ -158,6 +160,58 @@ func (p *plan) countFile(f *fileCut, ti int) error {
 		}
 	}
 	return nil
+}
+
+// over is by how much files lie over each other only where the server's clock was set
+// back: sound of the one reaches into the next by less.
+const over = time.Second
+
+// later moves what was recorded when the clock showed a time again behind what was
+// recorded at that time before: both are in the movie, one after the other. What
+// follows a hole that is long enough is at its own time again.
+func (p *plan) later() {
+	var shift time.Duration   // of the file before
+	var ends [2]time.Duration // of the files before, from the movie's start: as moved, and of the last one as it is
+	for i, f := range p.files {
+		begin, end := p.spanOf(f)
+		switch {
+		case i == 0:
+		case shift > 0 && (begin-ends[1]).Abs() < over: // goes on from there
+		case begin < ends[0]-over, shift > 0 && begin < ends[0]:
+			shift = ends[0] - begin
+		default:
+			shift = 0
+		}
+		ends = [2]time.Duration{max(ends[0], end+shift), end}
+		if shift == 0 {
+			continue
+		}
+		for ti := range f.tracks {
+			c := &f.tracks[ti]
+			by := media.TicksOf(shift, p.tracks[ti].scale)
+			c.origin, c.base, c.end, c.lastStart = c.origin+by, c.base+by, c.end+by, c.lastStart+by
+		}
+	}
+}
+
+// spanOf is where what is taken of a file begins and ends, from the movie's start.
+func (p *plan) spanOf(f *fileCut) (begin, end time.Duration) {
+	first := true
+	for ti := range f.tracks {
+		c := &f.tracks[ti]
+		if c.n() == 0 {
+			continue
+		}
+		from, to := media.DurationOf(c.base, p.tracks[ti].scale), media.DurationOf(c.end, p.tracks[ti].scale)
+		if first || from < begin {
+			begin = from
+		}
+		if first || to > end {
+			end = to
+		}
+		first = false
+	}
+	return begin, end
 }
 
 // bridge gives the last sample of each file the time up to the next file: the

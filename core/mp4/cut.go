@@ -1,7 +1,7 @@
 package mp4
 
 import (
-	"sort"
+	"slices"
 	"time"
 
 	"media-server/core/archive"
@@ -91,8 +91,8 @@ func (p *plan) select_(span media.Span) error {
 // video key frame at or before from, also in an earlier file of the same run
 // when a segment was continued in another space; else the first one after it.
 func (p *plan) begin(exts []archive.Extent, from media.Wall) ([]archive.Extent, error) {
-	i := sort.Search(len(exts), func(i int) bool { return exts[i].Span.To > from })
-	if i == len(exts) {
+	i := slices.IndexFunc(exts, func(e archive.Extent) bool { return e.Span.To > from })
+	if i < 0 {
 		return nil, timeline.ErrNoFootage
 	}
 	for k := i; k >= 0 && exts[k].Run == exts[i].Run; k-- {

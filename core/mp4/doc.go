@@ -19,6 +19,7 @@
 //     taken up to the asked end by decode time.
 //   - A hole is bridged by the last sample before it: the picture stands still
 //     (see bridge for why it is not an empty edit). Wall-clock time of any
-//     sample = start + its presentation time.
+//     sample = start + its presentation time, but of what was recorded at a time
+//     that the server's clock showed twice: that follows what was recorded first (later).
 //   - Parameters that change give further sample entries of the same track.
 package mp4

@@ -264,8 +264,7 @@ func (n *Node) driverOf(c *stream.Config) (stream.Driver, error) {
 }
 
 func (n *Node) lastEnd(uid string) (media.Wall, bool) {
-	b, ok := n.archive.Bounds(uid)
-	return b.To, ok
+	return n.archive.Newest(uid)
 }
 
 func subscription(set *StreamSettings) stream.Subscription {

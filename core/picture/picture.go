@@ -9,7 +9,7 @@ import (
 // Source is what this room needs of the timeline.
 type Source interface {
 	mp4.Source
-	Bounds(uid string) (media.Span, bool)
+	Newest(uid string) (media.Wall, bool)
 }
 
 // Server answers for all streams. Safe for concurrent use.
@@ -30,12 +30,12 @@ type Picture struct {
 // At plans the picture at a time, or, live, the newest. The error wraps
 // timeline.ErrNoFootage when there is none.
 func (s *Server) At(uid string, at media.Wall, live bool) (*Picture, error) {
-	b, ok := s.src.Bounds(uid)
+	end, ok := s.src.Newest(uid)
 	if !ok {
 		return nil, timeline.ErrNoFootage
 	}
 	if live {
-		at = b.To
+		at = end
 	}
 	m, err := s.mp4.Frame(uid, at)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"media-server/core/archive"
 	"media-server/core/clock"
 	"media-server/core/media"
 )
@@ -69,18 +70,17 @@ func (s *Stream) clockConfig() clock.Config {
 	return cfg
 }
 
+// lastEnd is the end of what came last; a ring is behind what was recorded.
 func (s *Stream) lastEnd() (media.Wall, bool) {
-	end, ok := media.Wall(0), false
 	if s.ring != nil {
-		b, has := s.ring.Bounds(s.spec.Capture.UID)
-		end, ok = b.To, has
-	}
-	if s.dep.Recorder != nil {
-		if e, has := s.dep.LastEnd(s.spec.Capture.UID); has {
-			end, ok = max(end, e), true
+		if end, ok := s.ring.Newest(s.spec.Capture.UID); ok {
+			return end, true
 		}
 	}
-	return end, ok
+	if s.dep.Recorder == nil {
+		return 0, false
+	}
+	return s.dep.LastEnd(s.spec.Capture.UID)
 }
 
 // Units implements Sink.
@@ -137,12 +137,21 @@ func (s *Stream) take(u *media.AccessUnit) error {
 		s.status.Clock.ServerSteps++
 		s.notify("server.clock", "warning", fmt.Sprintf("the server's clock was set by %v", v.After.Sub(v.Before).Round(time.Millisecond)),
 			map[string]any{"before_ms": v.Before.Milli(), "after_ms": v.After.Milli()})
-		if err := s.split(r, u); err != nil {
-			return err
+		r.clock.Postpone()
+		if r.set == 0 {
+			r.set = u.Mono
 		}
 	case clock.Jump:
 		s.status.Clock.CameraJumps++
 		s.notify("camera.clock", "info", fmt.Sprintf("the camera's media clock jumped by %v", v.By.Round(time.Millisecond)), nil)
+		if err := s.split(r, u); err != nil {
+			return err
+		}
+	}
+	if r.set != 0 && s.beginsAnew(r, u) {
+		if s.gate == nil || s.gate.on {
+			s.lost = archive.GapClockSet
+		}
 		if err := s.split(r, u); err != nil {
 			return err
 		}
@@ -155,6 +164,24 @@ func (s *Stream) take(u *media.AccessUnit) error {
 		return nil
 	}
 	return s.write(r, u)
+}
+
+// anewWithin is how long a key frame is waited for once the server's clock was set.
+const anewWithin = int64(2 * time.Minute)
+
+// beginsAnew tells whether the time that a clock was set to can be used from u on:
+// behind it the recording begins anew, and what comes before the first key frame of
+// a recording cannot be played. Until then it goes on by the clock as it was.
+func (s *Stream) beginsAnew(r *run, u *media.AccessUnit) bool {
+	if !r.started || u.Mono-r.set > anewWithin {
+		return true
+	}
+	for i := range r.inFile {
+		if t := &r.inFile[i]; t.Kind() == media.Video {
+			return t.ID == u.Track && u.Key
+		}
+	}
+	return true
 }
 
 // split ends the run's media time here and begins another: the same capture,

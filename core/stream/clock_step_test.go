@@ -12,6 +12,7 @@ import (
 	"media-server/core/archive"
 	"media-server/core/archive/storagetest"
 	"media-server/core/media"
+	"media-server/plugins/sim/clip"
 )
 
 // TestServerClockSet: while the server's clock is set by an hour, recording
@@ -38,7 +39,7 @@ func TestServerClockSet(t *testing.T) {
 						told = append(told, e.Data)
 					}
 				},
-				LastEnd: func(string) (media.Wall, bool) { b, ok := a.Bounds("cam"); return b.To, ok }})
+				LastEnd: a.Newest})
 			if err := s.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -73,6 +74,10 @@ func TestServerClockSet(t *testing.T) {
 			if after-before < by.Milliseconds()-100 || after-before > by.Milliseconds()+100 {
 				t.Errorf("told: %d to %d, set by %s", before, after, by)
 			}
+			_, gaps, err := a.Ranges("cam", media.Span{From: 0, To: 1 << 62})
+			if by > 0 && (err != nil || len(gaps) != 1 || gaps[0].Why != archive.GapClockSet) {
+				t.Errorf("gaps %+v, %v", gaps, err)
+			}
 			end()
 			files, _ := filepath.Glob(filepath.Join(dir, "media", "cam", "*", "*.mp4"))
 			a, end = runArchive(t, dir) // as the next process finds it
@@ -102,6 +107,68 @@ func TestServerClockSet(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestClockSetBetweenKeyFrames: what cannot be played without the pictures before it
+// is recorded by the clock as it was, up to the next key frame, and nothing is lost;
+// a second step meanwhile is told, too. Where no key frame comes the new time counts
+// after a while.
+func TestClockSetBetweenKeyFrames(t *testing.T) {
+	c, err := clip.Load(clip.H264)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures := func(t *testing.T, n int, key func(i int) bool, ahead func(i int) time.Duration) (*fakeRecorder, *Stream) {
+		rec := &fakeRecorder{}
+		s, d := newTest(t, rec)
+		o := opened(1)
+		o.Tracks = []media.Track{c.Track}
+		o.Tracks[0].ID = 1
+		d.sink.Opened(o)
+		for i := range n {
+			sm := c.Samples[i%len(c.Samples)]
+			if !key(i) {
+				sm.Key, sm.Payload = false, c.Samples[1].Payload
+			}
+			at := media.WallOf(start).Add(time.Duration(i) * 40 * time.Millisecond)
+			whole := int64(i - i%len(c.Samples))
+			d.sink.Units([]media.AccessUnit{{Track: 1, Seq: uint64(i), PTS: (whole + sm.PTS + c.Behind) * c.Step, DTS: int64(i) * c.Step, HasDTS: true, Key: sm.Key,
+				Received: at.Add(ahead(i)), Mono: int64(at), Payload: sm.Payload}})
+		}
+		d.sink.Closed(Closed{Run: media.RunID{1}, Cause: CauseLost, What: "gone"})
+		return rec, s
+	}
+	every := func(int) bool { return true }
+	rec, s := pictures(t, 300, every, func(i int) time.Duration {
+		switch {
+		case i < 110:
+			return 0
+		case i < 115:
+			return time.Hour
+		}
+		return 2 * time.Hour
+	})
+	same(t, rec.stored(media.RunID{1}), sequence(0, 300))
+	if st := s.Status(); st.Clock.ServerSteps != 2 || len(rec.whys) != 2 || rec.whys[1] != archive.GapClockSet {
+		t.Errorf("%+v, begun because of %q", st.Clock, rec.whys)
+	}
+	for _, p := range rec.parts {
+		first := p.Fragments[0].FirstSeq
+		by := p.Start.Sub(media.WallOf(start)) - time.Duration(first)*40*time.Millisecond
+		if want := first >= 125; by > time.Hour != want {
+			t.Errorf("the part that begins with picture %d is %v ahead", first, by)
+		}
+	}
+	rec, _ = pictures(t, 4000, func(i int) bool { return i < 100 || i >= 3900 }, func(i int) time.Duration {
+		if i < 110 {
+			return 0
+		}
+		return time.Hour
+	})
+	got := rec.stored(media.RunID{1})
+	if k := slices.Index(got, 3900); len(rec.whys) != 2 || k < 0 || got[k-1] < 110+3000 || got[k-1] > 110+3010 {
+		t.Errorf("without a key frame: begun because of %q, %d pictures", rec.whys, len(got))
 	}
 }
 

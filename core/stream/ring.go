@@ -186,6 +186,18 @@ func (r *Ring) Bounds(uid string) (b media.Span, ok bool) {
 	return b, ok
 }
 
+// Newest implements timeline.Store.
+func (r *Ring) Newest(uid string) (media.Wall, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.files) - 1; i >= 0; i-- {
+		if segs := r.files[i].segs; len(segs) > 0 {
+			return segs[len(segs)-1].span.To, true
+		}
+	}
+	return 0, false
+}
+
 // Tracks implements timeline.Store.
 func (r *Ring) Tracks(id archive.InitID) ([]media.Track, error) {
 	r.mu.Lock()

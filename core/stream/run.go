@@ -35,6 +35,10 @@ type run struct {
 	zero    media.Wall
 	resumed bool
 	holeWhy archive.GapCause // why units may be missing where it was resumed
+
+	// The server's clock was set then (CLOCK_BOOTTIME); the next key frame begins
+	// by the new one. 0 = it was not.
+	set int64
 }
 
 type runTrack struct {
@@ -74,7 +78,7 @@ func (r *run) restart(cfg clock.Config) {
 	for i := range r.tracks {
 		r.tracks[i].from = 0
 	}
-	r.writer, r.started, r.resumed, r.pending, r.firstAt = nil, false, false, nil, 0
+	r.writer, r.started, r.resumed, r.pending, r.firstAt, r.set = nil, false, false, nil, 0, 0
 }
 
 func (r *run) track(id int) *runTrack {

@@ -181,6 +181,17 @@ func (s *store) Bounds(string) (media.Span, bool) {
 	return media.Span{From: s.segs[0].Span.From, To: s.segs[len(s.segs)-1].Span.To}, true
 }
 
+// Newest is the end of the segment with the greatest number.
+func (s *store) Newest(string) (end media.Wall, ok bool) {
+	last := uint64(0)
+	for _, x := range s.segs {
+		if !ok || x.Number > last {
+			end, last, ok = x.Span.To, x.Number, true
+		}
+	}
+	return end, ok
+}
+
 func (s *store) HoldFile(archive.FileID) (File, error) { return nil, archive.ErrGone }
 
 func footage(numbers uint64, from, to int) *store {

@@ -34,26 +34,34 @@ type take struct {
 	number uint64 // of a segment; 0 = files, which are as they come
 }
 
-// follows tells whether t may stand behind prev, up to whose end all before it reach.
-func (t *take) follows(prev *take, end media.Wall) bool {
-	if t.run == prev.run && t.zero == prev.zero && t.number < prev.number {
-		return false
+func (t *take) key() take { return take{run: t.run, zero: t.zero} }
+
+// inOrder tells whether the order of time is that of takes.
+func inOrder[T any](xs []T, of func(*T) take) bool {
+	var prev take
+	var end media.Wall
+	seen := map[take]bool{} // keys of takes before prev's
+	for i := range xs {
+		t := of(&xs[i])
+		same := t.key() == prev.key()
+		switch {
+		case i == 0:
+		case same && t.number < prev.number, t.span.From < end-holeOf:
+			return false
+		case !same && seen[t.key()]:
+			return false
+		case !same:
+			seen[prev.key()] = true
+		}
+		end, prev = max(end, t.span.To), t
 	}
-	return t.span.From >= end-holeOf
+	return true
 }
 
 // whole puts what comes in order of time in order of takes: xs itself, where that is
 // the same, as nearly always.
 func whole[T any](xs []T, of func(*T) take) []T {
-	end, prev, plain := media.Wall(0), take{}, true
-	for i := range xs {
-		t := of(&xs[i])
-		if plain = i == 0 || t.follows(&prev, end); !plain {
-			break
-		}
-		end, prev = max(end, t.span.To), t
-	}
-	if plain {
+	if inOrder(xs, of) {
 		return xs
 	}
 	type piece struct {
@@ -64,7 +72,7 @@ func whole[T any](xs []T, of func(*T) take) []T {
 	last := map[take]*piece{} // of a run and zero
 	for i := range xs {
 		t := of(&xs[i])
-		key := take{run: t.run, zero: t.zero}
+		key := t.key()
 		p := last[key]
 		if p == nil || t.span.From > p.span.To+holeOf {
 			p = &piece{take: t}
@@ -82,4 +90,22 @@ func whole[T any](xs []T, of func(*T) take) []T {
 		}
 	}
 	return out
+}
+
+// ends is how far takes reach.
+type ends map[take]media.Wall
+
+func endsOf[T any](xs []T, of func(*T) take) ends {
+	m := ends{}
+	for i := range xs {
+		t := of(&xs[i])
+		key := t.key()
+		m[key] = max(m[key], t.span.To)
+	}
+	return m
+}
+
+// has tells whether t begins before the end of its take.
+func (m ends) has(t take) bool {
+	return t.span.From < m[t.key()]
 }

@@ -48,3 +48,38 @@ func TestWhole(t *testing.T) {
 		})
 	}
 }
+
+// TestLastIsNewest: the live edge is what was recorded last, not what lies last, in
+// the archive alone and with a memory ring; what lies at the same time is told apart.
+func TestLastIsNewest(t *testing.T) {
+	early := []archive.Segment{seg(1, 100, 102, 1, 0), seg(2, 102, 104, 1, 0), seg(3, 104, 106, 1, 0)}
+	ahead := []archive.Segment{seg(4, 3700, 3702, 1, 9), seg(5, 3702, 3704, 1, 9)}
+	again := []archive.Segment{seg(6, 101, 103, 2, 5), seg(7, 103, 105, 2, 5)}
+	for name, c := range map[string]struct {
+		arch, ring []archive.Segment
+		want       []uint64
+	}{
+		"in order":      {append(slices.Clone(early), ahead...), nil, []uint64{3, 4, 5}},
+		"set back":      {slices.Concat(early, again, ahead), nil, []uint64{3, 6, 7}},
+		"only the ring": {append(slices.Clone(early), ahead...), again, []uint64{3, 6, 7}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			byTime := func(a, b archive.Segment) int { return int(a.Span.From - b.Span.From) }
+			arch := &store{segs: slices.SortedStableFunc(slices.Values(c.arch), byTime)}
+			tl := New(arch, func(string) Ring {
+				if c.ring == nil {
+					return nil
+				}
+				return &store{segs: c.ring}
+			})
+			segs, err := tl.Last("cam", 2)
+			var got []uint64
+			for _, g := range segs {
+				got = append(got, g.Number)
+			}
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%v, not %v, %v", got, c.want, err)
+			}
+		})
+	}
+}

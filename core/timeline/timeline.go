@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"errors"
-	"sort"
 
 	"media-server/core/archive"
 	"media-server/core/media"
@@ -16,6 +15,7 @@ var ErrNoFootage = errors.New("no footage")
 type Store interface {
 	Segments(uid string, s media.Span) ([]archive.Segment, error)
 	Bounds(uid string) (media.Span, bool)
+	Newest(uid string) (media.Wall, bool)
 	Tracks(id archive.InitID) ([]media.Track, error)
 	Layout(id archive.FileID) (*archive.Layout, error)
 	Watch(uid string) (<-chan struct{}, func())
@@ -77,32 +77,41 @@ func (t *Timeline) Segments(uid string, s media.Span) ([]archive.Segment, error)
 		if err != nil {
 			return nil, err
 		}
-		if n := len(segs); n > 0 { // recording was switched off a moment ago: what both hold counts once
-			end := segs[n-1].Span.To
-			live = live[sort.Search(len(live), func(i int) bool { return live[i].Span.From >= end }):]
+		// Recording was switched off a moment ago: what both hold counts once.
+		end := endsOf(segs, takeOf)
+		segs = segs[:len(segs):len(segs)]
+		for i := range live {
+			if !end.has(takeOf(&live[i])) {
+				segs = append(segs, live[i])
+			}
 		}
-		segs = append(segs[:len(segs):len(segs)], live...)
 	}
 	return segs, nil
 }
 
 func takeOf(g *archive.Segment) take { return take{g.Span, g.Run, g.Zero, g.Number} }
 
-// Extents lists the files that overlap s in order of time, without reading any
+func takeOfFile(e *archive.Extent) take { return take{span: e.Span, run: e.Run, zero: e.Zero} }
+
+// Extents lists the files that overlap s in order of takes, without reading any
 // of them; a memory ring's runs count as files.
 func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
 	out, err := t.arch.Extents(uid, s)
+	if err != nil {
+		return nil, err
+	}
+	out = whole(out, takeOfFile)
 	r := t.ring(uid)
-	if err != nil || r == nil {
-		return out, err
+	if r == nil {
+		return out, nil
 	}
 	live, err := r.Segments(uid, s)
 	if err != nil {
 		return nil, err
 	}
-	recorded := len(out)
+	recorded, end := len(out), endsOf(out, takeOfFile)
 	for _, g := range live {
-		if recorded > 0 && g.Span.From < out[recorded-1].Span.To {
+		if end.has(takeOf(&g)) {
 			continue
 		}
 		if n := len(out); n > recorded && out[n-1].File == g.File {
@@ -114,21 +123,47 @@ func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
 	return out, nil
 }
 
-// Last lists the last n complete segments, and the one that is growing.
+// Last lists the last n complete segments, and the one that is growing. Last is what
+// was recorded last, whatever time the clock showed before.
 func (t *Timeline) Last(uid string, n int) ([]archive.Segment, error) {
 	b, ok := t.Bounds(uid)
-	if !ok {
+	end, has := t.Newest(uid)
+	if !ok || !has {
 		return nil, ErrNoFootage
 	}
 	for back := media.Wall(60e9); ; back *= 4 {
-		segs, err := t.Segments(uid, media.Span{From: max(b.From, b.To-back), To: b.To + 1})
+		segs, err := t.Segments(uid, media.Span{From: max(b.From, end-back), To: end + 1})
 		if err != nil {
 			return nil, err
 		}
-		if len(segs) > n || b.To-back <= b.From || back > 24*3600e9 {
+		segs = upTo(segs, end)
+		if len(segs) > n || end-back <= b.From || back > 24*3600e9 {
 			return segs[max(0, len(segs)-n-1):], nil
 		}
 	}
+}
+
+// upTo cuts off what lies behind the segment recorded last, which reaches to end at
+// least and may have grown since that was asked.
+func upTo(segs []archive.Segment, end media.Wall) []archive.Segment {
+	last := len(segs) - 1
+	for i := last - 1; i >= 0; i-- {
+		if g := &segs[i]; g.Span.From < end && g.Span.To >= end && g.Number > segs[last].Number {
+			last = i
+		}
+	}
+	return segs[:last+1]
+}
+
+// Newest is the end of what was recorded last; it lies before that of Bounds where
+// the clock was set back.
+func (t *Timeline) Newest(uid string) (media.Wall, bool) {
+	if r := t.ring(uid); r != nil {
+		if end, ok := r.Newest(uid); ok {
+			return end, true
+		}
+	}
+	return t.arch.Newest(uid)
 }
 
 // Bounds is the span from the first to the last footage.

@@ -9,14 +9,14 @@ import { HOUR } from "./zone.js";
 export const why = {
   camera_lost: "camera unreachable", camera_silent: "camera silent", driver: "driver restarted", server_down: "server was down",
   disk_full: "disk full", disk_error: "disk error", deleted: "deleted", damaged: "damaged", key_destroyed: "key destroyed", off_schedule: "off schedule", expired: "expired",
-  disabled: "switched off", unknown: "cause unknown",
+  disabled: "switched off", clock_set: "server's clock set", unknown: "cause unknown",
 };
 
 /**
  * Gaps that nobody need look into: it was meant, or it is old.
  * @param {Gap} g
  */
-export const meant = (g) => g.why === "off_schedule" || g.why === "disabled" || g.why === "expired";
+export const meant = (g) => g.why === "off_schedule" || g.why === "disabled" || g.why === "expired" || g.why === "clock_set";
 
 const steps = [5e3, 10e3, 30e3, 60e3, 120e3, 300e3, 600e3, 1800e3, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR];
 const TOP = 22, BAR = 34, AXIS = 22;

@@ -21,6 +21,7 @@ type empty struct{}
 
 func (empty) Segments(string, media.Span) ([]archive.Segment, error) { return nil, nil }
 func (empty) Bounds(string) (media.Span, bool)                       { return media.Span{}, false }
+func (empty) Newest(string) (media.Wall, bool)                       { return 0, false }
 func (empty) Tracks(archive.InitID) ([]media.Track, error)           { return nil, archive.ErrGone }
 func (empty) Layout(archive.FileID) (*archive.Layout, error)         { return nil, archive.ErrGone }
 func (empty) Watch(string) (<-chan struct{}, func())                 { return nil, func() {} }

@@ -77,11 +77,11 @@ const settleTime = time.Second
 // settled moves an end that lies in the present to where the recording does not
 // change any more, so that all requests for the URL are about the same bytes.
 func (h *Handler) settled(uid string, s media.Span, now media.Wall) media.Wall {
-	b, ok := h.opt.Timeline.Bounds(uid)
-	if !ok || now.Sub(b.To) > time.Minute {
+	end, ok := h.opt.Timeline.Newest(uid)
+	if !ok || now.Sub(end) > time.Minute {
 		return s.To
 	}
-	if edge := b.To.Add(-settleTime); edge < s.To && edge > s.From {
+	if edge := end.Add(-settleTime); edge < s.To && edge > s.From {
 		return edge
 	}
 	return s.To
