@@ -345,9 +345,10 @@ func (c *catalogue) get(id FileID) (*row, error) {
 }
 
 // newest finds the file of a stream that was recorded last: that of the latest time,
-// but where the clock was set back since. Then it has the numbers used last, and the
-// greatest id.
-func (c *catalogue) newest(uid string) (*row, error) {
+// but where the clock was set back since. Then it has a greater id than that, and the
+// number used last. epoch is this process's: files of spaces of another installation
+// may have greater ones, and are nobody's last.
+func (c *catalogue) newest(uid string, epoch uint64) (*row, error) {
 	id, _, ok := c.id(uid)
 	if !ok {
 		return nil, sql.ErrNoRows
@@ -360,12 +361,30 @@ func (c *catalogue) newest(uid string) (*row, error) {
 	if !counted || latest.lastNumber() == int64(last) {
 		return latest, nil
 	}
-	r, err := scanRow(c.reader().QueryRow("SELECT "+rowColumns+rowTables+
-		"WHERE f.id = (SELECT max(id) FROM files WHERE stream = ? AND flags & 3 = 0)", id))
-	if err == nil && r.lastNumber() == int64(last) {
-		return r, nil
+	var young []int64 // some may be of old footage that was written anew
+	err = each(c.reader(), "SELECT id FROM files WHERE stream = ? AND id > ? AND id < ? AND flags & 3 = 0 ORDER BY id DESC LIMIT 100", func(rows *sql.Rows) error {
+		young = append(young, 0)
+		return rows.Scan(&young[len(young)-1])
+	}, id, int64(latest.ID), int64((epoch+1)<<32))
+	for _, n := range young {
+		if r, err := c.get(FileID(n)); err == nil && r.lastNumber() == int64(last) {
+			return r, nil
+		}
 	}
-	return latest, nil
+	return latest, err
+}
+
+// after tells whether r was recorded after o: by ids and numbers where they agree, as
+// they do for what one server recorded, else by time.
+func (r *row) after(o *row) bool {
+	rn, on := r.lastNumber(), o.lastNumber()
+	switch {
+	case r.ID > o.ID && rn > on:
+		return true
+	case r.ID < o.ID && rn < on:
+		return false
+	}
+	return r.Span.To > o.Span.To
 }
 
 // lastNumber is the number of a file's last segment; -1 = it has none.

@@ -232,7 +232,7 @@ func (a *Archive) sealedMeanwhile(ctx context.Context, s *space, r *row) (*row, 
 // lastRow finds the newest file of a stream: in the catalogue, or, while that
 // is being rebuilt, in the spaces themselves.
 func (a *Archive) lastRow(uid string) (*row, error) {
-	r, err := a.cat.newest(uid)
+	r, err := a.cat.newest(uid, a.o.Epoch)
 	if err == nil && !a.cat.incomplete.Load() {
 		return r, nil // complete: what lies in the spaces says nothing else
 	}
@@ -256,7 +256,7 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 		err := s.st.List(ctx, uid+"/", "", func(es []Entry) error {
 			for _, e := range es {
 				last = e
-				if n, ok := idOf(e.Name); ok && n >= id {
+				if n, ok := idOf(e.Name); ok && n >= id && uint64(n>>32) <= a.o.Epoch {
 					young, id = e, n
 				}
 			}
@@ -270,7 +270,7 @@ func (a *Archive) lastRow(uid string) (*row, error) {
 				continue
 			}
 			r, err := a.readRow(ctx, s, e)
-			if err == nil && r != nil && (newest == nil || r.lastNumber() > newest.lastNumber()) {
+			if err == nil && r != nil && (newest == nil || r.after(newest)) {
 				newest = r
 			}
 		}

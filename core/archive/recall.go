@@ -170,7 +170,7 @@ func (a *Archive) recallRead(st *stream) error {
 		return nil
 	}
 	seg := x.Layout.Segments[len(x.Layout.Segments)-1]
-	l := lastPart{known: true, run: r.Run, zero: r.Zero, segment: seg.Number, discontinuity: seg.Discontinuity, segmentStart: seg.Span.From, end: seg.Span.To}
+	l := lastPart{known: true, run: r.Run, zero: r.Zero, segment: seg.Number, discontinuity: seg.Discontinuity, segmentStart: seg.Span.From, end: r.Span.To}
 	for i := range x.Tracks {
 		t := &x.Tracks[i]
 		l.track(t.ID, t.LastSeq+1, t.End, lastDuration(x.Layout.Fragments[lastOf(x.Layout.Fragments, t.ID)].Samples))
@@ -185,6 +185,9 @@ func (a *Archive) recallRead(st *stream) error {
 	recent := media.WallOf(time.Now()).Sub(l.end) < 10*time.Minute
 	if recent && len(l.tracks) > 0 && !a.state.ended(st.uid, l.end) {
 		l.resumable = a.tailOfRow(r, x, &l) == nil
+	}
+	if counted && !l.resumable { // what came behind it may be gone; its numbers are used
+		l.segment, l.discontinuity = max(l.segment, last), max(l.discontinuity, disc)
 	}
 	st.mu.Lock()
 	if !st.last.known {

@@ -306,7 +306,7 @@ func (f *file) reachesLocked(from media.Wall) bool { return from-f.spanLocked().
 // hasNewer tells whether a younger file of the stream is complete already: recording
 // went on in another space. Of the same run it may have the lower number (goesOnAfter).
 func (a *Archive) hasNewer(f *file) bool {
-	r, err := a.cat.newest(f.header.UID)
+	r, err := a.cat.newest(f.header.UID, a.o.Epoch)
 	if err != nil || r.Span.From < f.spanLocked().To-holeTolerance {
 		return false
 	}

@@ -44,7 +44,7 @@ type space struct {
 	failHint            string
 	failedAt            time.Time
 	failSince           time.Time
-	syncedAt            time.Time // when a sync was answered last
+	syncedAt            time.Time // when a sync was answered last, or the session began
 	lost                bool      // what lies there is not this space
 	strange             [16]byte  // the id of what lies there instead; zero = nothing
 	accept              bool      // somebody said that what lies there is right
@@ -358,7 +358,7 @@ func (s *space) session(ctx context.Context) error {
 	s.breaks.Add(1)
 	defer s.breaks.Add(1)
 	s.mu.Lock()
-	s.sent, s.wr = 0, 0
+	s.sent, s.wr, s.syncedAt = 0, 0, time.Now()
 	s.mu.Unlock()
 	broken := make(chan error, 1)
 	go func() { broken <- s.receive(app) }()

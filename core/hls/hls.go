@@ -78,9 +78,7 @@ func (s *Server) segments(req Request) (l listed, err error) {
 	case req.Live:
 		l.segs, err = s.src.Last(req.UID, 24)
 	case req.Span.To == 0:
-		if l.segs, err = s.span(req.UID, media.Span{From: req.Span.From, To: 1<<63 - 1}); err == nil {
-			l.segs, err = s.upToNewest(req.UID, l.segs)
-		}
+		l.segs, err = s.goingOn(req.UID, req.Span.From)
 	default:
 		l.ended = true
 		l.segs, err = s.span(req.UID, req.Span)
@@ -126,20 +124,26 @@ func (s *Server) span(uid string, span media.Span) (segs []archive.Segment, err 
 	return segs, nil
 }
 
-// upToNewest cuts off what was recorded before the newest segment and lies behind it,
-// since the clock was set back: a list that grows ends with what was recorded last.
-func (s *Server) upToNewest(uid string, segs []archive.Segment) ([]archive.Segment, error) {
-	last, err := s.src.Last(uid, 1)
+// goingOn lists what there is from an instant on, up to what was recorded last: a list
+// that grows does not go on with what lies behind that since the clock was set back.
+func (s *Server) goingOn(uid string, from media.Wall) ([]archive.Segment, error) {
+	last, err := s.src.Last(uid, 1) // first: what is new since is behind it
 	if err != nil || len(last) == 0 {
-		return segs, err
+		return nil, err
 	}
+	segs, err := s.span(uid, media.Span{From: from, To: 1<<63 - 1})
 	newest := last[len(last)-1]
-	for i := len(segs) - 1; i >= 0; i-- {
-		if g := &segs[i]; g.File == newest.File && g.Number == newest.Number {
-			return segs[:i+1], nil
+	end := newest.Number
+	at := -1
+	for i := range segs {
+		if segs[i].Run == newest.Run && segs[i].Zero == newest.Zero && segs[i].Number >= end {
+			at, end = i, segs[i].Number
 		}
 	}
-	return segs, nil
+	if at < 0 {
+		return segs, err
+	}
+	return segs[:at+1], err
 }
 
 // Media writes the media playlist. A segment that grows is no entry of it, but
@@ -371,9 +375,9 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 	if err != nil {
 		return nil, false, err
 	}
-	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number > number })
+	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != number })
 	// A segment in two files: the second begins where the first ends, so look on.
-	if n := len(segs); n > 0 && segs[n-1].Number == number {
+	if n := len(segs); n > 0 {
 		if more, err := s.src.Segments(uid, media.Span{From: segs[n-1].Span.To, To: segs[n-1].Span.To + 1}); err == nil {
 			for _, m := range more {
 				if m.Number == number && m.File != segs[n-1].File {
@@ -384,9 +388,6 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 	}
 	found := false
 	for _, seg := range segs {
-		if seg.Number != number {
-			continue
-		}
 		if err := s.addSegment(uid, seg, pictures, body); err != nil {
 			body.Release()
 			return nil, false, err

@@ -2,7 +2,6 @@ package mp4
 
 import (
 	"iter"
-	"time"
 
 	"media-server/core/archive"
 	"media-server/core/media"
@@ -162,58 +161,6 @@ func (p *plan) countFile(f *fileCut, ti int) error {
 	return nil
 }
 
-// over is by how much files lie over each other only where the server's clock was set
-// back: sound of the one reaches into the next by less.
-const over = time.Second
-
-// later moves what was recorded when the clock showed a time again behind what was
-// recorded at that time before: both are in the movie, one after the other. What
-// follows a hole that is long enough is at its own time again.
-func (p *plan) later() {
-	var shift time.Duration   // of the file before
-	var ends [2]time.Duration // of the files before, from the movie's start: as moved, and of the last one as it is
-	for i, f := range p.files {
-		begin, end := p.spanOf(f)
-		switch {
-		case i == 0:
-		case shift > 0 && (begin-ends[1]).Abs() < over: // goes on from there
-		case begin < ends[0]-over, shift > 0 && begin < ends[0]:
-			shift = ends[0] - begin
-		default:
-			shift = 0
-		}
-		ends = [2]time.Duration{max(ends[0], end+shift), end}
-		if shift == 0 {
-			continue
-		}
-		for ti := range f.tracks {
-			c := &f.tracks[ti]
-			by := media.TicksOf(shift, p.tracks[ti].scale)
-			c.origin, c.base, c.end, c.lastStart = c.origin+by, c.base+by, c.end+by, c.lastStart+by
-		}
-	}
-}
-
-// spanOf is where what is taken of a file begins and ends, from the movie's start.
-func (p *plan) spanOf(f *fileCut) (begin, end time.Duration) {
-	first := true
-	for ti := range f.tracks {
-		c := &f.tracks[ti]
-		if c.n() == 0 {
-			continue
-		}
-		from, to := media.DurationOf(c.base, p.tracks[ti].scale), media.DurationOf(c.end, p.tracks[ti].scale)
-		if first || from < begin {
-			begin = from
-		}
-		if first || to > end {
-			end = to
-		}
-		first = false
-	}
-	return begin, end
-}
-
 // bridge gives the last sample of each file the time up to the next file: the
 // picture stands still where nothing was recorded. An empty edit in the middle
 // of a movie would say it better, but ffmpeg 5.1 takes it for an edit that
@@ -221,6 +168,7 @@ func (p *plan) spanOf(f *fileCut) (begin, end time.Duration) {
 func (p *plan) bridge() {
 	for ti, t := range p.tracks {
 		var first, prev *trackCut
+		late := int64(0) // sound of one take may reach into the next
 		for _, f := range p.files {
 			c := &f.tracks[ti]
 			if c.n() == 0 {
@@ -230,12 +178,14 @@ func (p *plan) bridge() {
 				first = c
 				p.openEdit(t, c, f, ti)
 			} else {
-				prev.lastTicks = max(c.base-prev.lastStart, 1)
+				last := prev.lastStart + late
+				prev.lastTicks = max(c.base-last, 1)
+				late = last + prev.lastTicks - c.base
 			}
 			prev = c
 		}
 		prev.lastTicks = max(prev.end-prev.lastStart, 1)
-		end := prev.lastStart + prev.lastTicks
+		end := prev.lastStart + late + prev.lastTicks
 		t.media = end - first.base
 		p.end = max(p.end, p.start.Add(media.DurationOf(end, t.scale)))
 		if n := len(t.edits); n > 0 {

@@ -13,6 +13,7 @@ import (
 // of each track a run of samples in them.
 type fileCut struct {
 	file     archive.FileID
+	of       take
 	whole    bool       // all of it: the counts come from its shape
 	from, to int64      // bytes of the file that go into mdat
 	tracks   []trackCut // one for each plan.tracks; empty ones have n = 0
@@ -67,7 +68,10 @@ func (p *plan) select_(span media.Span) error {
 			}
 			in = p.join(e.Init, tracks)
 		}
-		if i > 0 && e.Shape != nil && e.Span.To <= span.To && p.scale == 0 && in.scaled {
+		if i > 0 && e.Span.To <= p.start { // of another take
+			continue
+		}
+		if i > 0 && e.Shape != nil && e.Span.From >= p.start && e.Span.To <= span.To && p.scale == 0 && in.scaled {
 			p.addWhole(e, in)
 			continue
 		}
@@ -170,7 +174,7 @@ func startTime(l *archive.Layout, tracks []media.Track, from media.Wall) (at med
 // addWhole adds a file of which everything is taken, from its shape.
 func (p *plan) addWhole(e *archive.Extent, in *inits) {
 	f := p.slab.file(in.width)
-	f.file, f.whole, f.from, f.to = e.File, true, e.Shape.First, e.Shape.End
+	f.file, f.of, f.whole, f.from, f.to = e.File, takeOf(e), true, e.Shape.First, e.Shape.End
 	zero := e.Zero.Sub(p.start)
 	for _, j := range in.joined {
 		out := p.tracks[j.out]
@@ -194,7 +198,7 @@ func (p *plan) addWhole(e *archive.Extent, in *inits) {
 // the movie's start on.
 func (p *plan) addFile(e *archive.Extent, l *archive.Layout, in *inits, to media.Wall) {
 	f := p.slab.file(in.width)
-	f.file, f.from = e.File, -1
+	f.file, f.of, f.from = e.File, takeOf(e), -1
 	first := firstFragment(l, e.Segment)
 	for _, j := range in.joined {
 		out := p.tracks[j.out]

@@ -31,6 +31,7 @@ type store struct {
 	sent    []sentUnit
 	shapes  bool // extents know their shapes
 	first   uint64
+	ahead   time.Duration // by how much sound is sent before the pictures of its time
 }
 
 // sentUnit is what a camera sent and where it belongs.
@@ -105,7 +106,14 @@ func (s *store) record(t *testing.T, run byte, start time.Time, length time.Dura
 	for {
 		k, least := -1, length
 		for i, c := range clips {
-			if at := media.DurationOf(next[i]*c.Step, c.Track.Timescale); at < least {
+			at := media.DurationOf(next[i]*c.Step, c.Track.Timescale)
+			if at >= length {
+				continue
+			}
+			if c.Track.Kind() == media.Audio {
+				at -= s.ahead
+			}
+			if at < least {
 				k, least = i, at
 			}
 		}

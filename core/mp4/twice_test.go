@@ -78,3 +78,21 @@ func TestTimeTwice(t *testing.T) {
 		probe(t, m)
 	}
 }
+
+// TestSoundAhead: sound that runs ahead of the pictures, or behind them, from file to
+// file is at its time, and so are they.
+func TestSoundAhead(t *testing.T) {
+	for _, ahead := range []time.Duration{2 * time.Second, -2 * time.Second} {
+		s := newStore()
+		s.ahead = ahead
+		s.record(t, 1, t0, time.Minute, clip.H264, clip.AAC)
+		for _, s.shapes = range []bool{false, true} {
+			to := media.WallOf(t0.Add(time.Minute))
+			m, err := New(s).Record("cam", media.Span{From: media.WallOf(t0), To: to})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, s, m, to)
+		}
+	}
+}

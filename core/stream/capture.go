@@ -149,11 +149,12 @@ func (s *Stream) take(u *media.AccessUnit) error {
 		}
 	}
 	if r.set != 0 && s.beginsAnew(r, u) {
-		if s.gate == nil || s.gate.on {
-			s.lost = archive.GapClockSet
-		}
+		began := r.started
 		if err := s.split(r, u); err != nil {
 			return err
+		}
+		if began && (s.gate == nil || s.gate.on) { // else there is nothing for another reason
+			s.lost = archive.GapClockSet
 		}
 	}
 	if r.writer == nil {

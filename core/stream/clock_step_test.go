@@ -226,3 +226,33 @@ func runArchive(t *testing.T, dir string) (a *archive.Archive, end func()) {
 		a.Close()
 	}
 }
+
+// TestClockSetBackInRing: the ring of a stream that is not recorded ends with what
+// came last, and what the clock showed before goes like what is old.
+func TestClockSetBackInRing(t *testing.T) {
+	s, d := newTest(t, nil)
+	d.sink.Opened(opened(1))
+	var u media.AccessUnit
+	feed := func(from, to uint64, ahead time.Duration) {
+		for i := from; i < to; i++ {
+			u = unit(i)
+			u.Mono = int64(u.Received)
+			u.Received = u.Received.Add(ahead)
+			d.sink.Units([]media.AccessUnit{u})
+		}
+	}
+	for _, n := range []uint64{1500, 4000} { // for 10 s, for a minute
+		feed(0, 1000, 0)
+		feed(1000, n, -time.Hour)
+		end, ok := s.Ring().Newest("cam")
+		b, _ := s.Ring().Bounds("cam")
+		if off := u.Received.Sub(end); !ok || off < 0 || off > 2*time.Second {
+			t.Errorf("%d units: the newest is %v before the last unit", n, off)
+		}
+		if b.From >= b.To || b.From > end || n == 4000 && b.To != end {
+			t.Errorf("%d units: from %v to %v, newest %v", n, b.From.Time(), b.To.Time(), end.Time())
+		}
+		s, d = newTest(t, nil)
+		d.sink.Opened(opened(1))
+	}
+}

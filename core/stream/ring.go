@@ -133,7 +133,8 @@ func (r *Ring) trim() {
 				count++
 			}
 		}
-		if count <= 1 || !(bytes > ringBytes || count > ringSegments && last.Sub(first) > r.span) {
+		long := last.Sub(first) > r.span || last < first // the clock was set back
+		if count <= 1 || !(bytes > ringBytes || count > ringSegments && long) {
 			return
 		}
 		for len(r.files) > 1 && len(r.files[0].segs) == 0 {
@@ -177,10 +178,11 @@ func (r *Ring) Bounds(uid string) (b media.Span, ok bool) {
 	defer r.mu.Unlock()
 	for _, f := range r.files {
 		for i := range f.segs {
-			if !ok {
-				b.From, ok = f.segs[i].span.From, true
+			if sp := f.segs[i].span; !ok {
+				b, ok = sp, true
+			} else {
+				b.From, b.To = min(b.From, sp.From), max(b.To, sp.To)
 			}
-			b.To = max(b.To, f.segs[i].span.To)
 		}
 	}
 	return b, ok

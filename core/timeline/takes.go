@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"media-server/core/archive"
 	"media-server/core/media"
 )
 
@@ -92,20 +93,28 @@ func whole[T any](xs []T, of func(*T) take) []T {
 	return out
 }
 
-// ends is how far takes reach.
-type ends map[take]media.Wall
-
-func endsOf[T any](xs []T, of func(*T) take) ends {
-	m := ends{}
-	for i := range xs {
-		t := of(&xs[i])
-		key := t.key()
-		m[key] = max(m[key], t.span.To)
+// behind gives what of a ring comes behind what is recorded: what both hold, since
+// recording was switched off a moment ago, counts once, and what the ring alone has from
+// before is not shown.
+func behind(recorded, live []archive.Segment) []archive.Segment {
+	var end media.Wall
+	var number uint64
+	ends := map[take]media.Wall{} // of each take
+	for i := range recorded {
+		g := &recorded[i]
+		t := takeOf(g)
+		ends[t.key()] = max(ends[t.key()], g.Span.To)
+		end, number = max(end, g.Span.To), max(number, g.Number)
 	}
-	return m
-}
-
-// has tells whether t begins before the end of its take.
-func (m ends) has(t take) bool {
-	return t.span.From < m[t.key()]
+	var out []archive.Segment
+	for i := range live {
+		g := &live[i]
+		t := takeOf(g)
+		// Behind all that is recorded; or it was recorded later than that, with the
+		// clock set back between.
+		if g.Span.From >= end || g.Number > number && g.Span.From >= ends[t.key()] {
+			out = append(out, *g)
+		}
+	}
+	return out
 }

@@ -59,8 +59,11 @@ func TestLastIsNewest(t *testing.T) {
 		arch, ring []archive.Segment
 		want       []uint64
 	}{
-		"in order":      {append(slices.Clone(early), ahead...), nil, []uint64{3, 4, 5}},
-		"set back":      {slices.Concat(early, again, ahead), nil, []uint64{3, 6, 7}},
+		"in order": {append(slices.Clone(early), ahead...), nil, []uint64{3, 4, 5}},
+		"set back": {slices.Concat(early, again, ahead), nil, []uint64{3, 6, 7}},
+		// What a ring has from before the last recording is not behind it.
+		"a ring from before": {[]archive.Segment{seg(1, 100, 102, 1, 0), seg(6, 110, 112, 2, 9), seg(7, 112, 114, 2, 9)},
+			[]archive.Segment{seg(2, 102, 104, 1, 0), seg(5, 108, 110, 2, 9), seg(6, 110, 112, 2, 9), seg(7, 112, 114, 2, 9), seg(8, 114, 116, 2, 9)}, []uint64{6, 7, 8}},
 		"only the ring": {append(slices.Clone(early), ahead...), again, []uint64{3, 6, 7}},
 	} {
 		t.Run(name, func(t *testing.T) {

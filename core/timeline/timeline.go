@@ -77,14 +77,7 @@ func (t *Timeline) Segments(uid string, s media.Span) ([]archive.Segment, error)
 		if err != nil {
 			return nil, err
 		}
-		// Recording was switched off a moment ago: what both hold counts once.
-		end := endsOf(segs, takeOf)
-		segs = segs[:len(segs):len(segs)]
-		for i := range live {
-			if !end.has(takeOf(&live[i])) {
-				segs = append(segs, live[i])
-			}
-		}
+		segs = append(segs[:len(segs):len(segs)], behind(segs, live)...)
 	}
 	return segs, nil
 }
@@ -109,11 +102,15 @@ func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
 	if err != nil {
 		return nil, err
 	}
-	recorded, end := len(out), endsOf(out, takeOfFile)
-	for _, g := range live {
-		if end.has(takeOf(&g)) {
-			continue
+	if n := len(out); n > 0 && len(live) > 0 && live[0].Span.From < out[n-1].Span.To {
+		segs, err := t.arch.Segments(uid, s)
+		if err != nil {
+			return nil, err
 		}
+		live = behind(segs, live)
+	}
+	recorded := len(out)
+	for _, g := range live {
 		if n := len(out); n > recorded && out[n-1].File == g.File {
 			out[n-1].Span.To = max(out[n-1].Span.To, g.Span.To)
 			continue
