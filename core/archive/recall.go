@@ -50,13 +50,17 @@ func (a *Archive) fillFromPrevious(st *stream) {
 		for _, p := range l.next {
 			have[p.Track] = true
 		}
-		tracks, before, err := a.sumOf(prev, l.run)
+		tracks, zero, before, err := a.sumOf(prev, l.run)
 		if err != nil {
 			a.log.Warn("where a track ended cannot be told", "stream", st.uid, "file", prev, "err", err)
 			return
 		}
 		for i := range tracks {
-			if t := &tracks[i]; !have[t.ID] {
+			switch t := &tracks[i]; {
+			case have[t.ID]:
+			case zero != l.zero: // the clock was set between them
+				l.position(t.ID, t.LastSeq+1)
+			default:
 				l.track(t.ID, t.LastSeq+1, t.End, 0)
 				l.endedAt(t.ID, t.End)
 			}
@@ -66,18 +70,18 @@ func (a *Archive) fillFromPrevious(st *stream) {
 }
 
 // sumOf gives the track sums of a file of the run, in memory or in storage,
-// and the file before it.
-func (a *Archive) sumOf(id FileID, run media.RunID) ([]IndexTrack, FileID, error) {
+// the zero of their times and the file before it.
+func (a *Archive) sumOf(id FileID, run media.RunID) ([]IndexTrack, media.Wall, FileID, error) {
 	if f := a.file(id); f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return f.sumTracks(), f.header.Previous, nil
+		return f.sumTracks(), f.header.Zero, f.header.Previous, nil
 	}
 	x, err := a.indexOf(id)
 	if err != nil || x.Layout.Run != run {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
-	return x.Tracks, 0, nil
+	return x.Tracks, x.Layout.Zero, 0, nil
 }
 
 // stepNumbers is how many segment numbers are left out for a file that is there

@@ -56,7 +56,7 @@ func (r *Recorder) Resume() (Resume, bool) {
 		Positions: media.RunPosition{Run: l.run, Tracks: append([]media.Position(nil), l.next...)},
 		Zero:      l.zero, Clock: append([]byte(nil), l.clock...),
 		Segment: l.segment, Discontinuity: l.discontinuity, PartIndex: l.partIndex + 1,
-		Tracks: append([]media.Track(nil), l.tracks...), Expect: append([]mux.Expect(nil), l.expect...),
+		Tracks: append([]media.Track(nil), l.tracks...), Expect: l.expected(),
 		LastEnd: l.end, SegmentStart: l.segmentStart, Fragments: l.sequence,
 	}, true
 }

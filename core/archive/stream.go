@@ -140,6 +140,7 @@ func (l *lastPart) take(p *media.Part, seg media.Span, zero media.Wall, tracks [
 	}
 	if l.run != p.Run || l.zero != zero { // the clock may have been set back
 		l.end, l.ends = 0, l.ends[:0]
+		clear(l.expect) // of another zero
 	}
 	l.zero, l.tracks = zero, tracks
 	l.known, l.resumable = true, true
@@ -175,6 +176,16 @@ func (l *lastPart) track(id int, next uint64, end int64, dur uint32) {
 	}
 	l.next = append(l.next, media.Position{Track: id, Next: next})
 	l.expect = append(l.expect, mux.Expect{Track: id, NextTime: end, LastDuration: dur, NextSeq: next})
+}
+
+// position is track where no time is known that counts from the zero in l.
+func (l *lastPart) position(id int, next uint64) {
+	l.next, l.expect = append(l.next, media.Position{Track: id, Next: next}), append(l.expect, mux.Expect{})
+}
+
+// expected are the times that are known.
+func (l *lastPart) expected() []mux.Expect {
+	return slices.DeleteFunc(slices.Clone(l.expect), func(e mux.Expect) bool { return e.Track == 0 })
 }
 
 // clockOf finds the clock state in a part header without decoding all of it:

@@ -128,10 +128,13 @@ func (s *Server) span(uid string, span media.Span) (segs []archive.Segment, err 
 // that grows does not go on with what lies behind that since the clock was set back.
 func (s *Server) goingOn(uid string, from media.Wall) ([]archive.Segment, error) {
 	last, err := s.src.Last(uid, 1) // first: what is new since is behind it
-	if err != nil || len(last) == 0 {
+	if err != nil && !errors.Is(err, ErrNoFootage) {
 		return nil, err
 	}
 	segs, err := s.span(uid, media.Span{From: from, To: 1<<63 - 1})
+	if len(last) == 0 { // nobody can read it, or it was taken
+		return segs, err
+	}
 	newest := last[len(last)-1]
 	end := newest.Number
 	at := -1

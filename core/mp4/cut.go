@@ -56,11 +56,15 @@ func (p *plan) select_(span media.Span) error {
 	if err := p.chooseScale(exts); err != nil {
 		return err
 	}
-	p.files, p.slab = make([]*fileCut, 0, len(exts)), slab{files: len(exts)}
+	p.files, p.slab, p.to = make([]*fileCut, 0, len(exts)), slab{files: len(exts)}, span.To
 	read := 0
 	var in *inits
 	for i := range exts {
 		e := &exts[i]
+		other := e.Run != exts[0].Run || e.Zero != exts[0].Zero // take
+		if other && e.Span.To <= p.start {
+			continue
+		}
 		if in == nil || in.id != e.Init {
 			tracks, err := p.src.Tracks(p.uid, e.Init)
 			if err != nil {
@@ -68,10 +72,7 @@ func (p *plan) select_(span media.Span) error {
 			}
 			in = p.join(e.Init, tracks)
 		}
-		if i > 0 && e.Span.To <= p.start { // of another take
-			continue
-		}
-		if i > 0 && e.Shape != nil && e.Span.From >= p.start && e.Span.To <= span.To && p.scale == 0 && in.scaled {
+		if i > 0 && e.Shape != nil && !(other && e.Span.From < p.start) && e.Span.To <= span.To && p.scale == 0 && in.scaled {
 			p.addWhole(e, in)
 			continue
 		}

@@ -30,6 +30,7 @@ func (p *plan) later() {
 	var end media.Wall // of what is before, as moved
 	for i, f := range p.files {
 		t := f.of
+		t.span.From, t.span.To = max(t.span.From, p.start), min(t.span.To, p.to)
 		if i > 0 {
 			prev := p.files[i-1].of
 			same := t.run == prev.run && t.zero == prev.zero

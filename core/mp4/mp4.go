@@ -96,6 +96,7 @@ type plan struct {
 	slab   slab
 	tracks []*outTrack
 	start  media.Wall // presentation time zero of the movie
+	to     media.Wall // asked for
 	end    media.Wall
 	scale  uint32 // of all tracks; 0 = each its own
 

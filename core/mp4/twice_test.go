@@ -96,3 +96,43 @@ func TestSoundAhead(t *testing.T) {
 		}
 	}
 }
+
+// TestTimeTwiceFromWithin: a movie that begins at a time that the clock showed twice
+// has of both recordings what was asked for.
+func TestTimeTwiceFromWithin(t *testing.T) {
+	s := newStore()
+	s.record(t, 1, t0, 20*time.Second, clip.H264, clip.AAC)
+	s.record(t, 2, t0.Add(2*time.Second), 20*time.Second, clip.H264, clip.AAC)
+	from := media.WallOf(t0.Add(16 * time.Second))
+	for _, s.shapes = range []bool{false, true} {
+		m, err := New(s).Record("cam", media.Span{From: from, To: media.WallOf(t0.Add(time.Hour))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := whole(t, m)
+		for _, trak := range find(file, "moov", "trak") {
+			got := readTrack(t, file, trak)
+			if got[0].kind != media.Video {
+				continue
+			}
+			var want []sentUnit
+			for _, u := range s.sent {
+				if u.kind == media.Video && u.at >= from {
+					want = append(want, u)
+				}
+			}
+			if len(got) != len(want) {
+				t.Fatalf("%d pictures of %d", len(got), len(want))
+			}
+			for i := range got {
+				if !bytes.Equal(got[i].payload, want[i].payload) {
+					t.Fatalf("picture %d is another", i)
+				}
+			}
+			// The second follows the first without a pause: four seconds later.
+			if off := (got[len(got)-1].at + m.Start).Sub(want[len(want)-1].at); off < 3900*time.Millisecond || off > 4200*time.Millisecond {
+				t.Errorf("the second is moved by %v", off)
+			}
+		}
+	}
+}

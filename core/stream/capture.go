@@ -153,6 +153,9 @@ func (s *Stream) take(u *media.AccessUnit) error {
 		if err := s.split(r, u); err != nil {
 			return err
 		}
+		for i := range r.tracks {
+			r.tracks[i].last = 0 // by another clock
+		}
 		if began && (s.gate == nil || s.gate.on) { // else there is nothing for another reason
 			s.lost = archive.GapClockSet
 		}

@@ -76,7 +76,7 @@ func (r *run) restart(cfg clock.Config) {
 		r.clock.Track(r.tracks[i].ID, r.tracks[i].Timescale)
 	}
 	for i := range r.tracks {
-		r.tracks[i].from, r.tracks[i].last = 0, 0
+		r.tracks[i].from = 0
 	}
 	r.writer, r.started, r.resumed, r.pending, r.firstAt, r.set = nil, false, false, nil, 0, 0
 }
@@ -307,6 +307,9 @@ func (s *Stream) begin(id media.RunID, zero media.Wall, tracks []media.Track) er
 	if s.ring != nil {
 		s.ring.begin(id, zero, tracks)
 		if s.gate == nil || !s.gate.on {
+			if s.lost == archive.GapClockSet {
+				s.lost = archive.GapNone // nothing is recorded now
+			}
 			return nil
 		}
 	}

@@ -97,6 +97,9 @@ func whole[T any](xs []T, of func(*T) take) []T {
 // recording was switched off a moment ago, counts once, and what the ring alone has from
 // before is not shown.
 func behind(recorded, live []archive.Segment) []archive.Segment {
+	if len(live) == 0 {
+		return nil
+	}
 	var end media.Wall
 	var number uint64
 	ends := map[take]media.Wall{} // of each take
@@ -117,4 +120,20 @@ func behind(recorded, live []archive.Segment) []archive.Segment {
 		}
 	}
 	return out
+}
+
+// least is where what a ring has begins.
+func least(live []archive.Segment) media.Wall {
+	from := media.Wall(1<<63 - 1)
+	for i := range live {
+		from = min(from, live[i].Span.From)
+	}
+	return from
+}
+
+func endOf(files []archive.Extent) (end media.Wall) {
+	for i := range files {
+		end = max(end, files[i].Span.To)
+	}
+	return end
 }

@@ -86,3 +86,50 @@ func TestLastIsNewest(t *testing.T) {
 		})
 	}
 }
+
+// files is an archive whose segments are files of their own.
+type files struct{ *store }
+
+func (f files) Extents(_ string, span media.Span) (out []archive.Extent, err error) {
+	segs, _ := f.Segments("", span)
+	for _, g := range segs {
+		out = append(out, archive.Extent{File: archive.FileID(g.Number), Span: g.Span, Run: g.Run, Zero: g.Zero})
+	}
+	return out, nil
+}
+
+// TestExtentsWithRing: files and a memory ring, in the order of Segments.
+func TestExtentsWithRing(t *testing.T) {
+	early := []archive.Segment{seg(1, 100, 102, 1, 0), seg(2, 102, 104, 1, 0)}
+	for name, c := range map[string]struct {
+		arch, ring []archive.Segment
+		want       int // files and runs of the ring
+	}{
+		"goes on":         {early, []archive.Segment{seg(2, 102, 104, 1, 0), seg(3, 104, 106, 1, 0), seg(4, 106, 108, 1, 0)}, 3},
+		"held by both":    {early, []archive.Segment{seg(1, 100, 102, 1, 0), seg(2, 102, 104, 1, 0)}, 2},
+		"behind a hole":   {early, []archive.Segment{seg(9, 200, 202, 2, 7)}, 3},
+		"from before":     {append(slices.Clone(early), seg(7, 110, 112, 2, 9)), []archive.Segment{seg(3, 104, 106, 1, 0), seg(6, 108, 110, 2, 9), seg(7, 110, 112, 2, 9)}, 3},
+		"recorded, again": {append(slices.Clone(early), seg(6, 101, 103, 2, 5)), []archive.Segment{seg(3, 104, 106, 1, 0), seg(6, 101, 103, 2, 5), seg(7, 103, 105, 2, 5)}, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			byTime := func(a, b archive.Segment) int { return int(a.Span.From - b.Span.From) }
+			for i := range c.ring {
+				c.ring[i].File = RingFiles + archive.FileID(c.ring[i].Run[0])
+			}
+			tl := New(files{&store{segs: slices.SortedStableFunc(slices.Values(c.arch), byTime)}}, func(string) Ring { return &store{segs: c.ring} })
+			span := media.Span{From: 0, To: 1 << 62}
+			es, err := tl.Extents("cam", span)
+			if err != nil || len(es) != c.want {
+				t.Errorf("%d, %v: %+v", len(es), err, es)
+			}
+			segs, err := tl.Segments("cam", span)
+			var last media.Wall
+			if len(segs) > 0 {
+				last = segs[len(segs)-1].Span.To
+			}
+			if err != nil || len(es) > 0 && es[len(es)-1].Span.To != last {
+				t.Errorf("the files end at %v, the segments at %v, %v", es[len(es)-1].Span.To, last, err)
+			}
+		})
+	}
+}

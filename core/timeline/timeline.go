@@ -102,8 +102,8 @@ func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(out); n > 0 && len(live) > 0 && live[0].Span.From < out[n-1].Span.To {
-		segs, err := t.arch.Segments(uid, s)
+	if from := least(live); from < endOf(out) { // what ends before says nothing of the ring
+		segs, err := t.arch.Segments(uid, media.Span{From: max(s.From, from), To: s.To})
 		if err != nil {
 			return nil, err
 		}
