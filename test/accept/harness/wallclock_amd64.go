@@ -40,7 +40,17 @@ func (s *Server) SetClock(by time.Duration) {
 		errs = append(errs, stop(pid))
 	}
 	for _, pid := range pids {
-		if err := setClock(pid, by); err != nil {
+		err := setClock(pid, by)
+		for range 100 {
+			if !errors.Is(err, errThere) {
+				break
+			}
+			err = errors.Join(syscall.Kill(pid, syscall.SIGCONT), stop(pid))
+			if err == nil {
+				err = setClock(pid, by)
+			}
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("process %d: %w", pid, err))
 		}
 	}
@@ -98,6 +108,9 @@ var detour = []byte{
 
 const jump = 5 // length of the jump to it
 
+// errThere: it may have gone on when it is looked at again.
+var errThere = errors.New("a thread stands where the code is to be changed")
+
 // setClock does it for one process, which must be stopped.
 func setClock(pid int, by time.Duration) error {
 	from, to, err := vdso(pid)
@@ -131,7 +144,7 @@ func setClock(pid int, by time.Duration) error {
 		return err
 	}
 	if at, err := within(pid, from+entry, from+entry+jump); err != nil || at {
-		return fmt.Errorf("a thread stands where the code is to be changed (%v)", err)
+		return errors.Join(err, errThere)
 	}
 	if _, err := mem.WriteAt(append(append([]byte{}, detour...), word...), from+int64(code)); err != nil {
 		return err
