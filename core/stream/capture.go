@@ -148,7 +148,7 @@ func (s *Stream) take(u *media.AccessUnit) error {
 			return err
 		}
 	}
-	if r.set != 0 && s.beginsAnew(r, u) {
+	if r.set != 0 && r.beginsAnew(u) {
 		began := r.started
 		if err := s.split(r, u); err != nil {
 			return err
@@ -176,7 +176,7 @@ const anewWithin = int64(2 * time.Minute)
 // beginsAnew tells whether the time that a clock was set to can be used from u on:
 // behind it the recording begins anew, and what comes before the first key frame of
 // a recording cannot be played. Until then it goes on by the clock as it was.
-func (s *Stream) beginsAnew(r *run, u *media.AccessUnit) bool {
+func (r *run) beginsAnew(u *media.AccessUnit) bool {
 	if !r.started || u.Mono-r.set > anewWithin {
 		return true
 	}
