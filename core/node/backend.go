@@ -231,7 +231,7 @@ func (b backend) streamProblems(r *running) (out []api.Problem) {
 		add("warning", "track "+l.Name+" is left out: "+why, remedy, 0)
 	}
 	if st.CameraOffsetKnown && (st.CameraOffset.Abs() > clockAlarm) {
-		add("warning", "the camera's clock differs from the server's by "+st.CameraOffset.Round(clockRound).String(), "recordings have the server's time; set the camera's NTP server", 0)
+		add("warning", "the camera's clock differs from the server's by "+st.CameraOffset.Round(clockRound).String(), "recordings have the server's time; set the camera's NTP server, or this server's clock if other cameras differ as much", 0)
 	}
 	return out
 }
@@ -248,7 +248,7 @@ func (b backend) Streams() []api.Stream {
 	if uids, err := b.n.archive.Streams(); err == nil {
 		for _, uid := range uids {
 			if !seen[uid] {
-				out = append(out, b.removed(uid))
+				out = append(out, b.footageOnly(uid))
 			}
 		}
 	}
@@ -262,14 +262,25 @@ func (b backend) Stream(uid string) (api.Stream, bool) {
 		return b.stream(r), true
 	}
 	if _, ok := b.n.archive.Bounds(uid); ok {
-		return b.removed(uid), true
+		return b.footageOnly(uid), true
 	}
 	return api.Stream{}, false
 }
 
-func (b backend) removed(uid string) api.Stream {
-	s := api.Stream{UID: uid, Name: uid, Node: b.n.home.nodeName(), Role: "primary", State: "off", Reason: "the stream file was removed; its footage stays",
-		Removed: true, Settings: map[string]string{}, Tracks: []api.Track{}, Counters: map[string]uint64{}, Problems: []api.Problem{}}
+// footageOnly is a stream that has footage and does not run: its file was removed, or
+// has been refused since this process began.
+func (b backend) footageOnly(uid string) api.Stream {
+	s := api.Stream{UID: uid, Name: uid, Node: b.n.home.nodeName(), Role: "primary", State: "off",
+		Settings: map[string]string{}, Tracks: []api.Track{}, Counters: map[string]uint64{}, Problems: []api.Problem{}}
+	refused := b.n.current.Load().Refused[uid]
+	for i := range refused {
+		s.Problems = append(s.Problems, problemOf(&refused[i]))
+	}
+	if s.Removed = len(refused) == 0; s.Removed {
+		s.Reason = "the stream file was removed; its footage stays"
+	} else {
+		s.State, s.Reason, s.Hint = string(stream.StateRefused), "its settings are refused: "+refused[0].What, refused[0].Hint
+	}
 	if k, ok := b.n.known.get(uid); ok {
 		s.Name = k.Title
 	}
