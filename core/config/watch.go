@@ -49,7 +49,7 @@ type Watcher struct {
 type watched struct {
 	data  []byte
 	err   error
-	since time.Time // when it was first seen empty or gone; zero = it is not
+	since time.Time // since when it is known to be empty or gone; zero = it is not
 }
 
 func (w *watched) empty() bool {
@@ -130,7 +130,7 @@ func (w *Watcher) Reload() {
 // wants the outcome (POST reload); Run does not report again what Refresh took
 // over. What is held stays held.
 func (w *Watcher) Refresh() {
-	w.scan()
+	w.scan(time.Now())
 }
 
 // Run watches until ctx ends. changed is called from its goroutine, one call at
@@ -154,7 +154,7 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 
 	rescan := time.NewTicker(w.cfg.Rescan)
 	defer rescan.Stop()
-	var first time.Time // of the events not yet looked at
+	var first, last time.Time // of the events not yet looked at
 	due := time.NewTimer(0)
 	defer due.Stop()
 	for {
@@ -164,7 +164,7 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 			return nil
 		case <-n.Events():
 			now := time.Now()
-			if first.IsZero() {
+			if last = now; first.IsZero() {
 				first = now
 			}
 			due.Reset(min(w.cfg.Debounce, first.Add(w.cfg.MaxDelay).Sub(now)))
@@ -174,8 +174,14 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 		case <-w.reload:
 			force = true
 		}
+		// Nothing has changed since the last event, so that what is gone has been gone
+		// since then.
+		now := time.Now()
+		if first.IsZero() || len(n.Events()) > 0 {
+			last = now
+		}
 		first = time.Time{}
-		differs, again := w.scan()
+		differs, again := w.scan(last)
 		if differs || force {
 			changed()
 		}
@@ -186,8 +192,8 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 }
 
 // scan compares the disk with what is served and takes over what differs. again
-// is when a held file is due, 0 = none is.
-func (w *Watcher) scan() (differs bool, again time.Duration) {
+// is when a held file is due, 0 = none is. Since quiet no file has changed.
+func (w *Watcher) scan(quiet time.Time) (differs bool, again time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// Folders are added at each scan: one that was removed and made again has
@@ -200,7 +206,7 @@ func (w *Watcher) scan() (differs bool, again time.Duration) {
 	}
 	now := time.Now()
 	for path, f := range w.files {
-		d, wait := w.scanFile(path, f, now)
+		d, wait := w.scanFile(path, f, now, quiet)
 		differs = differs || d
 		if wait > 0 && (again == 0 || wait < again) {
 			again = wait
@@ -223,7 +229,7 @@ func (w *Watcher) scan() (differs bool, again time.Duration) {
 	return differs, again
 }
 
-func (w *Watcher) scanFile(path string, f *watched, now time.Time) (differs bool, wait time.Duration) {
+func (w *Watcher) scanFile(path string, f *watched, now, quiet time.Time) (differs bool, wait time.Duration) {
 	fresh := &watched{}
 	fresh.data, fresh.err = Disk{}.ReadFile(path)
 	if bytes.Equal(fresh.data, f.data) && errText(fresh.err) == errText(f.err) {
@@ -232,7 +238,7 @@ func (w *Watcher) scanFile(path string, f *watched, now time.Time) (differs bool
 	}
 	if fresh.empty() && !f.empty() {
 		if f.since.IsZero() {
-			f.since = now
+			f.since = quiet
 		}
 		if wait := w.cfg.Hold - now.Sub(f.since); wait > 0 {
 			return false, wait
