@@ -9,8 +9,7 @@ import (
 
 // OffSchedule gives gaps the cause off_schedule where they reach into times at
 // which nothing was to be recorded (off, in order): a camera that is lost on
-// Friday evening misses nothing on a Saturday without recording. Only schedules
-// in force are known; of earlier ones the gaps themselves tell.
+// Friday evening misses nothing on a Saturday without recording.
 func OffSchedule(gs []archive.Gap, off []media.Span) []archive.Gap {
 	return rename(gs, off, archive.GapOffSchedule)
 }

@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"media-server/core/media"
 )
 
-// known remembers title, access, the first day and the pauses of every stream that was ever configured:
+// known remembers title, access, the first day, the pauses and the schedules of every stream that was ever configured:
 // when its file is removed its footage stays playable by those who were
 // allowed, and nobody else. It lies in data-dir/streams.json.
 type known struct {
@@ -19,6 +20,7 @@ type known struct {
 	Added  int64    `json:"added_ms,omitempty"` // when it was configured first; 0 = not known
 
 	Pauses []pause `json:"pauses,omitempty"` // in order of time
+	Weeks  []week  `json:"weeks,omitempty"`  // likewise; none = of an earlier version
 }
 
 type knownStreams struct {
@@ -64,7 +66,11 @@ func (k *knownStreams) update(set *Settings, lastEnd func(uid string) (media.Wal
 			end, _ := lastEnd(uid)
 			v.Pauses = turn(old.Pauses, is, now().UnixMilli(), end.Milli())
 		}
-		if ok && len(old.Pauses) == len(v.Pauses) && paused(old.Pauses) == paused(v.Pauses) && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
+		v.Weeks = follow(old.Weeks, weekOf(&s.Config, set.Server.Zone()), now().UnixMilli(), func() int64 {
+			end, _ := lastEnd(uid)
+			return end.Milli()
+		})
+		if ok && slices.Equal(old.Weeks, v.Weeks) && len(old.Pauses) == len(v.Pauses) && paused(old.Pauses) == paused(v.Pauses) && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
 			continue
 		}
 		k.m[uid], changed = v, true

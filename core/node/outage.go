@@ -6,7 +6,6 @@ import (
 	"media-server/core/archive"
 	"media-server/core/inspect"
 	"media-server/core/media"
-	"media-server/core/schedule"
 	"media-server/core/stream"
 )
 
@@ -33,36 +32,19 @@ func (r *running) goesOn() media.Wall {
 	return max(r.watched, r.str.Status().LastFrame)
 }
 
-// hours lists the times in w at which the schedule in force says that nothing
-// is recorded (off), and those at which only events are.
-func (b backend) hours(r *running, w media.Span) (off, event []media.Span) {
-	if r == nil {
-		return nil, nil
+// hours lists the times in w at which a stream's schedules said that nothing was
+// recorded (off), and those at which only events were.
+func (b backend) hours(uid string, w media.Span) (off, event []media.Span) {
+	k, _ := b.n.known.get(uid)
+	ws := k.Weeks
+	if r := b.n.streams.get(uid); len(ws) == 0 && r != nil {
+		ws = []week{weekOf(&r.set.Config, b.n.zone())}
 	}
-	zone := b.n.zone()
-	week := r.set.Config.Modes(zone).Week
-	if week == nil {
-		return nil, nil
-	}
-	for at := w.From; at < w.To; {
-		t := at.Time().In(zone)
-		end := w.To
-		if next := week.Next(t); !next.IsZero() {
-			end = min(end, media.WallOf(next))
-		}
-		switch week.At(t) {
-		case schedule.Off:
-			off = append(off, media.Span{From: at, To: end})
-		case schedule.Event:
-			event = append(event, media.Span{From: at, To: end})
-		}
-		at = end
-	}
-	return off, event
+	return hours(ws, w, b.n.zone())
 }
 
 // leftOut gives gaps, in order of time, the cause disabled where the stream was
-// not to be recorded, and off_schedule where the schedule in force says so.
+// not to be recorded, and off_schedule where the schedule of that time says so.
 func (b backend) leftOut(uid string, gs []archive.Gap) []archive.Gap {
 	if len(gs) == 0 {
 		return gs
@@ -71,7 +53,7 @@ func (b backend) leftOut(uid string, gs []archive.Gap) []archive.Gap {
 	for _, g := range gs {
 		w.To = max(w.To, g.Span.To)
 	}
-	off, _ := b.hours(b.n.streams.get(uid), w)
+	off, _ := b.hours(uid, w)
 	return inspect.OffSchedule(inspect.Disabled(gs, b.n.known.pauses(uid)), off)
 }
 
@@ -93,7 +75,7 @@ func (b backend) tail(uid string, from media.Wall, w media.Span) (out []archive.
 // capture is how a stream that is to be recorded stands now.
 func (b backend) capture(r *running, from media.Wall) inspect.Capture {
 	c := inspect.Capture{Now: media.WallOf(now()), Watched: r.watched, Why: r.missingNow()}
-	c.Off, c.Event = b.hours(r, media.Span{From: from, To: c.Now})
+	c.Off, c.Event = b.hours(r.set.UID, media.Span{From: from, To: c.Now})
 	c.Paused = b.n.known.pauses(r.set.UID)
 	if r.str == nil {
 		c.Begins = r.waits && now().Sub(b.n.started) < begins
