@@ -48,13 +48,18 @@ func (a *Archive) born(st *stream, first media.Wall) {
 		b.why = GapUnknown
 	}
 	st.birth = b
-	a.state.later(func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT OR REPLACE INTO births VALUES (?,?,?,?)", st.uid, int64(b.since), int64(b.first), string(b.why))
-		return err
-	}, nil)
+	a.record(st, &fact{Type: factBirth, UID: st.uid, At: b.since, Until: b.first, Cause: b.why})
 	st.gapTime.Add(int64(first - since))
 	a.notify(Notice{Type: "record.gap", UID: st.uid, Level: "warning", Message: fmt.Sprintf("%s of %s are missing before its first footage: %s", first.Sub(since).Round(time.Millisecond), st.uid, b.why),
 		Data: map[string]any{"from_ms": since.Milli(), "to_ms": first.Milli(), "why": string(b.why)}})
+}
+
+// insertBirth keeps the one of the latest first footage: ledgers may tell of others,
+// whose footage went long ago.
+func insertBirth(tx *sql.Tx, f *fact) error {
+	_, err := tx.Exec(`INSERT INTO births VALUES (?,?,?,?) ON CONFLICT (uid) DO UPDATE
+		SET since = excluded.since, first = excluded.first, why = excluded.why WHERE excluded.first >= first`, f.UID, int64(f.At), int64(f.Until), string(f.Cause))
+	return err
 }
 
 // knows tells whether anything was ever noted of a stream's footage.

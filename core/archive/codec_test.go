@@ -150,19 +150,21 @@ func sampleLedger() []byte {
 	b = appendFact(b, &fact{Type: factEvent, UID: "gate", At: 1000, Until: 2000, File: 10, Size: 20, Cause: "motion", Flags: eventRecorded})
 	sealed := &fact{Type: factSigned, UID: "gate", At: 1000, Until: 2000, File: 5<<32 | 2, Size: 4096, Cause: causeSealed, Link: [32]byte{1}}
 	signFact(sealed, exampleKey())
-	return appendFact(b, sealed)
+	b = appendFact(b, sealed)
+	b = appendFact(b, &fact{Type: factBirth, UID: "gate", At: 1000, Until: 2000, Cause: GapCameraLost})
+	return appendFact(b, &fact{Type: factExpired, UID: "gate", Until: 2000})
 }
 
 func TestLedgerTornAnywhere(t *testing.T) {
 	b := sampleLedger()
 	var whole []fact
-	if good, err := parseLedger(b, func(f fact) { whole = append(whole, f) }); err != nil || good != len(b) || len(whole) != 6 {
+	if good, err := parseLedger(b, func(f fact) { whole = append(whole, f) }); err != nil || good != len(b) || len(whole) != 8 {
 		t.Fatal(good, err, whole)
 	}
 	for n := ledgerHead; n < len(b); n++ {
 		var part []fact
 		good, err := parseLedger(b[:n], func(f fact) { part = append(part, f) })
-		if err != nil || good > n || len(part) == 6 || len(part) > 0 && !reflect.DeepEqual(part, whole[:len(part)]) {
+		if err != nil || good > n || len(part) == 8 || len(part) > 0 && !reflect.DeepEqual(part, whole[:len(part)]) {
 			t.Fatalf("cut at %d: %d good, %v, %v", n, good, err, part)
 		}
 	}

@@ -21,9 +21,10 @@ CREATE TABLE expired (
 // tookMiddle notes of deletions that were decided up to where rules took footage of
 // streams that keep older.
 func (a *Archive) tookMiddle(dels []retain.Deletion) {
-	took := map[string]media.Span{}
+	took, in := map[string]media.Span{}, map[string]string{}
 	for i := range dels {
 		d := &dels[i]
+		in[d.Stream] = d.Space
 		s, ok := took[d.Stream]
 		if !ok {
 			s = d.Span
@@ -34,11 +35,17 @@ func (a *Archive) tookMiddle(dels []retain.Deletion) {
 		if b, ok := a.Bounds(uid); !ok || b.From >= s.To { // as nearly always: the oldest went
 			continue
 		}
-		a.state.later(func(tx *sql.Tx) error {
-			_, err := tx.Exec("INSERT INTO expired VALUES (?,?) ON CONFLICT (uid) DO UPDATE SET until = max(until, excluded.until)", uid, int64(s.To))
-			return err
-		}, nil)
+		f := &fact{Type: factExpired, UID: uid, Until: s.To}
+		a.state.add(f)
+		if sp := a.space(in[uid]); sp != nil {
+			sp.note(f)
+		}
 	}
+}
+
+func insertExpired(tx *sql.Tx, f *fact) error {
+	_, err := tx.Exec("INSERT INTO expired VALUES (?,?) ON CONFLICT (uid) DO UPDATE SET until = max(until, excluded.until)", f.UID, int64(f.Until))
+	return err
 }
 
 // expired gives the gaps of a stream that lie before the newest footage that a rule

@@ -22,12 +22,16 @@ const (
 	ledgerFixed = 4 // length u16, type u8, version u8
 	ledgerCRC   = 4
 
-	factMark   = 1 // footage missing from At on is missing for Cause
-	factGap    = 2 // between At and Until units are missing for Cause
-	factCut    = 3 // File is good up to Size only: the rest was written elsewhere
-	factSigned = 7 // signed: File was sealed with Link, or went because of Cause
-	factEvent  = 5 // an event of kind Cause, At to Until; File before it and Size behind it, ns, were recorded for it
-	factLock   = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
+	factMark     = 1 // footage missing from At on is missing for Cause
+	factGap      = 2 // between At and Until units are missing for Cause
+	factCut      = 3 // File is good up to Size only: the rest was written elsewhere
+	factLock     = 4 // lock File keeps At to Until, until Size (0 = for ever); Size −1: it ended at At
+	factEvent    = 5 // an event of kind Cause, At to Until; File before it and Size behind it, ns, were recorded for it
+	factBackfill = 6 // reserved
+	factSigned   = 7 // signed: File was sealed with Link, or went because of Cause
+
+	factBirth   = 8 // the first footage is of Until; from At on it was missing for Cause (birth.go)
+	factExpired = 9 // rules took footage up to Until, and older stays (expired.go)
 )
 
 // fact is one record of a ledger.
@@ -114,8 +118,10 @@ func parseRecords(b []byte, fn func(f fact, rec []byte)) (good int, err error) {
 	return at, nil
 }
 
+func knownFact(t uint8) bool { return t >= factMark && t <= factExpired && t != factBackfill }
+
 func parseFact(rec []byte) (fact, bool) {
-	if rec[3] != 1 || rec[2] < factMark || rec[2] > factEvent && rec[2] != factSigned {
+	if rec[3] != 1 || !knownFact(rec[2]) {
 		return fact{}, false
 	}
 	c := cursor{b: rec[ledgerFixed:]}

@@ -408,10 +408,12 @@ func (a *Archive) readLedger(ctx context.Context, s *space, e Entry) (good int, 
 		return 0, readError{err}
 	}
 	// Where a file was cut is told by its number: of another node that is
-	// another file. After the loss of state.db the node is another one as well.
+	// another file. What rules took there of a stream of the same name, or what it
+	// lacked at first, says nothing of ours. After the loss of state.db the node is
+	// another one as well.
 	others := len(b) >= ledgerHead && [16]byte(b[8:24]) != a.o.Node && !a.state.fresh
 	good, _ = parseLedger(b, func(f fact) {
-		if f.Type != factCut || !others {
+		if f.Type != factCut && f.Type != factBirth && f.Type != factExpired || !others {
 			a.state.add(&f)
 		}
 	})

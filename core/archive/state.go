@@ -135,16 +135,18 @@ func (s *stateStore) addThen(f *fact, done func()) {
 }
 
 func insertFact(tx *sql.Tx, f *fact) error {
-	if f.Type == factLock {
+	switch f.Type {
+	case factLock:
 		return insertLock(tx, f)
-	}
-	if f.Type == factSigned {
+	case factSigned:
 		return insertSigned(tx, f)
-	}
-	if f.Type == factEvent {
+	case factEvent:
 		return insertEvent(tx, f)
-	}
-	if f.Type == factCut {
+	case factBirth:
+		return insertBirth(tx, f)
+	case factExpired:
+		return insertExpired(tx, f)
+	case factCut:
 		_, err := tx.Exec("INSERT OR REPLACE INTO cuts VALUES (?,?)", int64(f.File), f.Size)
 		return err
 	}
