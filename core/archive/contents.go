@@ -146,10 +146,10 @@ func (a *Archive) listedContents(s *space) (*SpaceContents, error) {
 	unread := s.unread
 	s.mu.Unlock()
 	for _, e := range unread {
-		uid, _ := growingOf(e.Name)
-		x := StreamContents{UID: uid, Files: 1, Bytes: e.Size}
+		uid, _ := growingOf(e.name)
+		x := StreamContents{UID: uid, Files: 1, Bytes: e.size}
 		if len(a.locks.spans(uid)) > 0 {
-			x.Locked = e.Size // nobody can tell which time it is of
+			x.Locked = e.size // nobody can tell which time it is of
 		}
 		c.add(x)
 	}

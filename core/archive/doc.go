@@ -18,6 +18,7 @@
 //	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
 //	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied
 //	taken.go, look.go: what other programs did to our files
+//	recover*.go: what grew when a process ended   takeup.go: what was given up   reread.go: what could not be read
 //	chain.go, sign.go, verify*.go: signed footage   mover.go: pools to pools
 //	groom.go: old files keep key frames (groom_source.go reads, groom_write.go writes)
 //	encrypt.go, cipher.go, keyed.go, plain.go: encrypted footage

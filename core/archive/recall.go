@@ -94,6 +94,13 @@ func (st *stream) setUnread(id FileID) {
 	st.mu.Unlock()
 }
 
+// noneUnread notes that all of the stream's files have been read.
+func (st *stream) noneUnread() {
+	st.mu.Lock()
+	st.unread = 0
+	st.mu.Unlock()
+}
+
 // recallLast tells a stream where it ended: its numbers go on, and its run may.
 // Where a younger file of it cannot be read now, neither goes on where the
 // youngest that was read ends: what that one has would be recorded twice, under

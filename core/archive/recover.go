@@ -36,11 +36,12 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 		return err
 	}
 	how.heard()
+	s.leaveUnread(nil) // they are read now
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var found []*file
 	var away error
-	var left []Entry
+	var left []unreadFile
 	unread := map[string]FileID{} // the youngest file of a stream that is there and cannot be read
 	slots := make(chan struct{}, 8)
 	for _, e := range names {
@@ -73,9 +74,9 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 				a.setAside(ctx, s, e, err)
 			case err != nil && s.has(ctx, e.Name):
 				mu.Lock()
-				left = append(left, e)
+				left = append(left, unreadFile{e.Name, id, e.Size, renumber})
 				mu.Unlock()
-				a.notify(Notice{Type: "archive.unreadable", Level: "error", Message: fmt.Sprintf("%s cannot be recovered, it stays as it is until the next start: %v", e.Name, err),
+				a.notify(Notice{Type: "archive.unreadable", Level: "error", Message: fmt.Sprintf("%s cannot be recovered, it stays as it is and is tried again: %v", e.Name, err),
 					Data: map[string]any{"space": s.cfg.Name, "file": e.Name, "error": err.Error()}})
 			case err != nil:
 				mu.Lock()
@@ -89,9 +90,7 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 		})
 	}
 	wg.Wait()
-	s.mu.Lock()
-	s.unread = left
-	s.mu.Unlock()
+	s.leaveUnread(left)
 	for uid, id := range unread {
 		a.stream(uid).setUnread(id)
 	}

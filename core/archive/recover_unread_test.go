@@ -16,6 +16,7 @@ import (
 
 	"media-server/core/archive"
 	"media-server/core/archive/storagetest"
+	"media-server/core/media"
 )
 
 // badPlace is a disk that cannot be read from some byte of a growing file on,
@@ -122,6 +123,95 @@ func TestRecoverUnread(t *testing.T) {
 					t.Errorf("%v are listed", ranges)
 				}
 				audit(t, h.a, yard, 0, 300)
+			})
+		})
+	}
+}
+
+// TestReadLater: a growing file that could not be read at a start is taken up by the
+// same process as soon as it can be, though its stream has gone on meanwhile.
+func TestReadLater(t *testing.T) {
+	for name, born := range map[string]time.Duration{"the stream went on": time.Minute, "its camera is off": 0} {
+		t.Run(name, func(t *testing.T) {
+			dir, data, gate := newDir(t), t.TempDir(), newCamera("gate", 1)
+			synctest.Test(t, func(t *testing.T) {
+				gate.born = 946684800_000000000 // the bubble's clock
+				killed(t, options(data, 1, dir), 200, gate)
+				dir.Descriptors = false
+				bad := &badPlace{Dir: dir, uid: "gate", from: 60_000}
+				bad.growing(t)
+				bad.fail.Store(1 << 40)
+				h := open(t, away(data, 2, bad))
+				if err := h.a.Opened(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				want := 8 * time.Second
+				if born > 0 {
+					later := newCamera("gate", 3)
+					later.born = gate.born.Add(born)
+					rec, err := h.a.Recorder("gate", archive.Rules{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					l := start(t, later, rec, archive.GapServerDown)
+					if err := errors.Join(l.feed(100), l.flush()); err != nil {
+						t.Error(err)
+					}
+					rec.End(archive.GapDisabled)
+					rec.Close()
+					want += 4 * time.Second
+				}
+				time.Sleep(2 * time.Minute)
+				if n := h.saw("archive.unreadable"); n != 1 || h.saw("archive.recovered") > 0 {
+					t.Errorf("told %d times, %+v", n, h.notices)
+				}
+				bad.fail.Store(0)
+				time.Sleep(10 * time.Minute)
+				if n := h.saw("archive.recovered"); n != 1 || h.saw("archive.torn_tail")+h.saw("archive.set_aside") > 0 {
+					t.Errorf("told %d times, %+v", n, h.notices)
+				}
+				segs, err := h.a.Segments("gate", all)
+				var sum time.Duration
+				for i, s := range segs {
+					sum += s.Span.Duration()
+					if i > 0 && (s.Number <= segs[i-1].Number || s.Span.From < segs[i-1].Span.To) {
+						t.Errorf("segment %+v follows %+v", s, segs[i-1])
+					}
+				}
+				if err != nil || len(segs) == 0 || segs[0].Span.From != gate.born || sum < want-100*time.Millisecond || sum > want+100*time.Millisecond {
+					t.Errorf("%s are listed, want %s: %+v %v", sum, want, segs, err)
+				}
+				if n := openFiles(dir); n != 0 || !archive.Listed(h.a, "gate") {
+					t.Errorf("%d files are left growing", n)
+				}
+				// What is recorded now follows on both, in this process and in the next.
+				for epoch := uint64(3); epoch < 5; epoch++ {
+					next := newCamera("gate", byte(epoch+1))
+					next.born = media.WallOf(time.Now())
+					rec, err := h.a.Recorder("gate", archive.Rules{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					l := start(t, next, rec, archive.GapDisabled)
+					if err := errors.Join(l.feed(100), l.flush()); err != nil {
+						t.Error(err)
+					}
+					rec.End(archive.GapDisabled)
+					rec.Close()
+					time.Sleep(time.Minute)
+					h.close()
+					h = open(t, options(data, epoch, dir))
+				}
+				again, err := h.a.Segments("gate", all)
+				if err != nil || len(again) <= len(segs) {
+					t.Errorf("%d segments, %d before: %v", len(again), len(segs), err)
+				}
+				for i := range again {
+					if i > 0 && again[i].Number <= again[i-1].Number {
+						t.Errorf("segment %d follows %d", again[i].Number, again[i-1].Number)
+					}
+				}
+				h.close()
 			})
 		})
 	}

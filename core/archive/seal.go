@@ -37,7 +37,13 @@ func (s *space) sealLoop(ctx context.Context) {
 			s.seals = s.seals[1:]
 		}
 		more := len(s.seals) > 0
+		again := f == nil && s.readAgain
+		s.readAgain = s.readAgain && !again
 		s.mu.Unlock()
+		if again {
+			s.reread(ctx)
+			continue
+		}
 		if f == nil {
 			select {
 			case <-ctx.Done():

@@ -44,19 +44,21 @@ type space struct {
 	failHint            string
 	failedAt            time.Time
 	failSince           time.Time
-	syncedAt            time.Time // when a sync was answered last, or the session began
-	lost                bool      // what lies there is not this space
-	strange             [16]byte  // the id of what lies there instead; zero = nothing
-	accept              bool      // somebody said that what lies there is right
-	restoring           bool      // from then on until it has been read
-	taken               bool      // it is another space than before: nothing in it is this process's
-	known               bool      // it is the space that it should be, and what grew in it was recovered: it may be scanned
-	untouched           bool      // recovery at start did not end: nothing in it is this process's yet
-	unread              []Entry   // growing media files that could not be recovered
-	leaving             bool      // nothing new comes here: it is to be removed
-	wiping              bool      // likewise: everything in it is being deleted
-	wipes               int       // how often that began
-	arriving            int       // files that are being listed here instead of elsewhere
+	syncedAt            time.Time     // when a sync was answered last, or the session began
+	lost                bool          // what lies there is not this space
+	strange             [16]byte      // the id of what lies there instead; zero = nothing
+	accept              bool          // somebody said that what lies there is right
+	restoring           bool          // from then on until it has been read
+	taken               bool          // it is another space than before: nothing in it is this process's
+	known               bool          // it is the space that it should be, and what grew in it was recovered: it may be scanned
+	untouched           bool          // recovery at start did not end: nothing in it is this process's yet
+	unread              []unreadFile  // growing files that could not be recovered (reread.go)
+	readAgain           bool          // they are tried now
+	readAfter           time.Duration // until they are tried; 0 = there are none
+	leaving             bool          // nothing new comes here: it is to be removed
+	wiping              bool          // likewise: everything in it is being deleted
+	wipes               int           // how often that began
+	arriving            int           // files that are being listed here instead of elsewhere
 	scanning            bool
 	scanDone, scanTotal int64
 	endScan             context.CancelCauseFunc // of the scan under way
