@@ -103,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 			a.log.Warn("locks cannot be read", "err", err)
 		}
 	}
-	if err := errors.Join(a.loadLocks(), a.loadSigned(), a.loadDue(a.allSpaces()...), a.loadTolls(a.allSpaces()...)); err != nil {
+	if err := errors.Join(a.loadLocks(), a.loadSigned(), a.loadDue(a.allSpaces()...), a.loadTolls(a.allSpaces()...), a.loadConfirms()); err != nil {
 		a.cat.close()
 		a.state.close()
 		return nil, fault.Wrap(err, "state.db", "locks cannot be read", "restore it from a backup, or move it away: locks are then read from the ledgers of the spaces")

@@ -8,41 +8,48 @@ import (
 )
 
 // asked remembers which streams' and spaces' rules wait for a person, and which have been
-// confirmed. Neither outlives the process: whoever starts it again is asked
-// again.
+// confirmed (confirmed.go).
 type asked struct {
 	mu   sync.Mutex
 	held map[string]heldSince
-	yes  map[string]bool
+	yes  confirmations
 
-	spaces    map[string]HeldBack // likewise, by space
-	yesSpaces map[string]bool
+	spaces    map[string]heldSpace // likewise, by space
+	yesSpaces confirmations
 }
 
 type heldSince struct {
 	retain.Held
 	since time.Time
+	rules string // by which it is held (rulesOf)
 }
 
-func (k *asked) confirmedSpace(name string) bool {
+type heldSpace struct {
+	HeldBack
+	rules string // likewise (rulesIn)
+}
+
+// confirmedSpace tells whether somebody has confirmed what these rules want of a space.
+func (k *asked) confirmedSpace(name, rules string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.yesSpaces[name]
+	return k.yesSpaces.holds(name, wanted{rules: rules})
 }
 
 // doneSpace uses a confirmation up: nothing is left of what it was for.
 func (k *asked) doneSpace(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.yesSpaces, name)
+	k.yesSpaces.drop(name)
 }
 
 // takeSpaces notes the spaces that a plan holds back, and returns what is new. Of
-// those that could not be measured it says nothing: they stay as they were.
-func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool) (fresh []HeldBack) {
+// those that could not be measured it says nothing: they stay as they were. rules are
+// those in force, by space.
+func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool, rules map[string]string) (fresh []HeldBack) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	held := map[string]HeldBack{}
+	held := map[string]heldSpace{}
 	for name, x := range k.spaces {
 		if unknown[name] {
 			held[name] = x
@@ -55,16 +62,20 @@ func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool) (fre
 		} else {
 			fresh = append(fresh, x)
 		}
-		held[h.Space] = x
+		held[h.Space] = heldSpace{x, rules[h.Space]}
 	}
 	k.spaces = held
+	for name, now := range rules {
+		k.yesSpaces.expire(name, wanted{rules: now})
+	}
 	return fresh
 }
 
-func (k *asked) confirmed(uid string) bool {
+// confirmed tells whether somebody has confirmed what its rules want of a stream.
+func (k *asked) confirmed(s *retain.Stream) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.yes[uid]
+	return k.yes.holds(s.UID, wantedOf(s))
 }
 
 // holds tells whether the rules of a stream wait to be confirmed.
@@ -76,8 +87,12 @@ func (k *asked) holds(uid string) bool {
 }
 
 // take notes what a plan holds back, and returns what is new of it. A
-// confirmation is used up when nothing is left to confirm.
+// confirmation is used up when nothing is left to confirm, and by other rules.
 func (k *asked) take(now []retain.Held, streams []retain.Stream) (fresh []retain.Held) {
+	rules := map[string]string{}
+	for i := range streams {
+		rules[streams[i].UID] = rulesOf(&streams[i])
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	held := map[string]heldSince{}
@@ -88,12 +103,14 @@ func (k *asked) take(now []retain.Held, streams []retain.Stream) (fresh []retain
 		} else {
 			fresh = append(fresh, h)
 		}
-		held[h.UID] = heldSince{h, since}
+		held[h.UID] = heldSince{h, since, rules[h.UID]}
 	}
 	k.held = held
 	for i := range streams {
-		if s := &streams[i]; k.yes[s.UID] && s.Overdue.Files == 0 && (s.Capacity <= 0 || s.Bytes <= s.Capacity) {
-			delete(k.yes, s.UID)
+		s := &streams[i]
+		k.yes.expire(s.UID, wantedOf(s))
+		if s.Overdue.Files == 0 && (s.Capacity <= 0 || s.Bytes <= s.Capacity) {
+			k.yes.drop(s.UID)
 		}
 	}
 	return fresh
@@ -121,21 +138,19 @@ func (a *Archive) Held() (out []HeldBack) {
 		out = append(out, HeldBack{UID: h.UID, Why: string(h.Why), Files: h.Goes.Files, Goes: h.Goes.Bytes, Bytes: h.Bytes, Since: h.since})
 	}
 	for _, h := range a.asked.spaces {
-		out = append(out, h)
+		out = append(out, h.HeldBack)
 	}
 	return out
 }
 
 // ConfirmSpace lets the settings of a space, and the thresholds of its pools, take
-// what they want there. It tells whether something was held back.
+// what they want there, also after a restart, for as long as they are not changed
+// (a week at most). It tells whether something was held back.
 func (a *Archive) ConfirmSpace(name string) bool {
 	a.asked.mu.Lock()
-	_, ok := a.asked.spaces[name]
+	h, ok := a.asked.spaces[name]
 	if ok {
-		if a.asked.yesSpaces == nil {
-			a.asked.yesSpaces = map[string]bool{}
-		}
-		a.asked.yesSpaces[name] = true
+		a.asked.yesSpaces.give(name, wanted{rules: h.rules})
 	}
 	a.asked.mu.Unlock()
 	if ok {
@@ -144,16 +159,13 @@ func (a *Archive) ConfirmSpace(name string) bool {
 	return ok
 }
 
-// ConfirmRetention lets the rules of a stream take what they want. It tells
-// whether something was held back.
+// ConfirmRetention lets the rules of a stream take what they want, likewise. It
+// tells whether something was held back.
 func (a *Archive) ConfirmRetention(uid string) bool {
 	a.asked.mu.Lock()
-	_, ok := a.asked.held[uid]
+	h, ok := a.asked.held[uid]
 	if ok {
-		if a.asked.yes == nil {
-			a.asked.yes = map[string]bool{}
-		}
-		a.asked.yes[uid] = true
+		a.asked.yes.give(uid, wanted{h.rules, h.Goes.Bytes})
 	}
 	a.asked.mu.Unlock()
 	if ok {

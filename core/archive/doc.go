@@ -10,10 +10,11 @@
 //	Rebuild ─▶ scan.go: tails of 32 files at a time ─▶ rows, 1,000 a change (put.go)
 //	Pin    ─▶ bytes still in memory, else descriptor, else ReadAt
 //
-//	retain_facts.go ─▶ archive/retain decides ─▶ retention.go deletes
+//	retain_facts.go ─▶ archive/retain decides ─▶ retention.go marks ─▶ deleting.go deletes
+//	asked.go, confirmed.go: what waits for a person, and what that allowed
 //	keep.go: what dvr-keep promises and will not, or does not, hold
 //	limits.go: size-limit and reserve   toll.go: what they and thresholds may not take at once
-//	device.go: spaces on one disk   off.go: what aged while the server did not run
+//	device.go: spaces on one disk
 //	birth.go: what was missing before the first footage
 //	event.go, lock.go: marks on the timeline   identity.go, kin.go: which disk is which space
 //	places.go: spaces and pools come and go   choose.go: where a new file goes   wipe.go: a space is emptied

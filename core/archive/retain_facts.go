@@ -80,7 +80,7 @@ func (a *Archive) retainStreams(now media.Wall, w wish) ([]retain.Stream, error)
 		if err := a.retainStream(&s, c.id, now, w.every); err != nil {
 			return nil, err
 		}
-		if a.asked.confirmed(c.uid) {
+		if a.asked.confirmed(&s) {
 			s.Most = 0
 		}
 		out = append(out, s)
@@ -346,7 +346,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		if err == nil && known {
 			a.weigh(s, &p, holds.Used, footage, going, t, extra[name], w)
 		}
-		if a.asked.confirmedSpace(name) {
+		if a.asked.confirmedSpace(name, a.rulesIn(s, w)) {
 			if real && err == nil && v.Free >= 0 && !p.Exceeds(0) {
 				a.asked.doneSpace(name)
 			}

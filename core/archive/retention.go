@@ -93,7 +93,10 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	if err != nil {
 		return nil, err
 	}
-	wrote := a.written()
+	wrote, rules := a.written(), map[string]string{}
+	for _, s := range a.allSpaces() {
+		rules[s.cfg.Name] = a.rulesIn(s, wish{})
+	}
 	pressure, unknown, err := a.pressure(ctx, extra, wish{}, true)
 	if err != nil {
 		return nil, err
@@ -105,7 +108,7 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
 			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
 	}
-	a.settle(&plan, pressure, unknown, extra)
+	a.settle(&plan, pressure, unknown, extra, rules)
 	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
 	a.measureAgain(ctx, plan.Delete, wrote)
 	if err == nil && a.goOn(&plan, pressure) {
@@ -141,8 +144,8 @@ func (a *Archive) goOn(plan *retain.Result, pressure []retain.Pressure) bool {
 
 // settle notes what a plan takes from each space for thresholds and limits, and
 // tells what it holds back. What was held stays so where it is not
-// known how full the space is.
-func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknown map[string]bool, extra map[string]int64) {
+// known how full the space is. rules are those that the plan was made by, by space.
+func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknown map[string]bool, extra map[string]int64, rules map[string]string) {
 	took := map[string]int64{}
 	for i := range plan.Delete {
 		d := &plan.Delete[i]
@@ -160,10 +163,10 @@ func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknow
 			continue
 		}
 		held := slices.ContainsFunc(plan.HeldSpaces, func(h retain.HeldSpace) bool { return h.Space == name })
-		s.pay(held, a.asked.confirmedSpace(name), took[name], extra[name] >= asked[name] && extra[name] > 0)
+		s.pay(held, a.asked.confirmedSpace(name, rules[name]), took[name], extra[name] >= asked[name] && extra[name] > 0)
 		a.saveToll(s)
 	}
-	for _, h := range a.asked.takeSpaces(plan.HeldSpaces, unknown) {
+	for _, h := range a.asked.takeSpaces(plan.HeldSpaces, unknown, rules) {
 		a.notify(Notice{Type: "retention.held", Level: "warning",
 			Message: fmt.Sprintf("space %s: %s would delete %d of %d MB at once; no more goes than recording needs until somebody confirms: media-server retention confirm --space %s", h.Space, h.Why, h.Goes>>20, h.Bytes>>20, h.Space),
 			Data:    map[string]any{"space": h.Space, "why": h.Why, "bytes": h.Goes}})

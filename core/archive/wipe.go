@@ -355,6 +355,7 @@ func (a *Archive) forgetSpace(ctx context.Context, name string) error {
 	if err != nil || !seen {
 		return err
 	}
+	a.asked.doneSpace(name)
 	return a.state.now(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM spaces WHERE name = ?", name)
 		_, err2 := tx.Exec("DELETE FROM tolls WHERE space = ?", name)
