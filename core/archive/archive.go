@@ -68,7 +68,8 @@ type Archive struct {
 	dbs     context.CancelFunc
 	dbDone  sync.WaitGroup
 	rebuild sync.Mutex // one rebuild at a time
-	planMu  sync.Mutex // one plan is carried out at a time
+	plan    turn       // one plan is carried out at a time
+	dels    deletions
 }
 
 type counters struct {
@@ -225,6 +226,8 @@ func newArchive(o Options) (*Archive, error) {
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), measure: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
 		struck: map[FileID]bool{}, look: make(chan string, 8), untold: map[*space]bool{}, locks: locks{making: map[LockID]Lock{}}}
+	a.plan = make(turn, 1)
+	a.dels.over, a.dels.end = context.WithCancel(context.Background())
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {
 		p.spaces = append(p.spaces, newSpace(a, cfg))
@@ -320,6 +323,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.closed.Store(true)
 	a.drain(5 * time.Second)
+	a.endDeletions()
 	stop()
 	a.change.Lock() // nothing is started any more
 	a.work, a.front = nil, nil
@@ -335,6 +339,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	}
 	a.leftEnds.Wait()
 	wg.Wait()
+	a.dels.all.Wait()
 	return nil
 }
 
@@ -361,6 +366,8 @@ func (a *Archive) drain(d time.Duration) {
 // instead of it).
 func (a *Archive) Close() {
 	a.closed.Store(true)
+	a.endDeletions()
+	a.dels.all.Wait()
 	a.change.Lock()   // a change under way ends first
 	a.change.Unlock() //nolint:staticcheck // empty on purpose
 	a.dbs()

@@ -54,5 +54,6 @@
 // one catalogue writer; one state writer; retention; the looker; a rebuild when there is
 // one; one mover per pool that footage is moved to and one groomer per pool with
 // groom-after (SetPools ends those that it replaces); one that ends what no mover
-// and no groomer has any more (leftovers.go); one for each space that is being emptied.
+// and no groomer has any more (leftovers.go); one for each space that is being emptied;
+// one for what goes from a space by a plan (deleting.go).
 package archive

@@ -23,9 +23,10 @@ const (
 // retention deletes by rule, each minute and whenever room is wanted.
 func (a *Archive) retention(ctx context.Context) {
 	a.unfinished.Store(true)
-	a.planMu.Lock()
-	a.finishDeletes(ctx, "flags & 2") // no reader of an earlier process is left
-	a.planMu.Unlock()
+	if a.plan.take(ctx) {
+		a.finishDeletes(ctx, "flags & 2") // no reader of an earlier process is left
+		a.plan.give()
+	}
 	low := levels{}
 	var looked time.Time
 	t := time.NewTicker(retainEvery)
@@ -85,8 +86,10 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	if len(extra) == 0 {
 		a.sumFootage(time.Now().UnixNano())
 	}
-	a.planMu.Lock()
-	defer a.planMu.Unlock()
+	if !a.plan.take(ctx) {
+		return extra, ctx.Err()
+	}
+	defer a.plan.give()
 	a.finishDeletes(ctx, fmt.Sprintf("flags & %d = %d", rowGoing|rowReplaced, rowGoing)) // what was groomed is the groomer's
 	now := media.WallOf(time.Now())
 	streams, err := a.retainStreams(now, wish{})
@@ -190,8 +193,8 @@ func (a *Archive) written() map[*space]uint64 {
 // what they had taken when they were measured last.
 func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrote map[*space]uint64) {
 	for s, was := range wrote {
-		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) {
-			continue
+		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) || len(a.deletionsIn(s)) > 0 {
+			continue // the pass behind those that are under way measures it
 		}
 		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		u, err := s.st.Usage(uctx)
@@ -248,13 +251,17 @@ func (a *Archive) overwriteFree(s *space, total int64, w wish) (bytes int64, ok 
 // is full by.
 func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
 	const atLeast = 64 << 20
-	before := a.counters.deletedBytes.Load()
+	before := s.gaveSoFar()
+	a.hurryDeletions(ctx, s, deleteWait)
+	if s.gaveSoFar() > before {
+		return true
+	}
 	_, was := s.isLifted()
 	if _, err := a.Retain(ctx, map[string]int64{s.cfg.Name: atLeast}); err != nil {
 		a.log.Warn("room could not be made", "space", s.cfg.Name, "err", err)
 	}
 	lifted, _ := s.isLifted() // it may be open again by now
-	return a.counters.deletedBytes.Load() > before || lifted && !was
+	return s.gaveSoFar() > before || lifted && !was
 }
 
 // carryOut deletes files: the decision is written first, so that a crash half
@@ -264,23 +271,25 @@ func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent b
 	if err != nil || len(dels) == 0 {
 		return err
 	}
-	wait := pinGrace
+	how := deleting{why: make(map[FileID]string, len(dels)), grace: pinGrace, wait: deleteWait}
 	if urgent {
-		wait = 0
+		how.grace = 0
 	}
 	ids := make([]FileID, len(dels))
-	why, causes := map[retain.Why]int{}, make(map[FileID]string, len(dels))
 	for i := range dels {
 		ids[i] = FileID(dels[i].ID)
-		why[dels[i].Why]++
-		causes[ids[i]] = string(dels[i].Why)
+		how.why[ids[i]] = string(dels[i].Why)
 	}
-	n, bytes, err := a.deleteFiles(ctx, ids, causes, wait)
-	if n > 0 {
-		a.notify(Notice{Type: "retention.deleted", Level: "info", Message: fmt.Sprintf("%d files were deleted by rule", n),
-			Data: map[string]any{"files": n, "bytes": bytes, "why": fmt.Sprint(why)}})
+	how.told = func(gone []*row) {
+		why, bytes := map[string]int{}, int64(0)
+		for _, r := range gone {
+			why[how.why[r.ID]]++
+			bytes += r.Size
+		}
+		a.notify(Notice{Type: "retention.deleted", Level: "info", Message: fmt.Sprintf("%d files were deleted by rule in space %s", len(gone), gone[0].Space),
+			Data: map[string]any{"space": gone[0].Space, "files": len(gone), "bytes": bytes, "why": fmt.Sprint(why)}})
 	}
-	return err
+	return a.deleteFiles(ctx, ids, how).err
 }
 
 // decide marks files as going, but for those that were locked, moved to another
@@ -334,13 +343,13 @@ func (c *catalogue) markGoing(ctx context.Context, in map[FileID]string) (marked
 // finishDeletes carries out what was decided earlier and could not be done: the
 // process ended, or the space failed. Spaces that cannot be asked now come later,
 // and one that is being wiped does it itself. Files that stay though others go are
-// told once. where chooses rows that are going; planMu is held. Nearly always nothing
+// told once. where chooses rows that are going; it is this plan's turn. Nearly always nothing
 // is left, and no row is looked at.
 func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	if !a.unfinished.Swap(false) {
 		return
 	}
-	in := map[string][]FileID{}
+	in, busy := map[string][]FileID{}, a.underWay()
 	failed := each(a.cat.reader(), "SELECT f.id, p.name FROM files f JOIN spaces p ON p.id = f.space WHERE f."+where, func(rows *sql.Rows) error {
 		var id int64
 		var space string
@@ -348,9 +357,11 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 		in[space] = append(in[space], FileID(id))
 		return err
 	})
-	if failed != nil {
+	if failed != nil || len(busy) > 0 {
 		a.unfinished.Store(true)
 	}
+	isBusy := func(id FileID) bool { return busy[id] }
+	end := time.Now().Add(deleteWait)
 	for name, ids := range in {
 		s := a.space(name)
 		if s == nil || s.isWiping() || !s.readable() {
@@ -358,8 +369,13 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 			continue
 		}
 		stay, other := s.staying(ids)
+		stay, other = slices.DeleteFunc(stay, isBusy), slices.DeleteFunc(other, isBusy)
 		for _, some := range slices.Concat(slices.Collect(slices.Chunk(other, retainBatch)), slices.Collect(slices.Chunk(stay, retainBatch))) {
-			_, _, err := a.deleteFiles(ctx, some, nil, 0)
+			x := a.deleteFiles(ctx, some, deleting{wait: max(time.Until(end), time.Millisecond)})
+			if x.slow {
+				break // it goes on
+			}
+			err := x.err
 			var only *stayError // the others went
 			one := errors.As(err, &only)
 			if !one || !only.again {
@@ -376,78 +392,6 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	if failed != nil && ctx.Err() == nil {
 		a.log.Warn("deletions decided earlier could not be finished, they are tried again", "err", failed)
 	}
-}
-
-// deleteFiles deletes files marked before. Those that somebody reads come
-// last, and are waited for together.
-func (a *Archive) deleteFiles(ctx context.Context, ids []FileID, why map[FileID]string, wait time.Duration) (n int, bytes int64, err error) {
-	var free, held []FileID
-	a.mu.Lock()
-	for _, id := range ids {
-		if a.pins[id] != nil {
-			held = append(held, id)
-		} else {
-			free = append(free, id)
-		}
-	}
-	a.mu.Unlock()
-	n, bytes, err = a.deleteNow(ctx, free, why)
-	deadline := time.Now().Add(wait)
-	for _, id := range held {
-		a.unpin(ctx, id, time.Until(deadline))
-	}
-	if len(held) > 0 && ctx.Err() == nil {
-		n2, b2, err2 := a.deleteNow(ctx, held, why)
-		n, bytes, err = n+n2, bytes+b2, errors.Join(err, err2)
-	}
-	if n < len(ids) || err != nil {
-		a.unfinished.Store(true)
-	}
-	return n, bytes, err
-}
-
-func (a *Archive) deleteNow(ctx context.Context, ids []FileID, why map[FileID]string) (n int, bytes int64, err error) {
-	bySpace := map[string][]*row{}
-	for _, id := range ids {
-		r, e := a.cat.get(id)
-		if e == nil {
-			bySpace[r.Space] = append(bySpace[r.Space], r)
-		}
-	}
-	for name, rows := range bySpace {
-		s := a.space(name)
-		if s == nil {
-			continue
-		}
-		if e := s.said(ctx, a.attestGone(s, s.unsaid(rows), why)); e != nil {
-			return n, bytes, errors.Join(err, e)
-		}
-		rows, e := s.deleteRows(ctx, rows)
-		err = errors.Join(err, e) // the rows that are left stay marked: the next Retain tries again
-		if len(rows) == 0 {
-			continue
-		}
-		gone := make([]FileID, len(rows))
-		var sum int64
-		for i, r := range rows {
-			gone[i] = r.ID
-			sum += r.Size
-		}
-		if e := a.cat.remove(ctx, gone); e != nil {
-			err = errors.Join(err, e)
-		} else { // what is done again counts once
-			s.gave(sum)
-		}
-		for _, r := range rows {
-			a.layouts.drop(r.ID)
-			a.addUsage(r.UID, -r.Size)
-		}
-		n += len(rows)
-		bytes += sum
-		a.counters.deleted.Add(int64(len(rows)))
-		a.counters.deletedBytes.Add(sum)
-	}
-	return n, bytes, err
 }
 
 // DeleteFootage deletes all footage of a stream that is not being recorded, as
@@ -480,26 +424,35 @@ func (a *Archive) DeleteFootage(ctx context.Context, uid string) error {
 	if !ok {
 		return nil
 	}
-	a.planMu.Lock()
-	defer a.planMu.Unlock()
 	for {
-		files, err := a.candidates("f.stream", id, "", endOfTime, retainBatch)
-		if err != nil || len(files) == 0 {
-			return err
-		}
-		var dels []retain.Deletion
-		for _, f := range files {
-			if !f.Locked {
-				dels = append(dels, retain.Deletion{File: f, Why: "asked for"})
-			}
-		}
-		if len(dels) == 0 {
-			return fault.New("stream "+uid, "what is left of its footage was locked meanwhile", "remove its locks first")
-		}
-		if err := a.carryOut(ctx, dels, true); err != nil {
+		more, err := a.deleteSome(ctx, uid, id)
+		if err != nil || !more {
 			return err
 		}
 	}
+}
+
+// deleteSome deletes the oldest files of a stream, as one plan among others, and tells
+// whether there may be more.
+func (a *Archive) deleteSome(ctx context.Context, uid string, id int64) (more bool, err error) {
+	if !a.plan.take(ctx) {
+		return false, ctx.Err()
+	}
+	defer a.plan.give()
+	files, err := a.candidates("f.stream", id, "", endOfTime, retainBatch)
+	if err != nil || len(files) == 0 {
+		return false, err
+	}
+	var dels []retain.Deletion
+	for _, f := range files {
+		if !f.Locked {
+			dels = append(dels, retain.Deletion{File: f, Why: "asked for"})
+		}
+	}
+	if len(dels) == 0 {
+		return false, fault.New("stream "+uid, "what is left of its footage was locked meanwhile", "remove its locks first")
+	}
+	return true, a.carryOut(ctx, dels, true)
 }
 
 // usageOf is how many bytes a stream takes: summed once, then kept up to date.

@@ -640,7 +640,7 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 		if s.a.makeRoom(ctx, s) {
 			return 0
 		}
-		if fails >= 3 {
+		if fails >= 3 || len(s.a.deletionsIn(s)) > 0 { // what would make room takes long
 			s.failOver(ctx)
 		}
 		return min(wait, time.Second)

@@ -111,6 +111,13 @@ func (s *space) gave(bytes int64) {
 	s.mu.Unlock()
 }
 
+// gaveSoFar is how many bytes went from the space since the process began.
+func (s *space) gaveSoFar() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.gave
+}
+
 // pay ends a pass that takes bytes from the space for thresholds and limits, or
 // because it is full.
 func (s *space) pay(held, confirmed bool, bytes int64, full bool) {
@@ -205,7 +212,7 @@ func (a *Archive) footageIn(s *space, id, now int64) (int64, error) {
 
 // sumFootage sums what is listed of spaces, where that was not done or long ago: rows
 // come and go for other reasons, too. Of a month of a hundred streams it takes a
-// second, for which nobody waits: planMu is not held.
+// second, for which nobody waits: it is no part of a plan.
 func (a *Archive) sumFootage(now int64) {
 	for _, s := range a.allSpaces() {
 		a.cat.mu.Lock()

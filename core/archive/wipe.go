@@ -178,7 +178,7 @@ func (a *Archive) wipeListed(ctx context.Context, s *space, was disk, locked boo
 		if err := s.isStill(was); err != nil {
 			return err
 		}
-		if _, _, err := a.deleteFiles(ctx, ids, why, 0); err != nil {
+		if err := a.deleteFiles(ctx, ids, deleting{why: why}).err; err != nil {
 			return err
 		}
 		done += len(some)
@@ -194,8 +194,11 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 	if err := a.cat.now(ctx, func(*sql.Tx) error { return nil }); err != nil {
 		return nil, fmt.Errorf("wait for the catalogue: %w", err)
 	}
-	a.planMu.Lock()
-	defer a.planMu.Unlock()
+	a.hurryDeletions(ctx, s, 0)
+	if !a.plan.take(ctx) {
+		return nil, ctx.Err()
+	}
+	defer a.plan.give()
 	a.locks.mu.RLock()
 	defer a.locks.mu.RUnlock()
 	rows, err := a.rowsIn(s.cfg.Name)
