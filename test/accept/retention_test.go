@@ -78,6 +78,9 @@ func TestRetentionPreview(t *testing.T) {
 	t.Parallel()
 	s, media := oldFootage(t)
 	put := func(uid string, lines ...string) {
+		if !strings.Contains(fmt.Sprint(lines), "dvr-duration") { // the footage grows older than the default
+			lines = append(lines, "dvr-duration = 0")
+		}
 		s.Put(uid, append([]string{"stream-url = rtsp://127.0.0.1:1/none", "stream-access = public"}, lines...)...)
 	}
 	put("gate")
