@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"media-server/core/fault"
+	"media-server/core/media"
 )
 
 // Archive is the media database. All methods are safe for concurrent use.
@@ -60,16 +61,18 @@ type Archive struct {
 	struck map[FileID]bool // found missing; their rows are being removed
 	look   chan string     // spaces to be compared with their lists
 
-	ensured chan struct{} // asks retention to look at once
-	measure chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
-	mend    chan struct{} // something is in toMend
-	jobs    chan func(context.Context)
-	dbCtx   context.Context
-	dbs     context.CancelFunc
-	dbDone  sync.WaitGroup
-	rebuild sync.Mutex // one rebuild at a time
-	plan    turn       // one plan is carried out at a time
-	dels    deletions
+	ensured   chan struct{} // asks retention to look at once
+	measure   chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
+	mend      chan struct{} // something is in toMend
+	jobs      chan func(context.Context)
+	dbCtx     context.Context
+	dbs       context.CancelFunc
+	dbDone    sync.WaitGroup
+	rebuild   sync.Mutex            // one rebuild at a time
+	plan      turn                  // one plan is carried out at a time
+	expiredTo map[string]media.Wall // as noted in ledgers, by stream; mu
+	sums      sync.Mutex            // usage is summed, or files are marked as going
+	dels      deletions
 }
 
 type counters struct {
@@ -226,7 +229,7 @@ func newArchive(o Options) (*Archive, error) {
 		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), measure: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
 		struck: map[FileID]bool{}, look: make(chan string, 8), untold: map[*space]bool{}, locks: locks{making: map[LockID]Lock{}}}
-	a.plan = make(turn, 1)
+	a.plan, a.expiredTo = make(turn, 1), map[string]media.Wall{}
 	a.dels.over, a.dels.end = context.WithCancel(context.Background())
 	p := &places{pools: slices.Clone(o.Pools)}
 	for _, cfg := range o.Spaces {

@@ -20,20 +20,27 @@ type asked struct {
 
 type heldSince struct {
 	retain.Held
-	since time.Time
-	rules string // by which it is held (rulesOf)
+	since  time.Time
+	wanted wanted // now
+	told   wanted // when somebody was told
 }
 
 type heldSpace struct {
 	HeldBack
-	rules string // likewise (rulesIn)
+	wanted, told wanted // likewise
 }
 
-// confirmedSpace tells whether somebody has confirmed what these rules want of a space.
-func (k *asked) confirmedSpace(name, rules string) bool {
+// isNews tells whether more is wanted than somebody was told, or by other rules: who
+// confirms has to have seen it.
+func (w wanted) isNews(told wanted) bool {
+	return w.rules != told.rules || w.goes > told.goes+confirmMore(told.goes)
+}
+
+// confirmedSpace tells whether somebody has confirmed what is wanted of a space.
+func (k *asked) confirmedSpace(name string, w wanted) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.yesSpaces.holds(name, wanted{rules: rules})
+	return k.yesSpaces.holds(name, w)
 }
 
 // doneSpace uses a confirmation up: nothing is left of what it was for.
@@ -44,9 +51,9 @@ func (k *asked) doneSpace(name string) {
 }
 
 // takeSpaces notes the spaces that a plan holds back, and returns what is new. Of
-// those that could not be measured it says nothing: they stay as they were. rules are
-// those in force, by space.
-func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool, rules map[string]string) (fresh []HeldBack) {
+// those that could not be measured it says nothing: they stay as they were. wants is
+// what is wanted, by space.
+func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool, wants map[string]wanted) (fresh []HeldBack) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	held := map[string]heldSpace{}
@@ -57,16 +64,23 @@ func (k *asked) takeSpaces(now []retain.HeldSpace, unknown map[string]bool, rule
 	}
 	for _, h := range now {
 		x := HeldBack{Space: h.Space, Why: string(h.Why), Goes: h.Goes, Bytes: h.Bytes, Since: time.Now()}
-		if old, ok := k.spaces[h.Space]; ok {
+		w := wants[h.Space]
+		w.goes = max(w.goes, h.Goes) // with what goes by other rules
+		old, ok := k.spaces[h.Space]
+		told := old.told
+		if ok {
 			x.Since = old.Since
-		} else {
-			fresh = append(fresh, x)
 		}
-		held[h.Space] = heldSpace{x, rules[h.Space]}
+		if !ok || w.isNews(told) {
+			fresh, told = append(fresh, x), w
+		}
+		held[h.Space] = heldSpace{x, w, told}
 	}
 	k.spaces = held
-	for name, now := range rules {
-		k.yesSpaces.expire(name, wanted{rules: now})
+	for name, w := range wants {
+		if !unknown[name] {
+			k.yesSpaces.expire(name, w)
+		}
 	}
 	return fresh
 }
@@ -89,26 +103,29 @@ func (k *asked) holds(uid string) bool {
 // take notes what a plan holds back, and returns what is new of it. A
 // confirmation is used up when nothing is left to confirm, and by other rules.
 func (k *asked) take(now []retain.Held, streams []retain.Stream) (fresh []retain.Held) {
-	rules := map[string]string{}
+	wants := map[string]wanted{}
 	for i := range streams {
-		rules[streams[i].UID] = rulesOf(&streams[i])
+		wants[streams[i].UID] = wantedOf(&streams[i])
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	held := map[string]heldSince{}
 	for _, h := range now {
-		since := time.Now()
-		if old, ok := k.held[h.UID]; ok {
-			since = old.since
-		} else {
-			fresh = append(fresh, h)
+		x := heldSince{Held: h, since: time.Now(), wanted: wants[h.UID]}
+		x.Goes.Bytes = max(h.Goes.Bytes, x.wanted.goes) // of two rules what goes by both
+		old, ok := k.held[h.UID]
+		if ok {
+			x.since, x.told = old.since, old.told
 		}
-		held[h.UID] = heldSince{h, since, rules[h.UID]}
+		if !ok || x.wanted.isNews(x.told) {
+			fresh, x.told = append(fresh, x.Held), x.wanted
+		}
+		held[h.UID] = x
 	}
 	k.held = held
 	for i := range streams {
 		s := &streams[i]
-		k.yes.expire(s.UID, wantedOf(s))
+		k.yes.expire(s.UID, wants[s.UID])
 		if s.Overdue.Files == 0 && (s.Capacity <= 0 || s.Bytes <= s.Capacity) {
 			k.yes.drop(s.UID)
 		}
@@ -150,7 +167,7 @@ func (a *Archive) ConfirmSpace(name string) bool {
 	a.asked.mu.Lock()
 	h, ok := a.asked.spaces[name]
 	if ok {
-		a.asked.yesSpaces.give(name, wanted{rules: h.rules})
+		a.asked.yesSpaces.give(name, h.wanted)
 	}
 	a.asked.mu.Unlock()
 	if ok {
@@ -165,7 +182,7 @@ func (a *Archive) ConfirmRetention(uid string) bool {
 	a.asked.mu.Lock()
 	h, ok := a.asked.held[uid]
 	if ok {
-		a.asked.yes.give(uid, wanted{h.rules, h.Goes.Bytes})
+		a.asked.yes.give(uid, h.wanted)
 	}
 	a.asked.mu.Unlock()
 	if ok {

@@ -81,9 +81,10 @@ func (c *confirmations) drop(name string) {
 	}, nil)
 }
 
-// expire ends a confirmation that is not of what is wanted now, or too old.
+// expire ends a confirmation that is not of what is wanted now, or too old. One of the
+// future stays: the clock is not set yet.
 func (c *confirmations) expire(name string, w wanted) {
-	if !c.holds(name, w) {
+	if x, ok := c.m[name]; ok && !x.at.After(time.Now()) && !c.holds(name, w) {
 		c.drop(name)
 	}
 }

@@ -78,13 +78,13 @@ func (a *Archive) beginDeletion(s *space, rows []*row) *deletion {
 	return d
 }
 
+// endDeletion lets later plans know that nothing of it is under way any more.
 func (a *Archive) endDeletion(d *deletion) {
 	d.hurry()
 	a.dels.mu.Lock()
 	a.dels.list = slices.DeleteFunc(a.dels.list, func(x *deletion) bool { return x == d })
 	a.dels.mu.Unlock()
 	close(d.done)
-	a.dels.all.Done()
 }
 
 // endDeletions ends what is under way and lets no new one begin.
@@ -92,6 +92,17 @@ func (a *Archive) endDeletions() {
 	a.dels.mu.Lock()
 	a.dels.end()
 	a.dels.mu.Unlock()
+}
+
+// background runs f until the archive is closed; false = it is being closed.
+func (a *Archive) background(f func(ctx context.Context)) bool {
+	a.dels.mu.Lock()
+	defer a.dels.mu.Unlock()
+	if a.dels.over.Err() != nil {
+		return false
+	}
+	a.dels.all.Go(func() { f(a.dels.over) })
+	return true
 }
 
 // deletionsIn are those under way in a space.
@@ -123,21 +134,26 @@ func (a *Archive) underWay() map[FileID]bool {
 }
 
 // hurryDeletions waits for what is going from a space already, for a while (0 = to
-// the end), and for nobody who reads there: its room is wanted now.
-func (a *Archive) hurryDeletions(ctx context.Context, s *space, most time.Duration) {
+// the end), and for nobody who reads there: its room is wanted now. It tells whether
+// nothing is under way any more.
+func (a *Archive) hurryDeletions(ctx context.Context, s *space, most time.Duration) bool {
 	if most > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, most)
 		defer cancel()
 	}
-	for _, d := range a.deletionsIn(s) {
+	ds := a.deletionsIn(s)
+	for _, d := range ds {
 		d.hurry()
+	}
+	for _, d := range ds {
 		select {
 		case <-d.done:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // deleting says how files are deleted that are marked already.
@@ -188,14 +204,17 @@ wait:
 		d.alone = true
 	}
 	a.mu.Unlock()
+	for len(first) > 0 { // just now
+		x := <-first
+		out.n, out.err = out.n+x.n, errors.Join(out.err, x.err)
+	}
 	if out.n < len(ids) || out.err != nil {
 		a.unfinished.Store(true)
 	}
 	return out
 }
 
-// rowsBySpace looks up files that are marked as going, where they are listed. What a space has that was removed stays
-// marked.
+// rowsBySpace looks up files that are marked as going, where they are listed.
 func (a *Archive) rowsBySpace(ids []FileID) map[*space][]*row {
 	out := map[*space][]*row{}
 	for _, id := range ids {
@@ -213,36 +232,48 @@ func (a *Archive) rowsBySpace(ids []FileID) map[*space][]*row {
 // deleteIn deletes what is to go from one space: first what nobody reads, of which it
 // tells.
 func (a *Archive) deleteIn(d *deletion, how deleting, first chan<- deleted) {
-	defer a.endDeletion(d)
+	defer a.dels.all.Done()
 	free, read := a.byPins(d.rows)
 	if how.grace <= 0 {
 		a.cutReaders(d, read, 0)
 		free, read = append(free, read...), nil
 	}
 	x := a.deleteNow(d, free, how)
-	first <- x
-	a.tellLate(d, x.err)
-	if len(read) > 0 {
-		a.cutReaders(d, read, how.grace)
-		read = a.rowsBySpace(idsOf(read))[d.s] // as they are listed now: the space may have gone meanwhile
-		a.tellLate(d, a.deleteNow(d, read, how).err)
+	if len(read) == 0 {
+		a.endDeletion(d) // first: who hears of it looks at what is under way
 	}
-}
-
-// tellLate ends a part of a deletion that nobody waits for any more: what went wrong
-// is told, and the next plan knows what there is now.
-func (a *Archive) tellLate(d *deletion, err error) {
 	a.mu.Lock()
 	late := d.alone
+	if !late {
+		first <- x
+	}
 	a.mu.Unlock()
-	if !late || a.dels.over.Err() != nil {
+	if late {
+		a.tellLate(d, x)
+	}
+	if len(read) == 0 {
+		return
+	}
+	defer a.endDeletion(d)
+	a.cutReaders(d, read, how.grace)
+	// As they are listed now: the space may have gone meanwhile.
+	a.tellLate(d, a.deleteNow(d, a.rowsBySpace(idsOf(read))[d.s], how))
+}
+
+// tellLate ends a part of a deletion that nobody waits for: what went wrong is told,
+// and where something went the next plan is made at once, as behind one that was
+// waited for.
+func (a *Archive) tellLate(d *deletion, x deleted) {
+	if a.dels.over.Err() != nil {
 		return
 	}
 	var stays *stayError
-	if err != nil && (!errors.As(err, &stays) || !stays.again) {
-		a.log.Warn("files could not be deleted, they are tried again", "space", d.s.cfg.Name, "err", err)
+	if x.err != nil && (!errors.As(x.err, &stays) || !stays.again) {
+		a.log.Warn("files could not be deleted, they are tried again", "space", d.s.cfg.Name, "err", x.err)
 	}
-	poke(a.ensured)
+	if x.n > 0 {
+		poke(a.ensured)
+	}
 }
 
 func idsOf(rows []*row) []FileID {
@@ -278,10 +309,10 @@ func (a *Archive) cutReaders(d *deletion, rows []*row, grace time.Duration) {
 
 // deleteNow deletes files of a space and takes those that are gone from the lists.
 func (a *Archive) deleteNow(d *deletion, rows []*row, how deleting) (x deleted) {
-	if len(rows) == 0 {
-		return x
-	}
 	ctx, s := a.dels.over, d.s
+	if len(rows) == 0 || ctx.Err() != nil { // then nothing is noted of what will not go
+		return deleted{err: ctx.Err()}
+	}
 	if err := s.said(ctx, a.attestGone(s, s.unsaid(rows), how.why)); err != nil {
 		return deleted{err: err}
 	}
@@ -294,6 +325,7 @@ func (a *Archive) deleteNow(d *deletion, rows []*row, how deleting) (x deleted) 
 		bytes += r.Size
 	}
 	x.n = len(rows)
+	s.took(bytes)
 	if err := a.cat.remove(ctx, idsOf(rows)); err != nil {
 		x.err = errors.Join(x.err, err)
 	} else { // what is done again counts once
@@ -302,28 +334,10 @@ func (a *Archive) deleteNow(d *deletion, rows []*row, how deleting) (x deleted) 
 	for _, r := range rows {
 		a.layouts.drop(r.ID)
 	}
-	a.tookUsage(d, rows)
 	a.counters.deleted.Add(int64(x.n))
 	a.counters.deletedBytes.Add(bytes)
 	if how.told != nil {
 		how.told(rows)
 	}
 	return x
-}
-
-// tookUsage takes what is gone from what streams use. Where nobody waited for the
-// deletion that may have been summed meanwhile, without what was marked: then it is
-// summed anew.
-func (a *Archive) tookUsage(d *deletion, rows []*row) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if d.alone {
-		clear(a.usage)
-		return
-	}
-	for _, r := range rows {
-		if _, ok := a.usage[r.UID]; ok {
-			a.usage[r.UID] -= r.Size
-		}
-	}
 }

@@ -207,28 +207,55 @@ func TestReadersHaveTheirGrace(t *testing.T) {
 }
 
 // TestCapacityWhileRead: what is to go for a stream's capacity counts as gone while
-// somebody reads it: no more goes for that.
+// somebody reads it, and while its space does not delete it: no more goes for that.
 func TestCapacityWhileRead(t *testing.T) {
-	dir, data := newDir(t), t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, options(data, 1, dir))
-		record(t, h, inBubble("gate", 1), "", 25*20)
-		time.Sleep(10*time.Minute + 10*time.Second)
-		watch(t, h, "gate")
-		files, size := len(filesOf(t, dir.Root, "gate")), sizeOf(t, dir.Root)
-		rec, err := h.a.Recorder("gate", archive.Rules{Capacity: size - 1}) // the oldest is too much
-		if err != nil {
-			t.Fatal(err)
-		}
-		rec.Close()
-		time.Sleep(time.Second)
-		for i, want := range []int{files, files, files, files - 1, files - 1} { // the grace is a minute
-			retain(t, h)
-			if n := len(filesOf(t, dir.Root, "gate")); n != want {
-				t.Errorf("%d of %d files are left behind pass %d, want %d", n, files, i+1, want)
-			}
-			time.Sleep(25 * time.Second)
-		}
-		h.close()
-	})
+	for name, reads := range map[string]bool{"somebody reads": true, "it is not deleted": false} {
+		t.Run(name, func(t *testing.T) {
+			dir, data := newDir(t), t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				d := &noDeletes{Dir: dir}
+				o := options(data, 1, dir)
+				o.Spaces[0].Storage = d
+				h := open(t, o)
+				record(t, h, inBubble("gate", 1), "", 25*20)
+				time.Sleep(10*time.Minute + 10*time.Second)
+				if reads {
+					watch(t, h, "gate")
+				}
+				d.off.Store(!reads)
+				files, size := len(filesOf(t, dir.Root, "gate")), sizeOf(t, dir.Root)
+				rec, err := h.a.Recorder("gate", archive.Rules{Capacity: size - 1}) // the oldest is too much
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec.Close()
+				time.Sleep(time.Second)
+				var listed int
+				for i := range 5 {
+					if _, err := h.a.Retain(t.Context(), nil); err != nil && reads {
+						t.Errorf("pass %d: %v", i+1, err)
+					}
+					if segs, err := h.a.Segments("gate", all); err != nil || i > 0 && len(segs) != listed {
+						t.Errorf("%d segments are listed behind pass %d, %d before: %v", len(segs), i+1, listed, err)
+					} else {
+						listed = len(segs)
+					}
+					want := files
+					if reads && i > 2 { // the grace is a minute
+						want--
+					}
+					if n := len(filesOf(t, dir.Root, "gate")); n != want {
+						t.Errorf("%d of %d files are left behind pass %d, want %d", n, files, i+1, want)
+					}
+					time.Sleep(25 * time.Second)
+				}
+				d.off.Store(false)
+				time.Sleep(5 * time.Minute)
+				if n := len(filesOf(t, dir.Root, "gate")); n != files-1 {
+					t.Errorf("%d of %d files are left in the end", n, files)
+				}
+				h.close()
+			})
+		})
+	}
 }

@@ -32,9 +32,7 @@ func (l *looked) read(ctx context.Context, s *space) reading {
 	if r, asked := l.usage[s]; asked {
 		return r
 	}
-	uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	u, err := s.st.Usage(uctx)
-	cancel()
+	u, err := s.ask(ctx)
 	s.mu.Lock()
 	r := reading{u, err, int64(s.stats.written + s.stats.put), s.stats.gave}
 	s.mu.Unlock()

@@ -37,10 +37,25 @@ func (a *Archive) tookMiddle(dels []retain.Deletion) {
 		}
 		f := &fact{Type: factExpired, UID: uid, Until: s.To}
 		a.state.add(f)
-		if sp := a.space(in[uid]); sp != nil {
+		if sp := a.space(in[uid]); sp != nil && a.notedExpired(uid, s.To) {
 			sp.note(f)
 		}
 	}
+}
+
+// expiredEvery is how far what rules took must have come for a ledger to be told
+// again: a pass of each minute would fill it.
+const expiredEvery = time.Hour
+
+// notedExpired tells whether it is time to note up to where rules took.
+func (a *Archive) notedExpired(uid string, until media.Wall) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if until.Sub(a.expiredTo[uid]) < expiredEvery {
+		return false
+	}
+	a.expiredTo[uid] = until
+	return true
 }
 
 func insertExpired(tx *sql.Tx, f *fact) error {

@@ -299,6 +299,7 @@ func (a *Archive) RestoreSpace(name string) error {
 	if s == nil {
 		return ErrNoSuchSpace
 	}
+	a.asked.doneSpace(name) // what was confirmed was of another disk
 	if !s.takeOver() {
 		return fault.New("space "+name, "the space is not lost: there is nothing to be taken instead", "")
 	}

@@ -346,7 +346,7 @@ func (m *mover) target(ctx context.Context, size int64) (*space, error) {
 			continue
 		}
 		if !fits && !s.fitsLifted(ctx, size) {
-			if !m.a.makeRoom(ctx, s) {
+			if made, _ := m.a.makeRoom(ctx, s); !made {
 				why = "the spaces of the pool are full"
 				continue
 			}

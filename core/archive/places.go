@@ -196,6 +196,12 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 	if err == nil {
 		err = a.mayGo(ctx, s) // what was sealed meanwhile
 	}
+	if err == nil && !s.isLost() {
+		a.hurryDeletions(ctx, s, deleteWait)
+		if a.cat.hasFiles(name) {
+			err = fault.New("space "+name, "files that are to go from it could not be deleted yet", "try again in a minute; see problems")
+		}
+	}
 	if err == nil && s.isLost() {
 		s.stopScan(ctx) // one whose reads hang would list what it had read
 		err = a.disown(ctx, s, GapDiskError)

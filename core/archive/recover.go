@@ -30,13 +30,13 @@ type recovery struct {
 // early, what it has found until then counts, and is left alone the next time:
 // its run may have gone on since.
 func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) error {
+	s.leaveUnread(nil) // they are read now
 	known := a.openIn(s, how.strange)
 	names, err := a.stepOver(ctx, s)
 	if err != nil {
 		return err
 	}
 	how.heard()
-	s.leaveUnread(nil) // they are read now
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var found []*file
@@ -74,7 +74,7 @@ func (a *Archive) recoverSpace(ctx context.Context, s *space, how recovery) erro
 				a.setAside(ctx, s, e, err)
 			case err != nil && s.has(ctx, e.Name):
 				mu.Lock()
-				left = append(left, unreadFile{e.Name, id, e.Size, renumber})
+				left = append(left, unreadFile{e.Name, e.Size, renumber})
 				mu.Unlock()
 				a.notify(Notice{Type: "archive.unreadable", Level: "error", Message: fmt.Sprintf("%s cannot be recovered, it stays as it is and is tried again: %v", e.Name, err),
 					Data: map[string]any{"space": s.cfg.Name, "file": e.Name, "error": err.Error()}})

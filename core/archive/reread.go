@@ -19,7 +19,6 @@ import (
 // unreadFile is such a file.
 type unreadFile struct {
 	name     string
-	id       FileID // of its name
 	size     int64
 	renumber bool // its number may be that of another file of ours
 }
@@ -57,10 +56,13 @@ func (s *space) rereadLater() {
 }
 
 // takeUnread takes a file from those that could not be read; false = somebody else
-// has it by now.
+// has it by now, or it is being deleted with the space.
 func (s *space) takeUnread(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.wiping {
+		return false
+	}
 	was := len(s.unread)
 	s.unread = slices.DeleteFunc(slices.Clone(s.unread), func(x unreadFile) bool { return x.name == name })
 	return len(s.unread) < was

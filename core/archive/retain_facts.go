@@ -346,7 +346,7 @@ func (a *Archive) pressure(ctx context.Context, extra map[string]int64, w wish, 
 		if err == nil && known {
 			a.weigh(s, &p, holds.Used, footage, going, t, extra[name], w)
 		}
-		if a.asked.confirmedSpace(name, a.rulesIn(s, w)) {
+		if a.asked.confirmedSpace(name, wanted{a.rulesIn(s, w), min(p.Asked, p.Bytes)}) {
 			if real && err == nil && v.Free >= 0 && !p.Exceeds(0) {
 				a.asked.doneSpace(name)
 			}

@@ -96,9 +96,9 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 	if err != nil {
 		return nil, err
 	}
-	wrote, rules := a.written(), map[string]string{}
+	wrote, wants := a.written(), map[string]wanted{}
 	for _, s := range a.allSpaces() {
-		rules[s.cfg.Name] = a.rulesIn(s, wish{})
+		wants[s.cfg.Name] = wanted{rules: a.rulesIn(s, wish{})}
 	}
 	pressure, unknown, err := a.pressure(ctx, extra, wish{}, true)
 	if err != nil {
@@ -111,13 +111,13 @@ func (a *Archive) Retain(ctx context.Context, extra map[string]int64) (short map
 			Message: fmt.Sprintf("%s would take %d of %d MB of %s at once; nothing goes by it until somebody confirms", h.Why, h.Goes.Bytes>>20, h.Bytes>>20, h.UID),
 			Data:    map[string]any{"why": string(h.Why), "files": h.Goes.Files, "bytes": h.Goes.Bytes}})
 	}
-	a.settle(&plan, pressure, unknown, extra, rules)
-	err = a.carryOut(ctx, plan.Delete, len(extra) > 0)
-	a.measureAgain(ctx, plan.Delete, wrote)
-	if err == nil && a.goOn(&plan, pressure) {
+	a.settle(&plan, pressure, unknown, extra, wants)
+	x := a.carryOut(ctx, plan.Delete, len(extra) > 0)
+	a.measureAgain(ctx, plan.Delete, wrote, x.slow)
+	if x.err == nil && a.goOn(&plan, pressure) {
 		poke(a.ensured)
 	}
-	return plan.Short, err
+	return plan.Short, x.err
 }
 
 // goOn tells whether another pass is to follow at once: a space is short of room
@@ -147,8 +147,8 @@ func (a *Archive) goOn(plan *retain.Result, pressure []retain.Pressure) bool {
 
 // settle notes what a plan takes from each space for thresholds and limits, and
 // tells what it holds back. What was held stays so where it is not
-// known how full the space is. rules are those that the plan was made by, by space.
-func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknown map[string]bool, extra map[string]int64, rules map[string]string) {
+// known how full the space is. wants has the rules that the plan was made by, by space.
+func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknown map[string]bool, extra map[string]int64, wants map[string]wanted) {
 	took := map[string]int64{}
 	for i := range plan.Delete {
 		d := &plan.Delete[i]
@@ -158,7 +158,9 @@ func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknow
 	}
 	asked := map[string]int64{}
 	for i := range pressure {
-		asked[pressure[i].Space] = pressure[i].Asked
+		p := &pressure[i]
+		asked[p.Space] = p.Asked
+		wants[p.Space] = wanted{wants[p.Space].rules, min(p.Asked, p.Bytes)}
 	}
 	for _, s := range a.allSpaces() {
 		name := s.cfg.Name
@@ -166,10 +168,10 @@ func (a *Archive) settle(plan *retain.Result, pressure []retain.Pressure, unknow
 			continue
 		}
 		held := slices.ContainsFunc(plan.HeldSpaces, func(h retain.HeldSpace) bool { return h.Space == name })
-		s.pay(held, a.asked.confirmedSpace(name, rules[name]), took[name], extra[name] >= asked[name] && extra[name] > 0)
+		s.pay(held, a.asked.confirmedSpace(name, wants[name]), took[name], extra[name] >= asked[name] && extra[name] > 0)
 		a.saveToll(s)
 	}
-	for _, h := range a.asked.takeSpaces(plan.HeldSpaces, unknown, rules) {
+	for _, h := range a.asked.takeSpaces(plan.HeldSpaces, unknown, wants) {
 		a.notify(Notice{Type: "retention.held", Level: "warning",
 			Message: fmt.Sprintf("space %s: %s would delete %d of %d MB at once; no more goes than recording needs until somebody confirms: media-server retention confirm --space %s", h.Space, h.Why, h.Goes>>20, h.Bytes>>20, h.Space),
 			Data:    map[string]any{"space": h.Space, "why": h.Why, "bytes": h.Goes}})
@@ -191,10 +193,10 @@ func (a *Archive) written() map[*space]uint64 {
 // looks sees the room, not what there was before. What was written meanwhile is
 // noted: it is no reason for an alarm, the next pass makes room for it. wrote is
 // what they had taken when they were measured last.
-func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrote map[*space]uint64) {
+func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrote map[*space]uint64, slow bool) {
 	for s, was := range wrote {
-		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) || len(a.deletionsIn(s)) > 0 {
-			continue // the pass behind those that are under way measures it
+		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) || slow && len(a.deletionsIn(s)) > 0 || s.isMute() {
+			continue // the pass behind what is under way measures it
 		}
 		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		u, err := s.st.Usage(uctx)
@@ -248,28 +250,29 @@ func (a *Archive) overwriteFree(s *space, total int64, w wish) (bytes int64, ok 
 
 // makeRoom is the answer to a full space: the oldest footage of it goes, if it
 // may. It tells whether anything went, or opening the space again lifts the limits that it
-// is full by.
-func (a *Archive) makeRoom(ctx context.Context, s *space) bool {
+// is full by; else whether something is to go and its storage does not delete it.
+func (a *Archive) makeRoom(ctx context.Context, s *space) (made, stuck bool) {
 	const atLeast = 64 << 20
-	before := s.gaveSoFar()
+	before := s.deletedSoFar()
 	a.hurryDeletions(ctx, s, deleteWait)
-	if s.gaveSoFar() > before {
-		return true
+	if s.deletedSoFar() > before {
+		return true, false
 	}
 	_, was := s.isLifted()
 	if _, err := a.Retain(ctx, map[string]int64{s.cfg.Name: atLeast}); err != nil {
 		a.log.Warn("room could not be made", "space", s.cfg.Name, "err", err)
 	}
-	lifted, _ := s.isLifted() // it may be open again by now
-	return s.gaveSoFar() > before || lifted && !was
+	stuck = !a.hurryDeletions(ctx, s, deleteWait) // also those that a plan before this one has decided
+	lifted, _ := s.isLifted()                     // it may be open again by now
+	return s.deletedSoFar() > before || lifted && !was, stuck
 }
 
 // carryOut deletes files: the decision is written first, so that a crash half
 // way finishes it.
-func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent bool) error {
+func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent bool) deleted {
 	dels, err := a.decide(ctx, dels)
 	if err != nil || len(dels) == 0 {
-		return err
+		return deleted{err: err}
 	}
 	how := deleting{why: make(map[FileID]string, len(dels)), grace: pinGrace, wait: deleteWait}
 	if urgent {
@@ -289,7 +292,7 @@ func (a *Archive) carryOut(ctx context.Context, dels []retain.Deletion, urgent b
 		a.notify(Notice{Type: "retention.deleted", Level: "info", Message: fmt.Sprintf("%d files were deleted by rule in space %s", len(gone), gone[0].Space),
 			Data: map[string]any{"space": gone[0].Space, "files": len(gone), "bytes": bytes, "why": fmt.Sprint(why)}})
 	}
-	return a.deleteFiles(ctx, ids, how).err
+	return a.deleteFiles(ctx, ids, how)
 }
 
 // decide marks files as going, but for those that were locked, moved to another
@@ -305,14 +308,42 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 	for i := range dels {
 		ids[FileID(dels[i].ID)] = dels[i].Space
 	}
-	marked, err := a.cat.markGoing(ctx, ids)
+	size := make(map[FileID]usage, len(dels))
+	for i := range dels {
+		size[FileID(dels[i].ID)] = usage{dels[i].Stream, dels[i].Size}
+	}
+	marked, err := a.markGoing(ctx, ids, size)
 	if err != nil {
-		a.unfinished.Store(true) // it may be written later than we waited
 		return nil, err
 	}
 	dels = slices.DeleteFunc(dels, func(d retain.Deletion) bool { return !marked[FileID(d.ID)] })
 	a.tookMiddle(dels)
 	return dels, nil
+}
+
+// usage is what a file takes of what its stream takes.
+type usage struct {
+	uid  string
+	size int64
+}
+
+// markGoing is that of the catalogue; what is marked is no part any more of what
+// streams use. Nobody sums that meanwhile.
+func (a *Archive) markGoing(ctx context.Context, in map[FileID]string, size map[FileID]usage) (marked map[FileID]bool, err error) {
+	a.sums.Lock()
+	defer a.sums.Unlock()
+	marked, err = a.cat.markGoing(ctx, in)
+	if err != nil { // it may be written later than we waited
+		a.unfinished.Store(true)
+		a.mu.Lock()
+		clear(a.usage)
+		a.mu.Unlock()
+		return nil, err
+	}
+	for id := range marked {
+		a.addUsage(size[id].uid, -size[id].size)
+	}
+	return marked, nil
 }
 
 // markGoing notes that the deletion of files is decided, each of the space that
@@ -362,6 +393,11 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	}
 	isBusy := func(id FileID) bool { return busy[id] }
 	end := time.Now().Add(deleteWait)
+	if len(in) > 0 { // what was marked when nobody could tell is no part of the sums
+		a.mu.Lock()
+		clear(a.usage)
+		a.mu.Unlock()
+	}
 	for name, ids := range in {
 		s := a.space(name)
 		if s == nil || s.isWiping() || !s.readable() {
@@ -385,9 +421,6 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 				break
 			}
 		}
-		a.mu.Lock()
-		clear(a.usage) // it may have been summed without what went now
-		a.mu.Unlock()
 	}
 	if failed != nil && ctx.Err() == nil {
 		a.log.Warn("deletions decided earlier could not be finished, they are tried again", "err", failed)
@@ -452,7 +485,11 @@ func (a *Archive) deleteSome(ctx context.Context, uid string, id int64) (more bo
 	if len(dels) == 0 {
 		return false, fault.New("stream "+uid, "what is left of its footage was locked meanwhile", "remove its locks first")
 	}
-	return true, a.carryOut(ctx, dels, true)
+	x := a.carryOut(ctx, dels, true)
+	if x.err == nil && x.slow {
+		x.err = fault.New("stream "+uid, "a storage takes long to delete its footage", "what is left goes on going; ask again later")
+	}
+	return true, x.err
 }
 
 // usageOf is how many bytes a stream takes: summed once, then kept up to date.
@@ -463,6 +500,8 @@ func (a *Archive) usageOf(uid string, id int64) (int64, error) {
 	if ok {
 		return n, nil
 	}
+	a.sums.Lock()
+	defer a.sums.Unlock()
 	var sum sql.NullInt64
 	if err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE stream = ? AND flags & 3 = 0", id).Scan(&sum); err != nil {
 		return 0, err

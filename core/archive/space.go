@@ -72,6 +72,8 @@ type space struct {
 	found               int64    // free when retention looked last, before it deleted anything
 	foundUsed           int64    // likewise, what it held
 	counted             bool     // its storage tells all that it holds
+	mute                bool     // it did not answer when it was asked how full it is (mute.go)
+	asking              bool     // and is asked on
 	came                int64    // written between then and usage, where that was measured after it
 	low                 lowAlarm // what was told of alarm-free
 	limits              Limits   // as the settings say
@@ -102,6 +104,7 @@ type spaceStats struct {
 	appends, syncs             uint64
 	put                        uint64 // bytes of whole files that came from another space
 	gave                       int64  // bytes that went, whatever for
+	deleted                    int64  // bytes that plans have deleted
 	appendTime, syncTime       time.Duration
 	lastSync                   time.Duration
 	reconnects, failures       uint64
@@ -637,10 +640,11 @@ func (s *space) handle(ctx context.Context, err error) time.Duration {
 			poke(s.a.measure) // the reserve is reached: that is told there
 			s.a.notify(Notice{Type: "storage.full", Level: "error", Message: fmt.Sprintf("space %s is full", s.cfg.Name), Data: map[string]any{"space": s.cfg.Name}})
 		}
-		if s.a.makeRoom(ctx, s) {
+		made, stuck := s.a.makeRoom(ctx, s)
+		if made {
 			return 0
 		}
-		if fails >= 3 || len(s.a.deletionsIn(s)) > 0 { // what would make room takes long
+		if fails >= 3 || stuck {
 			s.failOver(ctx)
 		}
 		return min(wait, time.Second)

@@ -111,11 +111,19 @@ func (s *space) gave(bytes int64) {
 	s.mu.Unlock()
 }
 
-// gaveSoFar is how many bytes went from the space since the process began.
-func (s *space) gaveSoFar() int64 {
+// took notes bytes that were deleted from the space by plans, whether the catalogue
+// could be told or not.
+func (s *space) took(bytes int64) {
+	s.mu.Lock()
+	s.stats.deleted += bytes
+	s.mu.Unlock()
+}
+
+// deletedSoFar is how many bytes that were since the process began.
+func (s *space) deletedSoFar() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stats.gave
+	return s.stats.deleted
 }
 
 // pay ends a pass that takes bytes from the space for thresholds and limits, or

@@ -199,6 +199,9 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 		return nil, ctx.Err()
 	}
 	defer a.plan.give()
+	if !a.hurryDeletions(ctx, s, deleteWait) { // those of a plan that came before
+		return nil, fault.New("space "+s.cfg.Name, "it takes long to delete", "see what ails its disk, then ask again")
+	}
 	a.locks.mu.RLock()
 	defer a.locks.mu.RUnlock()
 	rows, err := a.rowsIn(s.cfg.Name)
@@ -212,9 +215,12 @@ func (a *Archive) planWipe(ctx context.Context, s *space, locked bool) ([]*row, 
 	for _, r := range rows {
 		ids[r.ID] = s.cfg.Name
 	}
-	marked, err := a.cat.markGoing(ctx, ids)
+	size := make(map[FileID]usage, len(rows))
+	for _, r := range rows {
+		size[r.ID] = usage{r.UID, r.Size}
+	}
+	marked, err := a.markGoing(ctx, ids, size)
 	if err != nil {
-		a.unfinished.Store(true) // it may be written later than we waited
 		return nil, err
 	}
 	return slices.DeleteFunc(rows, func(r *row) bool { return !marked[r.ID] }), nil // the others were moved meanwhile

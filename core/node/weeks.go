@@ -31,13 +31,15 @@ func weekOf(c *stream.Config, zone *time.Location) week {
 
 // follow adds the schedule in force from now (Unix ms) on, if it is another one. The
 // first that is known counts for all time before. What is noted of later times was so
-// by a clock that was ahead; by one that is behind, as it is where it is set only
-// after the start, the schedule counts from the end of the footage on.
+// by a clock that was ahead, if it is not far from now; by one that is behind, as it
+// is where it is set only after the start, the schedule counts from the end of the
+// footage on.
 func follow(ws []week, w week, now int64, lastEnd func() int64) []week {
 	if len(ws) == 0 {
 		return []week{w}
 	}
-	if last := ws[len(ws)-1]; last.From <= now && last.Text == w.Text && last.Zone == w.Zone {
+	const far = 48 * 3600 * 1000
+	if last := ws[len(ws)-1]; (last.From <= now || last.From > now+far) && last.Text == w.Text && last.Zone == w.Zone {
 		return ws
 	}
 	w.From = max(now, lastEnd())

@@ -111,6 +111,9 @@ func TestSchedulesAreRemembered(t *testing.T) {
 	if len(ws) != 3 || ws[1] != (week{clock - day, mon.Text, ""}) || ws[2] != (week{clock, tue.Text, ""}) {
 		t.Errorf("by a clock that is far behind: %+v", ws)
 	}
+	if again := follow(ws, tue, 1000, lastEnd); len(again) != 3 || again[2].From != clock {
+		t.Errorf("the same, by a clock that is far behind: %+v", again)
+	}
 }
 
 // TestScheduleOfThatTime: an outage stays one though nothing would be recorded at
