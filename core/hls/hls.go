@@ -231,11 +231,14 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 		return nil, err
 	}
 	var codecs []string
-	size := ""
+	size, video := "", ""
 	for _, t := range in {
 		mux.FillParameters(&t)
 		c, _ := mux.CodecString(t)
 		codecs = append(codecs, c)
+		if t.Kind() == media.Video && video == "" {
+			video = c
+		}
 		if t.Width > 0 {
 			size = fmt.Sprintf(",RESOLUTION=%dx%d", t.Width, t.Height)
 		}
@@ -244,6 +247,9 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
 		peak, avg, strings.Join(codecs, ","), size, uri)
+	if req.Scrub != "" && video != "" {
+		fmt.Fprintf(&b, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=%d,CODECS=%q%s,URI=%q\n", peak, video, size, req.Scrub)
+	}
 	return b.Bytes(), nil
 }
 
@@ -332,7 +338,7 @@ func bandwidth(segs []archive.Segment) (peak, avg int64) {
 
 // Init writes the init segment named init-<id>.mp4: the tracks HLS can carry.
 func (s *Server) Init(uid, name string) ([]byte, error) {
-	name, pictures := cutPictures(name, ".mp4")
+	name, pictures := cutMark(name, picturesOnly, ".mp4")
 	hex, ok := strings.CutPrefix(strings.TrimSuffix(name, ".mp4"), "init-")
 	id, err := strconv.ParseUint(hex, 16, 64)
 	if !ok || err != nil {
@@ -362,7 +368,8 @@ var emptySegment = []byte("\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix")
 // Segment plans the bytes of the segment called name. final: they will never
 // be others.
 func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err error) {
-	name, pictures := cutPictures(name, ".m4s")
+	name, pictures := cutMark(name, picturesOnly, ".m4s")
+	name, key := cutMark(name, keyOnly, ".m4s")
 	from, number, gap, ok := parseName(name)
 	if !ok {
 		return nil, false, ErrNotFound
@@ -379,6 +386,16 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 		return nil, false, err
 	}
 	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != number })
+	if key {
+		if len(segs) == 0 {
+			return nil, false, ErrNotFound
+		}
+		if err := s.keyFrame(uid, segs[0], body); err != nil {
+			body.Release()
+			return nil, false, err
+		}
+		return body, segs[0].Complete, nil // of one that grows the length is not known yet
+	}
 	// A segment in two files: the second begins where the first ends, so look on.
 	if n := len(segs); n > 0 {
 		if more, err := s.src.Segments(uid, media.Span{From: segs[n-1].Span.To, To: segs[n-1].Span.To + 1}); err == nil {

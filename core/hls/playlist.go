@@ -27,6 +27,7 @@ type Request struct {
 	Span  media.Span // Live: ignored. To = 0: until now and on
 	Live  bool
 	Carry string
+	Scrub string // URI of the scrub playlist, which the multivariant playlist names; "" = it does not
 }
 
 // entry is a segment as a playlist shows it: stored ones that share a number

@@ -82,9 +82,9 @@ func ofVideo(tracks []media.Track) (out []media.Track) {
 	return out
 }
 
-// cutPictures takes the mark of picturesOnly out of a name.
-func cutPictures(name, ext string) (string, bool) {
-	base, ok := strings.CutSuffix(name, picturesOnly+ext)
+// cutMark takes a mark out of a name.
+func cutMark(name, mark, ext string) (string, bool) {
+	base, ok := strings.CutSuffix(name, mark+ext)
 	if !ok {
 		return name, false
 	}

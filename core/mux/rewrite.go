@@ -17,11 +17,24 @@ func AppendHead(b []byte, h *PartHeader, sequence uint32, base int64, samples []
 	moof := len(w)
 	w.moof(sequence, h.Track, base, samples)
 	setMoofCRC(w[at:moof], crc32.Checksum(w[moof:], castagnoli))
+	w.mdatHead(samples)
+	return w, moof - at
+}
+
+// AppendFragmentHead appends what stands in front of samples that are served by
+// themselves: a moof, and the head of the mdat that holds them.
+func AppendFragmentHead(b []byte, track int, sequence uint32, base int64, samples []media.Sample) []byte {
+	w := boxes(b)
+	w.moof(sequence, track, base, samples)
+	w.mdatHead(samples)
+	return w
+}
+
+func (b *boxes) mdatHead(samples []media.Sample) {
 	size := 8
 	for i := range samples {
 		size += int(samples[i].Size)
 	}
-	w.u32(uint32(size))
-	w.str("mdat")
-	return w, moof - at
+	b.u32(uint32(size))
+	b.str("mdat")
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,10 +15,11 @@ import (
 // when its file is removed its footage stays playable by those who were
 // allowed, and nobody else. It lies in data-dir/streams.json.
 type known struct {
-	Title  string   `json:"title"`
-	Access string   `json:"access"`
-	Proto  []string `json:"proto"`
-	Added  int64    `json:"added_ms,omitempty"` // when it was configured first; 0 = not known
+	Title     string         `json:"title"`
+	Access    string         `json:"access"`
+	Proto     []string       `json:"proto"`
+	Whitelist []netip.Prefix `json:"whitelist,omitempty"`
+	Added     int64          `json:"added_ms,omitempty"` // when it was configured first; 0 = not known
 
 	Pauses []pause `json:"pauses,omitempty"` // in order of time
 	Weeks  []week  `json:"weeks,omitempty"`  // likewise; none = of an earlier version
@@ -56,7 +58,7 @@ func (k *knownStreams) update(set *Settings, lastEnd func(uid string) (media.Wal
 	defer k.mu.Unlock()
 	changed := false
 	for uid, s := range set.Streams {
-		v := known{Title: s.Config.Title(uid), Access: s.Config.Access, Proto: s.Config.Proto}
+		v := known{Title: s.Config.Title(uid), Access: s.Config.Access, Proto: s.Config.Proto, Whitelist: s.Config.Whitelist}
 		old, ok := k.m[uid]
 		if v.Added = old.Added; !ok {
 			v.Added = now().UnixMilli()
@@ -70,7 +72,7 @@ func (k *knownStreams) update(set *Settings, lastEnd func(uid string) (media.Wal
 			end, _ := lastEnd(uid)
 			return end.Milli()
 		})
-		if ok && slices.Equal(old.Weeks, v.Weeks) && len(old.Pauses) == len(v.Pauses) && paused(old.Pauses) == paused(v.Pauses) && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
+		if ok && slices.Equal(old.Weeks, v.Weeks) && slices.Equal(old.Whitelist, v.Whitelist) && len(old.Pauses) == len(v.Pauses) && paused(old.Pauses) == paused(v.Pauses) && old.Title == v.Title && old.Access == v.Access && equal(old.Proto, v.Proto) {
 			continue
 		}
 		k.m[uid], changed = v, true

@@ -334,7 +334,7 @@ func TestServer(t *testing.T) {
 	})
 
 	t.Run("names that are not built", func(t *testing.T) {
-		for _, path := range []string{"/rec/index.m3u8", "/v1/nvr/convert2mp4/1", "/live/rec/preview.jpg", "/api/v1/log.csv"} {
+		for _, path := range []string{"/rec/archive-1700000000-60.ts", "/v1/nvr/convert2mp4/1", "/live/rec/preview.jpg", "/api/v1/log.csv"} {
 			if code, body := r.play(path, "one"); code != 501 || !strings.Contains(body, "not_in_this_version") {
 				t.Errorf("%s: %d %s", path, code, body)
 			}
@@ -364,6 +364,27 @@ func TestServer(t *testing.T) {
 		}
 		if code, body := r.play("/live/ring/media.m3u8", "three"); code != 429 || !strings.Contains(body, "too_many_viewers") {
 			t.Errorf("one too many: %d %s", code, body)
+		}
+		r.write("streams.d/rec.ini", "[rec]\n"+simStream+"stream-limit = 1\n")
+		r.reloadNow()
+		if code, _ := r.play("/live/rec/media.m3u8", "one"); code != 429 {
+			t.Errorf("a viewer of another stream, of two that may watch: %d", code)
+		}
+	})
+
+	t.Run("protected", func(t *testing.T) {
+		for _, c := range []struct {
+			list string
+			code int
+		}{{"stream-whitelist = 10.0.0.0/8, 127.0.0.0/8", 200}, {"stream-whitelist = 10.0.0.0/8", 403}, {"", 403}} { // the last is refused
+			r.write("streams.d/ring.ini", "[ring]\nstream-url = sim://\ndvr-enable = false\nstream-access = protected\n"+c.list+"\n")
+			ps := fmt.Sprint(r.reloadNow())
+			if strings.Contains(ps, "without a stream-whitelist") != (c.list == "") {
+				t.Errorf("for %q: %s", c.list, ps)
+			}
+			if code, body := r.play("/live/ring/media.m3u8", "one"); code != c.code || code == 403 && !strings.Contains(body, `"address"`) {
+				t.Errorf("for %q: %d %.200s", c.list, code, body)
+			}
 		}
 	})
 

@@ -213,10 +213,12 @@ func TestStreamProblems(t *testing.T) {
 		{"url with a blank", "gate", "[gate]\nstream-url = rtsp://u:secret@h/a b", `streams.d/gate.ini:2:14: bad value "rtsp://u:***@h/a b" for stream-url: there is a blank in it; write %20 for a blank`},
 		{"pool", "gate", "[gate]\n" + url + "dvr-pool = defualt", `streams.d/gate.ini:3:1: there is no pool "defualt"; did you mean "default"?`},
 		{"keep", "gate", "[gate]\n" + url + "dvr-keep = 11d", `streams.d/gate.ini:3:1: dvr-keep = 11d is longer than dvr-duration = 10d; raise dvr-duration or lower dvr-keep`},
+		{"protected for nobody", "gate", "[gate]\n" + url + "stream-access = protected", `streams.d/gate.ini:3:1: stream-access = protected without a stream-whitelist; write for example stream-whitelist = 10.0.0.0/8, or stream-access = private`},
+		{"protected for no network", "gate", "[gate]\n" + url + "stream-access = protected\nstream-whitelist = 10.0.0.0/8, lan", `streams.d/gate.ini:4:20: bad value "10.0.0.0/8, lan" for stream-whitelist: "lan" is not a network; write for example 10.0.0.7, 192.168.0.0/16 or 2001:db8::/32`},
 		{"waits", "gate", "[gate]\n" + url + "reconnect-timeout = 1m", `streams.d/gate.ini:1:1: the first wait, reconnect-timeout = 1m, is longer than the longest, reconnect-interval = 30s; raise reconnect-interval`},
-		{"not yet", "gate", "[gate]\n" + url + "stream-enable = on-demand\nstream-access = protected\nstream-proto = hls, webrtc\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\nstream-sub = x",
+		{"not yet", "gate", "[gate]\n" + url + "stream-enable = on-demand\nstream-access = hidden\nstream-proto = hls, webrtc\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\nstream-sub = x",
 			`streams.d/gate.ini:3:17: bad value "on-demand" for stream-enable: not in this version; allowed: true, false (also yes, no, on, off)
-streams.d/gate.ini:4:17: bad value "protected" for stream-access: not in this version; allowed: public, private
+streams.d/gate.ini:4:17: bad value "hidden" for stream-access; allowed: public, protected, private
 streams.d/gate.ini:5:16: bad value "hls, webrtc" for stream-proto: "webrtc": not in this version; allowed: hls, mp4
 streams.d/gate.ini:7:16: bad value "mon 8-18 event" for dvr-schedule: "8" is no time of day (at character 5 of the schedule); write for example 08:00-18:00
 streams.d/gate.ini:8:1: key "backfill" in [gate]: not in this version; remove it

@@ -14,6 +14,7 @@ const viewerIdle = 30 * time.Second
 type viewers struct {
 	mu   sync.Mutex
 	m    map[viewerKey]time.Time
+	by   map[string]int    // of m, by stream
 	sent map[string]uint64 // bytes by stream
 
 	refused uint64 // requests of viewers beyond the limit
@@ -22,30 +23,45 @@ type viewers struct {
 type viewerKey struct{ uid, proto, name string }
 
 func newViewers() *viewers {
-	return &viewers{m: map[viewerKey]time.Time{}, sent: map[string]uint64{}}
+	return &viewers{m: map[viewerKey]time.Time{}, by: map[string]int{}, sent: map[string]uint64{}}
 }
 
 // most bounds the table: past it new viewers are served but not counted.
 const mostViewers = 100_000
 
-// seen counts a viewer, who stays one for viewerIdle. False: limit (0 = none)
-// others watch already, and this one is new.
-func (v *viewers) seen(uid, proto, name string, limit int, now time.Time) bool {
+// seen counts a viewer, who stays one for viewerIdle. A new one is turned away where
+// all others watch already (0 = no limit), or as many the same stream: then it
+// returns which setting says so.
+func (v *viewers) seen(uid, proto, name string, all, stream int, now time.Time) (limit string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := viewerKey{uid, proto, name}
-	_, known := v.m[k]
-	if !known && limit > 0 && len(v.m) >= limit {
+	if _, known := v.m[k]; known {
+		v.m[k] = now
+		return ""
+	}
+	if limit = v.fullLocked(uid, all, stream); limit != "" {
 		v.expireLocked(now) // the table is swept twice a second: some may have gone
-		if len(v.m) >= limit {
+		if limit = v.fullLocked(uid, all, stream); limit != "" {
 			v.refused++
-			return false
+			return limit
 		}
 	}
-	if known || len(v.m) < mostViewers {
+	if len(v.m) < mostViewers {
 		v.m[k] = now
+		v.by[uid]++
 	}
-	return true
+	return ""
+}
+
+func (v *viewers) fullLocked(uid string, all, stream int) string {
+	switch {
+	case stream > 0 && v.by[uid] >= stream:
+		return "stream-limit in its stream file"
+	case all > 0 && len(v.m) >= all:
+		return "[limits] viewers"
+	}
+	return ""
 }
 
 func (v *viewers) served(uid string, bytes int64) {
@@ -64,6 +80,9 @@ func (v *viewers) expireLocked(now time.Time) {
 	for k, at := range v.m {
 		if now.Sub(at) > viewerIdle {
 			delete(v.m, k)
+			if v.by[k.uid]--; v.by[k.uid] == 0 {
+				delete(v.by, k.uid)
+			}
 		}
 	}
 }
@@ -83,11 +102,5 @@ func (v *viewers) of(uid string) int {
 	if uid == "" {
 		return len(v.m)
 	}
-	n := 0
-	for k := range v.m {
-		if k.uid == uid {
-			n++
-		}
-	}
-	return n
+	return v.by[uid]
 }

@@ -15,28 +15,55 @@ func TestViewers(t *testing.T) {
 	v := newViewers()
 	at := time.Unix(1000, 0)
 	for i, want := range []bool{true, true, false, false} {
-		if v.seen("cam", "hls", fmt.Sprint(i), 2, at) != want {
-			t.Errorf("viewer %d: %v", i, !want)
+		if limit := v.seen("cam", "hls", fmt.Sprint(i), 2, 0, at); limit == "" != want {
+			t.Errorf("viewer %d: %q", i, limit)
 		}
 	}
-	if !v.seen("cam", "hls", "0", 2, at.Add(viewerIdle)) {
+	if v.seen("cam", "hls", "0", 2, 1, at.Add(viewerIdle)) != "" {
 		t.Error("who watches already goes on")
 	}
 	// Viewer 1 has been silent for longer than viewerIdle: a place is free at
 	// once, without waiting for the sweep.
-	if !v.seen("gate", "mp4", "0", 2, at.Add(viewerIdle+time.Second)) {
+	if v.seen("gate", "mp4", "0", 2, 0, at.Add(viewerIdle+time.Second)) != "" {
 		t.Error("a place that is free again")
 	}
 	if v.of("") != 2 || v.of("cam") != 1 || v.of("gate") != 1 || v.of("none") != 0 {
 		t.Errorf("%d in all, %d, %d", v.of(""), v.of("cam"), v.of("gate"))
 	}
-	if !v.seen("cam", "hls", "many", 0, at.Add(viewerIdle)) {
+	if v.seen("cam", "hls", "many", 0, 0, at.Add(viewerIdle)) != "" {
 		t.Error("0 is no limit")
 	}
 	v.served("cam", 5)
 	v.served("cam", -1)
 	if sent, refused := v.totals("cam"); sent != 5 || refused != 2 {
 		t.Errorf("%d bytes sent, %d refused", sent, refused)
+	}
+}
+
+// TestStreamLimit: a stream has places of its own, of which those of other streams
+// take none, and the refusal names the setting.
+func TestStreamLimit(t *testing.T) {
+	v := newViewers()
+	at := time.Unix(1000, 0)
+	for i, want := range []string{"", "", "stream-limit in its stream file"} {
+		if limit := v.seen("cam", "hls", fmt.Sprint(i), 3, 2, at); limit != want {
+			t.Errorf("viewer %d: %q, want %q", i, limit, want)
+		}
+	}
+	for i, want := range []string{"", "[limits] viewers"} {
+		if limit := v.seen("gate", "hls", fmt.Sprint(i), 3, 2, at); limit != want {
+			t.Errorf("viewer %d of the other: %q, want %q", i, limit, want)
+		}
+	}
+	if limit := v.seen("cam", "mp4", "0", 0, 2, at.Add(viewerIdle)); limit == "" {
+		t.Error("all are there still")
+	}
+	if limit := v.seen("cam", "mp4", "0", 0, 2, at.Add(viewerIdle+time.Second)); limit != "" || v.of("cam") != 1 || v.of("gate") != 0 {
+		t.Errorf("when all have left: %q, %d and %d watch", limit, v.of("cam"), v.of("gate"))
+	}
+	v.expire(at.Add(time.Hour))
+	if len(v.m) != 0 || len(v.by) != 0 {
+		t.Errorf("%d are left, of %d streams", len(v.m), len(v.by))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -69,13 +70,17 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	play := playback.New(playback.Options{
 		Timeline: n.timeline, Streams: playable{n}, Gate: d, Zone: n.zone,
 		Page: panel.Player,
-		Viewer: func(uid, proto, session string) bool {
-			return n.viewers.seen(uid, proto, session, c.Limits.Viewers, time.Now())
+		Viewer: func(uid, proto, session string) (limit string) {
+			most := 0
+			if r := n.streams.get(uid); r != nil {
+				most = r.set.Config.Limit
+			}
+			return n.viewers.seen(uid, proto, session, c.Limits.Viewers, most, time.Now())
 		},
 		Served: n.viewers.served, First: n.timings.add,
 		AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
-	w.main.Use(a, play, panel, web.Foreign)
+	w.main.Use(a, play, panel, playback.Aliases{Handler: play}, web.Foreign)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
 		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
@@ -163,12 +168,12 @@ func (n *Node) notReady() []string {
 
 // ruleOf is who may play a stream; one that is no longer configured keeps the
 // rule it had, one that was never known is private.
-func (n *Node) ruleOf(uid string) access.Rule {
+func (n *Node) ruleOf(uid string) (rule access.Rule, whitelist []netip.Prefix) {
 	if r := n.streams.get(uid); r != nil {
-		return access.Rule(r.set.Config.Access)
+		return access.Rule(r.set.Config.Access), r.set.Config.Whitelist
 	}
 	if k, ok := n.known.get(uid); ok && k.Access != "" {
-		return access.Rule(k.Access)
+		return access.Rule(k.Access), k.Whitelist
 	}
-	return access.Private
+	return access.Private, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,16 +20,18 @@ import (
 
 // Config is one stream file, its defaults and template included.
 type Config struct {
-	Name        string   // title; empty = the uid
-	Enable      bool     // false = nothing is captured; footage stays
-	URL         string   // source; its scheme picks the driver
-	Driver      string   // forces a driver; empty = by scheme
-	Application string   // group of streams; live
-	Template    string   // _<template>.ini lies between defaults and file
-	Tracks      []string // video, audio, data
-	Proto       []string // protocols viewers may use
-	Access      string   // public or private
-	Labels      []string // free words for search and scripts
+	Name        string         // title; empty = the uid
+	Enable      bool           // false = nothing is captured; footage stays
+	URL         string         // source; its scheme picks the driver
+	Driver      string         // forces a driver; empty = by scheme
+	Application string         // group of streams; live
+	Template    string         // _<template>.ini lies between defaults and file
+	Tracks      []string       // video, audio, data
+	Proto       []string       // protocols viewers may use
+	Access      string         // public, protected or private
+	Whitelist   []netip.Prefix // whom a protected one is for
+	Limit       int            // most viewers at once; 0 = as many as the server takes
+	Labels      []string       // free words for search and scripts
 
 	ReconnectTimeout  time.Duration // first wait after a loss; 1s
 	ReconnectInterval time.Duration // longest wait; 30s
@@ -56,8 +59,9 @@ type DVRConfig struct {
 
 // Access of a stream.
 const (
-	AccessPublic  = "public"  // anyone plays
-	AccessPrivate = "private" // a login or an API token plays
+	AccessPublic    = "public"    // anyone plays
+	AccessProtected = "protected" // listed addresses play, and whoever may play what is private
+	AccessPrivate   = "private"   // a login or an API token plays
 )
 
 // DefaultConfig is what holds where neither defaults, template nor file say
@@ -85,7 +89,9 @@ func (c *Config) Bind(s *config.Section) {
 	s.String("application", &c.Application, "Group of streams; the keys of _defaults.<application>.ini apply to it.").Needed().Check(checkWord)
 	s.Words("stream-tracks", &c.Tracks, []string{"video", "audio", "data"}, "Channels to capture.").RestartStream().Needed()
 	s.Words("stream-proto", &c.Proto, []string{"hls", "mp4"}, "Protocols viewers may use.").NotYet("rtsp", "webrtc", "mse")
-	s.Enum("stream-access", &c.Access, []string{AccessPublic, AccessPrivate}, "Who plays: public = anyone; private = who is logged in or has an API token.").NotYet("protected")
+	s.Enum("stream-access", &c.Access, []string{AccessPublic, AccessProtected, AccessPrivate}, "Who plays: public = anyone; protected = the addresses in stream-whitelist, and who may play what is private; private = who is logged in or has an API token.")
+	s.Networks("stream-whitelist", &c.Whitelist, "Addresses and networks that play a protected stream: 10.0.0.0/8, 192.168.7.20, 2001:db8::/32. Behind a proxy they count only if [http] trusted-proxies names it.")
+	s.Int("stream-limit", &c.Limit, 0, 1_000_000, "Most viewers of the stream at once. 0 = as many as the server takes ([limits] viewers).")
 	s.Duration("reconnect-timeout", &c.ReconnectTimeout, 10*time.Millisecond, time.Hour, "First wait before a lost source is tried again; it then grows.").RestartStream()
 	s.Duration("reconnect-interval", &c.ReconnectInterval, 10*time.Millisecond, 24*time.Hour, "Longest wait between two tries.").RestartStream()
 	s.Int("reconnect-numbers", &c.ReconnectNumbers, 0, math.MaxInt32, "Tries before giving up. 0 = for ever.").RestartStream()
@@ -101,7 +107,7 @@ func (c *Config) Bind(s *config.Section) {
 	s.Duration("dvr-pre", &c.DVR.Pre, 0, 5*time.Minute, "Kept before an event: at least so much, back to a key frame. It waits in memory; of what lies further back than half of [plugins] buffer a killed server loses some.")
 	s.Duration("dvr-post", &c.DVR.Post, 0, time.Hour, "Kept behind an event, to the end of the group of pictures.")
 	s.List("labels", &c.Labels, "Free words, by comma, for search.")
-	s.Later("stream-sub", "stream-whitelist", "stream-limit", "backfill",
+	s.Later("stream-sub", "backfill",
 		"aipix", "camera-uid", "reconnect-invalid", "dvr-archive")
 	s.Warned(clusterOff, "primary-node", "secondary-node", "standby")
 	s.Rest(config.Rest{Prefix: "driver-", Doc: "The driver's own keys.", Effect: config.RestartStream, Into: &c.DriverKeys})
@@ -119,6 +125,9 @@ func (c *Config) Validate(where string) fault.Problems {
 	}
 	if c.DVR.Mode == "schedule" && c.DVR.Schedule == "" {
 		ps.Add(fault.Problem{Where: where, Key: "dvr-mode", What: "dvr-mode = schedule without a dvr-schedule", Hint: "write for example dvr-schedule = mon-fri 08:00-18:00 continuous; sat,sun event"})
+	}
+	if c.Access == AccessProtected && len(c.Whitelist) == 0 {
+		ps.Add(fault.Problem{Where: where, Key: "stream-access", What: "stream-access = protected without a stream-whitelist", Hint: "write for example stream-whitelist = 10.0.0.0/8, or stream-access = private"})
 	}
 	if c.ReconnectTimeout > c.ReconnectInterval {
 		ps.Add(fault.Problem{Where: where, Key: "reconnect-interval", What: fmt.Sprintf("the first wait, reconnect-timeout = %s, is longer than the longest, reconnect-interval = %s", config.FormatDuration(c.ReconnectTimeout), config.FormatDuration(c.ReconnectInterval)), Hint: "raise reconnect-interval"})

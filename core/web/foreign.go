@@ -10,20 +10,5 @@ var Foreign = &Later{Root: "/", Names: []Name{
 	{Path: "api/auth/token/access", Use: "make a token with POST /api/v1/tokens/api or media-server token api"},
 	{Path: "pictures/v1/...", Use: "pictures of footage are at /live/<uid>/preview.mp4 and /dvr/<uid>/videoshot.mp4?time=T; others are not stored"},
 
-	{Path: "{uid}/index.m3u8", Use: sameLive},
-	{Path: "{uid}/index-{from}-{duration}.m3u8", Use: samePast},
-	{Path: "{uid}/archive-{from}-now.m3u8", Use: "/dvr/<uid>/playlist.m3u8?from=T goes on from then"},
-	{Path: "{uid}/archive-{from}-{duration}.m3u8", Use: samePast},
-	{Path: "{uid}/archive-{from}-{duration}.mp4", Use: "/dvr/<uid>/record.mp4?from=T&duration=D is the same"},
 	{Path: "{uid}/archive-{from}-{duration}.ts", Use: "/dvr/<uid>/record.mp4?from=T&duration=D gives the range as MP4"},
-	{Path: "{uid}/rewind-{seconds}.m3u8", Use: "/live/<uid>/playlist.m3u8?from=-2h starts in the past and slides into live"},
-	{Path: "{uid}/timeshift_abs-{from}.m3u8", Use: "/live/<uid>/playlist.m3u8?from=T starts in the past and slides into live"},
-	{Path: "{uid}/timeshift_rel-{seconds}.m3u8", Use: "/live/<uid>/playlist.m3u8?from=-2h starts in the past and slides into live"},
-	{Path: "{uid}/preview.mp4", Use: "/live/<uid>/preview.mp4 is the same"},
-	{Path: "{uid}/recording_status.json", Use: "/dvr/<uid>/ranges.json tells what is recorded"},
 }}
-
-const (
-	sameLive = "/live/<uid>/playlist.m3u8 is the same"
-	samePast = "/dvr/<uid>/playlist.m3u8?from=T&duration=D is the same"
-)

@@ -63,7 +63,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, access: acc, config: &web.Config{}}
-	d := &door.Door{Accounts: acc, Config: r.config, Rule: func(string) access.Rule { return access.Private }}
+	d := &door.Door{Accounts: acc, Config: r.config, Rule: func(string) (access.Rule, []netip.Prefix) { return access.Private, nil }}
 	r.panel = cpanel.New(cpanel.Options{
 		Access: acc, Name: func() string { return `<b>Harbour</b> & "Quay"` }, LoginAllowed: d.LoginAllowed, Origin: d.SameOrigin, Secure: d.Secure, TTL: cfg.SessionTTL,
 		First: func() (string, bool) { return r.file, r.file != "" },

@@ -25,8 +25,8 @@ type Door struct {
 	Accounts Accounts
 	Config   *web.Config
 	// Rule is the access of a stream, also of one that is no longer
-	// configured.
-	Rule func(uid string) access.Rule
+	// configured, and whom a protected one is for.
+	Rule func(uid string) (access.Rule, []netip.Prefix)
 }
 
 var forwarding = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
@@ -96,7 +96,7 @@ func bearer(ctx *fasthttp.RequestCtx) string {
 
 // Play implements playback.Gate.
 func (d *Door) Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web.Error {
-	rule := d.Rule(uid)
+	rule, whitelist := d.Rule(uid)
 	if rule == access.Public {
 		return nil // not even a bad token keeps anyone from a public stream
 	}
@@ -105,7 +105,7 @@ func (d *Door) Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web
 		return e
 	}
 	ip, _ := addrOf(ctx)
-	v := access.Decide(access.Request{UID: uid, Rule: rule, Address: ip, Presented: who.Role != api.Anybody,
+	v := access.Decide(access.Request{UID: uid, Rule: rule, Whitelist: whitelist, Address: ip, Presented: who.Role != api.Anybody,
 		Who: access.Identity{Name: who.Name, Role: access.Role(who.Role), MustChange: who.MustChange}})
 	if v.Allow {
 		return nil

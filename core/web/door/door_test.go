@@ -52,8 +52,8 @@ func request(from, method, uri string, headers ...string) *fasthttp.RequestCtx {
 	return ctx
 }
 
-func newDoor(rule access.Rule) *Door {
-	return &Door{Accounts: people{}, Rule: func(string) access.Rule { return rule },
+func newDoor(rule access.Rule, whitelist ...netip.Prefix) *Door {
+	return &Door{Accounts: people{}, Rule: func(string) (access.Rule, []netip.Prefix) { return rule, whitelist },
 		Config: &web.Config{HTTP: web.HTTPConfig{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}}}
 }
 
@@ -122,13 +122,27 @@ func TestPlay(t *testing.T) {
 		{"private, a session", access.Private, []string{"Cookie", "mssession=session"}, 0},
 		{"private, the first password", access.Private, []string{"Cookie", "mssession=first"}, 403},
 		{"no such rule", "", nil, 401},
+		{"protected", access.Protected, nil, 403},
+		{"protected, a viewer", access.Protected, []string{"Authorization", "Bearer view"}, 0},
+		{"protected, says that it comes from a listed address", access.Protected, []string{"X-Forwarded-For", "198.51.100.7"}, 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := newDoor(c.rule).Play(request("192.0.2.1", "GET", "/live/cam/media.m3u8", c.headers...), "cam", "hls", true)
+			e := newDoor(c.rule, netip.MustParsePrefix("198.51.100.0/24")).Play(request("192.0.2.1", "GET", "/live/cam/media.m3u8", c.headers...), "cam", "hls", true)
 			if status := 0; e != nil && e.Status != c.status || e == nil && status != c.status {
 				t.Errorf("%+v, want %d", e, c.status)
 			}
 		})
+	}
+}
+
+// TestPlayProtected: a protected stream is for listed addresses.
+func TestPlayProtected(t *testing.T) {
+	d := newDoor(access.Protected, netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128"))
+	for from, want := range map[string]int{"198.51.100.7": 0, "::ffff:198.51.100.7": 0, "2001:db8::1": 0, "198.51.101.7": 403, "2001:db8::2": 403} {
+		e := d.Play(request(from, "GET", "/live/cam/media.m3u8"), "cam", "hls", true)
+		if status := 0; e != nil && (e.Status != want || e.Code != "address") || e == nil && status != want {
+			t.Errorf("%s: %+v, want %d", from, e, want)
+		}
 	}
 }
 

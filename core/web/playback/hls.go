@@ -37,7 +37,8 @@ func forever(r request) {
 	r.ctx.Response.Header.Set("Cache-Control", "private, max-age=31536000, immutable")
 }
 
-// playlist answers playlist.m3u8 and media.m3u8, for live and for ranges.
+// playlist answers playlist.m3u8 and media.m3u8, for live and for ranges, and the
+// scrub playlist of a range.
 func (h *Handler) playlist(r request) *web.Error {
 	req := hls.Request{UID: r.uid, Live: r.live, Carry: r.carry()}
 	// An end without a beginning is refused rather than answered with live.
@@ -58,9 +59,15 @@ func (h *Handler) playlist(r request) *web.Error {
 	}
 	var b []byte
 	var err error
-	if r.file == "media.m3u8" {
+	switch r.file {
+	case "scrub.m3u8":
+		b, err = h.hls.Scrub(req)
+	case "media.m3u8":
 		b, err = h.hls.Media(req)
-	} else {
+	default:
+		if !r.live {
+			req.Scrub = "scrub.m3u8?" + r.carry(more...)
+		}
 		uri := "media.m3u8"
 		if c := r.carry(more...); c != "" {
 			uri += "?" + c

@@ -16,8 +16,6 @@ func TestLater(t *testing.T) {
 		{"GET", "/live/shut/preview.jpg"},
 		{"GET", "/live/none/preview.jpg"},
 		{"GET", "/dvr/gate/videoshot.jpg?time=-1h"},
-		{"GET", "/dvr/gate/scrub.m3u8"},
-		{"GET", "/dvr/gate/scrub.m3u8&from=1"},
 		{"POST", "/live/gate/whep"},
 		{"POST", "/live/gate/whep/"},
 		{"GET", "/live/gate/whep"},

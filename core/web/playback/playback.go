@@ -44,7 +44,7 @@ type Options struct {
 	Gate        Gate
 	Zone        func() *time.Location                             // the server's time zone
 	Page        func(ctx *fasthttp.RequestCtx, uid, title string) // player page
-	Viewer      func(uid, proto, session string) bool             // called at each media request, for the count of viewers; false = one too many
+	Viewer      func(uid, proto, session string) (limit string)   // called at each media request, for the count of viewers; not "" = one too many, by that setting
 	Served      func(uid string, bytes int64)                     // bytes sent
 	First       func(proto string, d time.Duration)               // time to the first byte's plan
 	AllowOrigin string                                            // "", "*" or a list: CORS of media
@@ -146,7 +146,7 @@ func cors(ctx *fasthttp.RequestCtx, allow string) {
 func proto(live bool, file string) string {
 	switch {
 	case file == "playlist.m3u8" || file == "media.m3u8" || file == "playlist_ios.m3u8",
-		strings.HasSuffix(file, ".m4s"), strings.HasPrefix(file, "init-") && strings.HasSuffix(file, ".mp4"):
+		!live && file == "scrub.m3u8", strings.HasSuffix(file, ".m4s"), strings.HasPrefix(file, "init-") && strings.HasSuffix(file, ".mp4"):
 		return "hls"
 	case live && file == "preview.mp4", !live && file == "videoshot.mp4":
 		return "picture"
@@ -206,7 +206,7 @@ func (h *Handler) hint(r request) string {
 	if r.live {
 		return "known here: playlist.m3u8, preview.mp4"
 	}
-	return "known here: playlist.m3u8, record.mp4, videoshot.mp4, ranges.json"
+	return "known here: playlist.m3u8, scrub.m3u8, record.mp4, videoshot.mp4, ranges.json"
 }
 
 func clip(s string) string {

@@ -31,11 +31,15 @@ func (h *Handler) viewer(r request) string {
 
 // admit counts a viewer, or turns away one too many.
 func (h *Handler) admit(r request, proto string) *web.Error {
-	if h.opt.Viewer == nil || web.IsControl(r.ctx.Conn()) || h.opt.Viewer(r.uid, proto, h.viewer(r)) {
+	if h.opt.Viewer == nil || web.IsControl(r.ctx.Conn()) {
+		return nil
+	}
+	limit := h.opt.Viewer(r.uid, proto, h.viewer(r))
+	if limit == "" {
 		return nil
 	}
 	r.ctx.Response.Header.Set("Retry-After", "30")
-	return web.E(429, "too_many_viewers", "as many viewers as this server takes are watching", "try again later; [limits] viewers is the bound")
+	return web.E(429, "too_many_viewers", "as many viewers as may watch are watching", "try again later; the bound is "+limit)
 }
 
 // absolute answers relative and open times with a redirect to the URL that
@@ -210,7 +214,8 @@ func Ranges(rs []archive.Range, gs []archive.Gap, ls []archive.Lock) any {
 	return a
 }
 
-func (h *Handler) ranges(r request) *web.Error {
+// window is the time that a list of ranges is asked for: all of it without a time.
+func (h *Handler) window(r request) (media.Span, *web.Error) {
 	s := media.Span{From: 0, To: 1<<63 - 1}
 	begins := r.has(fromKeys...) || r.args.Has("from")
 	if !begins && r.has(toKeys...) {
@@ -221,11 +226,19 @@ func (h *Handler) ranges(r request) *web.Error {
 		var open bool
 		var e *web.Error
 		if s, open, e = h.span(r); e != nil {
-			return e
+			return s, e
 		}
 		if open {
 			s.To = 1<<63 - 1
 		}
+	}
+	return s, nil
+}
+
+func (h *Handler) ranges(r request) *web.Error {
+	s, e := h.window(r)
+	if e != nil {
+		return e
 	}
 	rs, gs, err := h.opt.Timeline.Ranges(r.uid, s)
 	if err != nil {
