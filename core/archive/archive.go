@@ -61,18 +61,20 @@ type Archive struct {
 	struck map[FileID]bool // found missing; their rows are being removed
 	look   chan string     // spaces to be compared with their lists
 
-	ensured   chan struct{} // asks retention to look at once
-	measure   chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
-	mend      chan struct{} // something is in toMend
-	jobs      chan func(context.Context)
-	dbCtx     context.Context
-	dbs       context.CancelFunc
-	dbDone    sync.WaitGroup
-	rebuild   sync.Mutex            // one rebuild at a time
-	plan      turn                  // one plan is carried out at a time
-	expiredTo map[string]media.Wall // as noted in ledgers, by stream; mu
-	sums      sync.Mutex            // usage is summed, or files are marked as going
-	dels      deletions
+	ensured      chan struct{} // asks retention to look at once
+	measure      chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
+	mend         chan struct{} // something is in toMend
+	jobs         chan func(context.Context)
+	dbCtx        context.Context
+	dbs          context.CancelFunc
+	dbDone       sync.WaitGroup
+	rebuild      sync.Mutex            // one rebuild at a time
+	plan         turn                  // one plan is carried out at a time
+	expiredTo    map[string]media.Wall // as noted in ledgers, by stream; mu
+	usageChanges uint64                // how often usage was; mu
+	doubted      atomic.Bool           // files were marked as going, and usage may have been summed with them
+	sums         sync.Mutex            // usage is summed, or files are marked as going
+	dels         deletions
 }
 
 type counters struct {

@@ -36,6 +36,14 @@ func (w wanted) isNews(told wanted) bool {
 	return w.rules != told.rules || w.goes > told.goes+confirmMore(told.goes)
 }
 
+// orMore is what is wanted, or what somebody was told if that was more.
+func (w wanted) orMore(told wanted) wanted {
+	if w.rules == told.rules {
+		w.goes = max(w.goes, told.goes)
+	}
+	return w
+}
+
 // confirmedSpace tells whether somebody has confirmed what is wanted of a space.
 func (k *asked) confirmedSpace(name string, w wanted) bool {
 	k.mu.Lock()
@@ -167,7 +175,7 @@ func (a *Archive) ConfirmSpace(name string) bool {
 	a.asked.mu.Lock()
 	h, ok := a.asked.spaces[name]
 	if ok {
-		a.asked.yesSpaces.give(name, h.wanted)
+		a.asked.yesSpaces.give(name, h.wanted.orMore(h.told))
 	}
 	a.asked.mu.Unlock()
 	if ok {
@@ -182,7 +190,7 @@ func (a *Archive) ConfirmRetention(uid string) bool {
 	a.asked.mu.Lock()
 	h, ok := a.asked.held[uid]
 	if ok {
-		a.asked.yes.give(uid, h.wanted)
+		a.asked.yes.give(uid, h.wanted.orMore(h.told))
 	}
 	a.asked.mu.Unlock()
 	if ok {

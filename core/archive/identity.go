@@ -299,10 +299,10 @@ func (a *Archive) RestoreSpace(name string) error {
 	if s == nil {
 		return ErrNoSuchSpace
 	}
-	a.asked.doneSpace(name) // what was confirmed was of another disk
 	if !s.takeOver() {
 		return fault.New("space "+name, "the space is not lost: there is nothing to be taken instead", "")
 	}
+	a.asked.doneSpace(name) // what was confirmed was of another disk
 	return nil
 }
 

@@ -189,6 +189,7 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 	if err := s.take(&s.leaving); err != nil {
 		return err
 	}
+	a.hurryDeletions(ctx, s, deleteWait)
 	err := a.mayGo(ctx, s)
 	if err == nil {
 		err = a.vacate(ctx, s)
@@ -197,10 +198,7 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 		err = a.mayGo(ctx, s) // what was sealed meanwhile
 	}
 	if err == nil && !s.isLost() {
-		a.hurryDeletions(ctx, s, deleteWait)
-		if a.cat.hasFiles(name) {
-			err = fault.New("space "+name, "files that are to go from it could not be deleted yet", "try again in a minute; see problems")
-		}
+		err = a.noneGoing(name)
 	}
 	if err == nil && s.isLost() {
 		s.stopScan(ctx) // one whose reads hang would list what it had read
@@ -219,6 +217,17 @@ func (a *Archive) RemoveSpace(ctx context.Context, name string) error {
 	s.end()
 	a.notify(Notice{Type: "storage.removed", Level: "info", Message: "space " + name + " was removed", Data: map[string]any{"space": name}})
 	return nil
+}
+
+// noneGoing refuses to remove a space of which files are marked as going and still
+// there: nobody could delete them any more.
+func (a *Archive) noneGoing(name string) error {
+	var n int
+	err := a.cat.reader().QueryRow(fmt.Sprintf("SELECT count(*) FROM files WHERE space = (SELECT id FROM spaces WHERE name = ?) AND flags & %d = %d", rowOpen|rowGoing, rowGoing), name).Scan(&n)
+	if err == nil && n > 0 {
+		err = fault.New("space "+name, fmt.Sprintf("%d files that are to go from it could not be deleted yet", n), "try again in a minute; see problems")
+	}
+	return err
 }
 
 // stopScan ends a scan of the space that is under way: nothing is listed by it any

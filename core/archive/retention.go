@@ -195,12 +195,10 @@ func (a *Archive) written() map[*space]uint64 {
 // what they had taken when they were measured last.
 func (a *Archive) measureAgain(ctx context.Context, dels []retain.Deletion, wrote map[*space]uint64, slow bool) {
 	for s, was := range wrote {
-		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) || slow && len(a.deletionsIn(s)) > 0 || s.isMute() {
+		if !slices.ContainsFunc(dels, func(d retain.Deletion) bool { return d.Space == s.cfg.Name }) || slow && len(a.deletionsIn(s)) > 0 {
 			continue // the pass behind what is under way measures it
 		}
-		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		u, err := s.st.Usage(uctx)
-		cancel()
+		u, err := s.ask(ctx)
 		if err != nil {
 			continue // the next pass asks again
 		}
@@ -224,11 +222,9 @@ func (a *Archive) measureFull(ctx context.Context) {
 		if !full {
 			continue
 		}
-		uctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		if u, err := s.st.Usage(uctx); err == nil { // else the next pass asks again
+		if u, err := s.ask(ctx); err == nil { // else the next pass asks again
 			s.setUsage(u)
 		}
-		cancel()
 	}
 }
 
@@ -335,6 +331,7 @@ func (a *Archive) markGoing(ctx context.Context, in map[FileID]string, size map[
 	marked, err = a.cat.markGoing(ctx, in)
 	if err != nil { // it may be written later than we waited
 		a.unfinished.Store(true)
+		a.doubted.Store(true)
 		a.mu.Lock()
 		clear(a.usage)
 		a.mu.Unlock()
@@ -393,7 +390,7 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	}
 	isBusy := func(id FileID) bool { return busy[id] }
 	end := time.Now().Add(deleteWait)
-	if len(in) > 0 { // what was marked when nobody could tell is no part of the sums
+	if len(in) > 0 && a.doubted.Swap(false) { // marked when nobody could tell
 		a.mu.Lock()
 		clear(a.usage)
 		a.mu.Unlock()
@@ -503,17 +500,29 @@ func (a *Archive) usageOf(uid string, id int64) (int64, error) {
 	a.sums.Lock()
 	defer a.sums.Unlock()
 	var sum sql.NullInt64
-	if err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE stream = ? AND flags & 3 = 0", id).Scan(&sum); err != nil {
-		return 0, err
+	for range 3 {
+		a.mu.Lock()
+		changes := a.usageChanges
+		a.mu.Unlock()
+		if err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE stream = ? AND flags & 3 = 0", id).Scan(&sum); err != nil {
+			return 0, err
+		}
+		a.mu.Lock()
+		same := changes == a.usageChanges // else a file came meanwhile, and is in it or not
+		if same {
+			a.usage[uid] = sum.Int64
+		}
+		a.mu.Unlock()
+		if same {
+			break
+		}
 	}
-	a.mu.Lock()
-	a.usage[uid] = sum.Int64
-	a.mu.Unlock()
 	return sum.Int64, nil
 }
 
 func (a *Archive) addUsage(uid string, n int64) {
 	a.mu.Lock()
+	a.usageChanges++
 	if _, ok := a.usage[uid]; ok {
 		a.usage[uid] += n
 	}

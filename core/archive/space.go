@@ -72,8 +72,7 @@ type space struct {
 	found               int64    // free when retention looked last, before it deleted anything
 	foundUsed           int64    // likewise, what it held
 	counted             bool     // its storage tells all that it holds
-	mute                bool     // it did not answer when it was asked how full it is (mute.go)
-	asking              bool     // and is asked on
+	mute                mute     // it did not answer when it was asked how full it is
 	came                int64    // written between then and usage, where that was measured after it
 	low                 lowAlarm // what was told of alarm-free
 	limits              Limits   // as the settings say

@@ -70,8 +70,13 @@ func (a *Archive) strike(r *row, why GapCause) bool {
 	}
 	a.layouts.drop(r.ID)
 	id, uid, size := r.ID, r.UID, r.Size
-	a.cat.later(func(tx *sql.Tx) error { return removeRows(tx, []FileID{id}) }, func(err error) {
-		if err == nil {
+	counted := false
+	a.cat.later(func(tx *sql.Tx) error {
+		var flags int64
+		counted = tx.QueryRow("SELECT flags FROM files WHERE id = ?", int64(id)).Scan(&flags) == nil && flags&(rowOpen|rowGoing) == 0
+		return removeRows(tx, []FileID{id})
+	}, func(err error) {
+		if err == nil && counted {
 			a.addUsage(uid, -size)
 		}
 		a.mu.Lock()

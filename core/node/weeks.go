@@ -39,7 +39,7 @@ func follow(ws []week, w week, now int64, lastEnd func() int64) []week {
 		return []week{w}
 	}
 	const far = 48 * 3600 * 1000
-	if last := ws[len(ws)-1]; (last.From <= now || last.From > now+far) && last.Text == w.Text && last.Zone == w.Zone {
+	if last := ws[len(ws)-1]; (last.From <= now || last.From > now+far && lastEnd() > now) && last.Text == w.Text && last.Zone == w.Zone {
 		return ws
 	}
 	w.From = max(now, lastEnd())

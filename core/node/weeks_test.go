@@ -102,6 +102,10 @@ func TestSchedulesAreRemembered(t *testing.T) {
 	if len(ws) != 2 || ws[1] != (week{clock, mon.Text, ""}) {
 		t.Errorf("the same, behind a clock that was ahead: %+v", ws)
 	}
+	ws = follow(follow([]week{all}, mon, clock+5*day, lastEnd), mon, clock, lastEnd)
+	if len(ws) != 2 || ws[1] != (week{clock, mon.Text, ""}) {
+		t.Errorf("the same, behind a clock that was days ahead: %+v", ws)
+	}
 	if ws = follow(follow([]week{all}, mon, clock+day, lastEnd), all, clock, lastEnd); len(ws) != 1 {
 		t.Errorf("as before, behind a clock that was ahead: %+v", ws)
 	}
