@@ -41,13 +41,18 @@ func (s *Server) Scrub(req Request) ([]byte, error) {
 		stored[i] = segs[i].Span.From
 	}
 	all := entries(segs, stored)
-	var es []entry
+	var es []picture
+	breaks := 0
 	for i := range all {
 		e := &all[i]
+		if i > 0 && e.discontinuity != all[i-1].discontinuity {
+			breaks++
+		}
 		switch {
 		case e.gap || !pictures[e.init]:
 		case e.independent:
-			es = append(es, *e)
+			es = append(es, picture{*e, breaks})
+			breaks = 0
 		case len(es) > 0 && es[len(es)-1].to == e.from: // without a key frame: the picture before is shown on
 			es[len(es)-1].to = e.to
 		}
@@ -58,7 +63,14 @@ func (s *Server) Scrub(req Request) ([]byte, error) {
 		}
 		return nil, ErrNoFootage
 	}
-	return scrubPlaylist(es, req.Carry), nil
+	return scrubPlaylist(es, all[0].discontinuity, req.Carry), nil
+}
+
+// picture is an entry of a scrub playlist. Discontinuities are counted as in the media
+// playlist of the same range (RFC 8216 6.2.4), also those of what is left out.
+type picture struct {
+	entry
+	breaks int // discontinuities behind the picture before
 }
 
 // withPictures tells of which inits of segments HLS carries pictures, and names the
@@ -85,7 +97,7 @@ func (s *Server) withPictures(uid string, segs []archive.Segment) (map[archive.I
 	return has, out, nil
 }
 
-func scrubPlaylist(es []entry, carry string) []byte {
+func scrubPlaylist(es []picture, discontinuity uint64, carry string) []byte {
 	target := 1
 	for i := range es {
 		target = max(target, int(seconds(es[i].to-es[i].from)+0.5))
@@ -95,11 +107,11 @@ func scrubPlaylist(es []entry, carry string) []byte {
 	}
 	var b bytes.Buffer
 	b.Grow(256 + 110*len(es))
-	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:%d\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n", target)
+	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:%d\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n", target, discontinuity)
 	var date dates
 	for i := range es {
 		e := &es[i]
-		if i > 0 && e.discontinuity != es[i-1].discontinuity {
+		for range e.breaks {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if i == 0 || e.init != es[i-1].init {
@@ -145,14 +157,14 @@ func (s *Server) keyFrame(uid string, seg archive.Segment, body *timeline.Body) 
 		return ErrNotFound
 	}
 	fr := &lay.Fragments[sl.First+k]
-	picture := fr.Samples[0]
-	picture.Duration = uint32(max(media.TicksOf(seg.Span.Duration(), video[0].Timescale), 1))
+	key := fr.Samples[0]
+	key.Duration = uint32(max(media.TicksOf(seg.Span.Duration(), video[0].Timescale), 1))
 	f, err := s.src.Pin(uid, seg.File)
 	if err != nil {
 		return err
 	}
 	body.Hold(f)
-	body.Add(mux.AppendFragmentHead(nil, fr.Track, uint32(seg.Number), fr.BaseTime, []media.Sample{picture}))
-	body.AddFile(f, fr.DataOffset, int64(picture.Size))
+	body.Add(mux.AppendFragmentHead(nil, fr.Track, uint32(seg.Number), fr.BaseTime, []media.Sample{key}))
+	body.AddFile(f, fr.DataOffset, int64(key.Size))
 	return nil
 }

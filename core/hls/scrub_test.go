@@ -29,6 +29,8 @@ func TestScrub(t *testing.T) {
 		{"no key frame for a while", dependent((&fake{}).add(1, 0, 5, 2*sec), 2, 3), "2 6 2", nil},
 		{"it begins without one", dependent((&fake{}).add(1, 0, 3, 2*sec), 0), "2 2", nil},
 		{"a hole", (&fake{}).add(1, 0, 2, 2*sec).add(2, 20*sec, 2, 4*sec), "2 2 | 4 4", nil},
+		{"a run without a key frame", dependent((&fake{}).add(1, 0, 1, 2*sec).add(2, time.Hour, 1, 2*sec).add(3, time.Hour, 2, 4*sec), 1), "2 | | 4 4", nil},
+		{"the first run has none", dependent((&fake{}).add(1, 0, 1, 2*sec).add(2, time.Hour, 1, 2*sec), 0), "| 2", nil},
 		{"the newest grows", (&fake{}).add(1, 0, 3, 2*sec).grows(), "2 2 2", nil},
 		{"nothing", &fake{}, "", ErrNoFootage},
 	} {
@@ -52,7 +54,7 @@ func TestScrub(t *testing.T) {
 				t.Errorf("%s: %s", c.name, line)
 			}
 		}
-		if g := strings.Join(got, " "); g != c.want || !bytes.Contains(b, []byte("#EXT-X-I-FRAMES-ONLY\n")) || !bytes.HasSuffix(b, []byte("#EXT-X-ENDLIST\n")) || !bytes.Contains(b, []byte("-v.mp4?token=x")) {
+		if g := strings.Join(got, " "); g != c.want || !bytes.Contains(b, []byte("#EXT-X-I-FRAMES-ONLY\n")) || !bytes.Contains(b, []byte("#EXT-X-DISCONTINUITY-SEQUENCE:7\n")) || !bytes.HasSuffix(b, []byte("#EXT-X-ENDLIST\n")) || !bytes.Contains(b, []byte("-v.mp4?token=x")) {
 			t.Errorf("%s: %q, want %q\n%s", c.name, g, c.want, b)
 		}
 	}

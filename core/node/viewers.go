@@ -17,6 +17,7 @@ type viewers struct {
 	by   map[string]int    // of m, by stream
 	sent map[string]uint64 // bytes by stream
 
+	swept   time.Time
 	refused uint64 // requests of viewers beyond the limit
 }
 
@@ -25,6 +26,9 @@ type viewerKey struct{ uid, proto, name string }
 func newViewers() *viewers {
 	return &viewers{m: map[viewerKey]time.Time{}, by: map[string]int{}, sent: map[string]uint64{}}
 }
+
+// sweepLeast is how long a sweep is good for whoever is turned away.
+const sweepLeast = 500 * time.Millisecond
 
 // most bounds the table: past it new viewers are served but not counted.
 const mostViewers = 100_000
@@ -41,7 +45,9 @@ func (v *viewers) seen(uid, proto, name string, all, stream int, now time.Time) 
 		return ""
 	}
 	if limit = v.fullLocked(uid, all, stream); limit != "" {
-		v.expireLocked(now) // the table is swept twice a second: some may have gone
+		if d := now.Sub(v.swept); d < 0 || d >= sweepLeast { // some may have gone
+			v.expireLocked(now)
+		}
 		if limit = v.fullLocked(uid, all, stream); limit != "" {
 			v.refused++
 			return limit
@@ -77,6 +83,7 @@ func (v *viewers) expire(now time.Time) {
 }
 
 func (v *viewers) expireLocked(now time.Time) {
+	v.swept = now
 	for k, at := range v.m {
 		if now.Sub(at) > viewerIdle {
 			delete(v.m, k)

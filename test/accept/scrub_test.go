@@ -17,8 +17,7 @@ import (
 )
 
 // TestScrub: a scrub playlist names one picture for each group of pictures, each a key
-// frame at its time, of H.264 and H.265, across a run that ended; ffmpeg decodes them
-// without a word.
+// frame at its time, of H.264 and H.265; ffmpeg decodes them without a word.
 func TestScrub(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("ffprobe"); err != nil {

@@ -101,16 +101,30 @@ func (d *Door) Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web
 		return nil // not even a bad token keeps anyone from a public stream
 	}
 	who, e := d.Identify(ctx)
-	if e != nil {
+	if e != nil && rule != access.Protected { // who comes from a listed address needs no token, nor a good one
 		return e
 	}
-	ip, _ := addrOf(ctx)
-	v := access.Decide(access.Request{UID: uid, Rule: rule, Whitelist: whitelist, Address: ip, Presented: who.Role != api.Anybody,
+	v := access.Decide(access.Request{UID: uid, Rule: rule, Whitelist: whitelist, Address: d.client(ctx), Presented: e != nil || who.Role != api.Anybody,
 		Who: access.Identity{Name: who.Name, Role: access.Role(who.Role), MustChange: who.MustChange}})
-	if v.Allow {
+	switch {
+	case v.Allow:
 		return nil
+	case e != nil:
+		return e
 	}
 	return web.E(v.Status, v.Code, v.Message, v.Hint)
+}
+
+// client is the address that a request came from, if that is known. It is not where
+// somebody else passed it on: an address in a header counts if a trusted proxy wrote
+// it, and a proxy's own address is that of everybody behind it.
+func (d *Door) client(ctx *fasthttp.RequestCtx) netip.Addr {
+	ip, ok := addrOf(ctx)
+	peer, known := web.Peer(ctx)
+	if !ok || (forwarded(ctx) || d.trusted(ctx)) && (!known || ip == peer) {
+		return netip.Addr{}
+	}
+	return ip
 }
 
 // Secure tells whether the request came over TLS, here or at a trusted proxy.

@@ -144,6 +144,23 @@ func TestPlayProtected(t *testing.T) {
 			t.Errorf("%s: %+v, want %d", from, e, want)
 		}
 	}
+	for _, c := range []struct {
+		name, from string
+		headers    []string
+		status     int
+	}{
+		{"a listed proxy that nobody trusts passes somebody on", "198.51.100.7", []string{"X-Forwarded-For", "192.0.2.1"}, 403},
+		{"and does not say whom", "198.51.100.7", []string{"Via", "1.1 proxy"}, 403},
+		{"a trusted proxy does not say whom", "10.1.2.3", nil, 403},
+		{"a listed address with a token that was revoked", "198.51.100.7", []string{"Authorization", "Bearer nobody"}, 0},
+		{"elsewhere with a token that was revoked", "192.0.2.1", []string{"Authorization", "Bearer nobody"}, 401},
+	} {
+		d := newDoor(access.Protected, netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("10.0.0.0/8"))
+		e := d.Play(request(c.from, "GET", "/live/cam/media.m3u8", c.headers...), "cam", "hls", true)
+		if status := 0; e != nil && e.Status != c.status || e == nil && status != c.status {
+			t.Errorf("%s: %+v, want %d", c.name, e, c.status)
+		}
+	}
 }
 
 func TestAdministrator(t *testing.T) {

@@ -46,7 +46,7 @@ var uidPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,35}$`)
 // Handle implements web.Room.
 func (a Aliases) Handle(ctx *fasthttp.RequestCtx) bool {
 	uid, file, ok := strings.Cut(strings.TrimPrefix(string(ctx.Path()), "/"), "/")
-	if !ok || !uidPattern.MatchString(uid) || !ctx.IsGet() && !ctx.IsHead() {
+	if !ok || !uidPattern.MatchString(uid) || !ctx.IsGet() && !ctx.IsHead() && !ctx.IsOptions() {
 		return false
 	}
 	file, amp, _ := strings.Cut(file, "&")
@@ -75,6 +75,9 @@ func (a Aliases) Handle(ctx *fasthttp.RequestCtx) bool {
 		cors(ctx, a.opt.AllowOrigin)
 	}
 	switch {
+	case ctx.IsOptions():
+		ctx.Response.Header.Set("Allow", "GET, HEAD, OPTIONS")
+		ctx.SetStatusCode(204)
 	case err != nil:
 		web.Fail(ctx, web.E(400, "bad_query", "the query string is malformed", err.Error()))
 	case status:

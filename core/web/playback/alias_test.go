@@ -55,6 +55,9 @@ func TestForeignNames(t *testing.T) {
 			t.Errorf("%s was answered: %d", uri, ctx.Response.StatusCode())
 		}
 	}
+	if ctx, ok := ask("OPTIONS", "/gate/recording_status.json"); !ok || ctx.Response.StatusCode() != 204 {
+		t.Errorf("OPTIONS: %v %d", ok, ctx.Response.StatusCode())
+	}
 	if _, ok := ask("POST", "/gate/index.m3u8"); ok {
 		t.Error("POST was answered")
 	}

@@ -49,6 +49,9 @@ func (h *Handler) playlist(r request) *web.Error {
 		if e != nil {
 			return e
 		}
+		if r.file == "scrub.m3u8" && h.absolute(r, s, open) { // what it lists does not change
+			return nil
+		}
 		req.Live, req.Span = false, s
 		more = []string{"from", strconv.FormatInt(s.From.Milli(), 10)}
 		if open {
@@ -65,7 +68,7 @@ func (h *Handler) playlist(r request) *web.Error {
 	case "media.m3u8":
 		b, err = h.hls.Media(req)
 	default:
-		if !r.live {
+		if !r.live && req.Span.To != 0 {
 			req.Scrub = "scrub.m3u8?" + r.carry(more...)
 		}
 		uri := "media.m3u8"
