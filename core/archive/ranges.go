@@ -321,6 +321,7 @@ func gaps(window media.Span, spans []media.Span, facts []fact) []Gap {
 	hole := func(from, to media.Wall) {
 		if to-from > holeTolerance {
 			out = append(out, explain(media.Span{From: from, To: to}, facts)...)
+			out[len(out)-1].Span.To = min(out[len(out)-1].Span.To, window.To)
 		}
 	}
 	for _, sp := range spans {
@@ -370,6 +371,9 @@ func explain(h media.Span, facts []fact) []Gap {
 			last.Why = f.Cause
 			if f.Type == factGap && f.At < h.From && f.At > h.From-near && len(out) == 1 {
 				last.Span.From = f.At // a track that ended earlier than the others
+			}
+			if f.Type == factGap && f.Until > h.To+holeTolerance && f.Until < h.To+near {
+				last.Span.To = f.Until // or begins later
 			}
 		case f.Cause != last.Why:
 			last.Span.To = f.At

@@ -252,8 +252,9 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		case keep:
 			st.cur = f
 		default:
-			if f.flags&IndexTailCut != 0 && !f.cut {
-				a.mark(st, f.spanLocked().To, GapServerDown) // a younger file survived what this one lost
+			if f.flags&IndexTailCut != 0 && !f.cut { // a younger file survived what this one lost
+				a.mark(st, f.spanLocked().To, GapServerDown)
+				a.gapUpTo(st, f, found)
 			}
 			old, prev, sum := st.cur, st.prev, st.prevSum
 			st.cur = f
@@ -272,6 +273,43 @@ func (a *Archive) adopt(s *space, found []*file, atStart bool) {
 		}
 		st.mu.Unlock()
 	}
+}
+
+// gapUpTo notes what f, whose tail is lost, lacks up to the file behind it: sound that
+// ran ahead of the pictures lay in f beyond the key frame that the next one begins
+// with. st.mu is held.
+func (a *Archive) gapUpTo(st *stream, f *file, found []*file) {
+	var next *file
+	for _, g := range slices.Concat(found, st.files) {
+		if g.st == st && g.id > f.id && g.header.Run == f.header.Run && (next == nil || g.id < next.id) {
+			next = g
+		}
+	}
+	if next == nil {
+		return
+	}
+	from, to := f.spanLocked().To, next.complete()
+	if to > next.spanLocked().From {
+		a.record(st, &fact{Type: factGap, UID: st.uid, At: from, Until: to, Cause: GapServerDown})
+	}
+}
+
+// complete is when the last of the tracks begins in a file that was recovered.
+func (f *file) complete() (at media.Wall) {
+	seen := map[int]bool{}
+	for i := range f.frags {
+		fr := &f.frags[i]
+		if seen[fr.Track] || len(fr.Samples) == 0 {
+			continue
+		}
+		seen[fr.Track] = true
+		for _, t := range f.header.Tracks {
+			if t.ID == fr.Track && t.Kind() != media.Data {
+				at = max(at, f.header.Zero.Add(media.DurationOf(fr.BaseTime+int64(fr.Samples[0].CTO), t.Timescale)))
+			}
+		}
+	}
+	return at
 }
 
 // goesOnAfter tells whether the recording goes on behind f rather than behind g,
