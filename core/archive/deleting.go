@@ -63,7 +63,7 @@ type deleted struct {
 	err  error
 }
 
-// begin notes a deletion; nil = the archive is being closed, and the next start does
+// beginDeletion notes a deletion; nil = the archive is being closed, and the next start does
 // what is marked.
 func (a *Archive) beginDeletion(s *space, rows []*row) *deletion {
 	d := &deletion{s: s, rows: rows, done: make(chan struct{})}

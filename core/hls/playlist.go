@@ -147,33 +147,38 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if i == 0 || e.init != es[i-1].init {
-			fmt.Fprintf(&b, "#EXT-X-MAP:URI=\"init-%s%s.mp4%s\"\n", e.init, mark, carry)
+			e.writeMap(&b, mark, carry)
 		}
-		b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
-		b.Write(date.append(b.AvailableBuffer(), e.from))
-		b.WriteString("\n#EXTINF:")
-		b.Write(appendSeconds(b.AvailableBuffer(), e.to-e.from))
-		b.WriteString(",\n")
-		kind := ""
-		if e.gap {
-			b.WriteString("#EXT-X-GAP\n")
-			kind = "gap-"
-		}
-		b.WriteString(kind)
-		b.Write(strconv.AppendInt(b.AvailableBuffer(), e.stored.Milli(), 10))
-		b.WriteByte('-')
-		b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
-		if !e.gap {
-			b.WriteString(mark)
-		}
-		b.WriteString(".m4s")
-		b.WriteString(carry)
-		b.WriteByte('\n')
+		e.write(&b, &date, mark, carry)
 	}
 	if ended {
 		b.WriteString("#EXT-X-ENDLIST\n")
 	}
 	return b.Bytes()
+}
+
+func (e *entry) writeMap(b *bytes.Buffer, mark, carry string) {
+	fmt.Fprintf(b, "#EXT-X-MAP:URI=\"init-%s%s.mp4%s\"\n", e.init, mark, carry)
+}
+
+// write adds the lines of an entry; mark tells what is served under its name.
+func (e *entry) write(b *bytes.Buffer, date *dates, mark, carry string) {
+	b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
+	b.Write(date.append(b.AvailableBuffer(), e.from))
+	b.WriteString("\n#EXTINF:")
+	b.Write(appendSeconds(b.AvailableBuffer(), e.to-e.from))
+	b.WriteString(",\n")
+	if e.gap {
+		b.WriteString("#EXT-X-GAP\ngap-")
+		mark = ""
+	}
+	b.Write(strconv.AppendInt(b.AvailableBuffer(), e.stored.Milli(), 10))
+	b.WriteByte('-')
+	b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
+	b.WriteString(mark)
+	b.WriteString(".m4s")
+	b.WriteString(carry)
+	b.WriteByte('\n')
 }
 
 func seconds(w media.Wall) float64 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"media-server/core/archive"
@@ -59,7 +58,7 @@ func (s *Server) Scrub(req Request) ([]byte, error) {
 	}
 	if len(es) == 0 {
 		if len(segs) > 0 && len(out) > 0 {
-			return nil, fmt.Errorf("%w: of pictures, the stream has %s", ErrCodec, strings.Join(out, ", "))
+			return nil, fmt.Errorf("%w: %s", ErrCodec, strings.Join(out, ", "))
 		}
 		return nil, ErrNoFootage
 	}
@@ -73,8 +72,8 @@ type picture struct {
 	breaks int // discontinuities behind the picture before
 }
 
-// withPictures tells of which inits of segments HLS carries pictures, and names the
-// codecs of the others' tracks.
+// withPictures tells of which inits of segments HLS carries pictures, and what the
+// others have in their place.
 func (s *Server) withPictures(uid string, segs []archive.Segment) (map[archive.InitID]bool, []string, error) {
 	has := map[archive.InitID]bool{}
 	var out []string
@@ -87,10 +86,12 @@ func (s *Server) withPictures(uid string, segs []archive.Segment) (map[archive.I
 		if has[id] = len(in) > 0; has[id] {
 			continue
 		}
-		for _, t := range tracks {
-			if !slices.Contains(out, string(t.Codec)) {
-				out = append(out, string(t.Codec))
-			}
+		what := "the stream has no pictures"
+		if _, codecs := Carried(ofVideo(tracks)); len(codecs) > 0 {
+			what = "the stream's pictures are " + strings.Join(codecs, ", ")
+		}
+		if !slices.Contains(out, what) {
+			out = append(out, what)
 		}
 	}
 	slices.Sort(out)
@@ -115,19 +116,9 @@ func scrubPlaylist(es []picture, discontinuity uint64, carry string) []byte {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if i == 0 || e.init != es[i-1].init {
-			fmt.Fprintf(&b, "#EXT-X-MAP:URI=\"init-%s%s.mp4%s\"\n", e.init, picturesOnly, carry)
+			e.writeMap(&b, picturesOnly, carry)
 		}
-		b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
-		b.Write(date.append(b.AvailableBuffer(), e.from))
-		b.WriteString("\n#EXTINF:")
-		b.Write(appendSeconds(b.AvailableBuffer(), e.to-e.from))
-		b.WriteString(",\n")
-		b.Write(strconv.AppendInt(b.AvailableBuffer(), e.stored.Milli(), 10))
-		b.WriteByte('-')
-		b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
-		b.WriteString(keyOnly + ".m4s")
-		b.WriteString(carry)
-		b.WriteByte('\n')
+		e.write(&b, &date, keyOnly, carry)
 	}
 	b.WriteString("#EXT-X-ENDLIST\n")
 	return b.Bytes()

@@ -58,7 +58,7 @@ func TestScrub(t *testing.T) {
 			t.Errorf("%s: %q, want %q\n%s", c.name, g, c.want, b)
 		}
 	}
-	for codec, want := range map[media.Codec]string{media.MJPEG: "mjpeg", media.AAC: "aac"} {
+	for codec, want := range map[media.Codec]string{media.MJPEG: "carry: the stream's pictures are mjpeg", media.AAC: "carry: the stream has no pictures"} {
 		f := (&fake{}).add(1, 0, 3, 2*sec)
 		f.tracks = []media.Track{{ID: 1, Codec: codec, Timescale: 90000}}
 		if _, err := New(f).Scrub(Request{UID: "gate"}); !errors.Is(err, ErrCodec) || !strings.Contains(err.Error(), want) {
