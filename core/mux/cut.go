@@ -4,8 +4,8 @@ import "media-server/core/media"
 
 // add places a unit, which ends the one held before it, and cuts parts and
 // segments where they are due.
-func (w *Writer) add(t *track, u *media.AccessUnit, wall media.Wall, key bool) {
-	dts, cto := w.place(t, u, wall)
+func (w *Writer) add(t *track, u *media.AccessUnit, wall media.Wall, key bool) (dts int64, cto int32) {
+	dts, cto = w.place(t, u, wall)
 	at := t.ns(dts)
 	w.adding, w.addingAt = t, dts
 	if t.holding {
@@ -29,6 +29,7 @@ func (w *Writer) add(t *track, u *media.AccessUnit, wall media.Wall, key bool) {
 		t.take(1) // until the next one or the part's end
 	}
 	w.adding = nil
+	return dts, cto
 }
 
 func (w *Writer) openSegment(t *track, at int64, cto int32, independent bool) {

@@ -91,6 +91,12 @@ type Event struct {
 	Kept bool
 	// Joined is how many kept units were stored with this one.
 	Joined int
+	// DTS and CTO are where a unit that was stored lies: decode time since the run's
+	// zero and presentation minus decode time, ticks of its track. Key: it is stored as
+	// a key frame.
+	DTS int64
+	CTO int32
+	Key bool
 	// Started is set once, with the tracks of the file in which parts will
 	// come (complete parameters; tracks left out are missing).
 	Started []media.Track

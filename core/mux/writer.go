@@ -133,7 +133,8 @@ func (w *Writer) Write(u media.AccessUnit, wall media.Wall, clockState func() []
 		return nil, w.drop(DropNoSet), nil
 	}
 	t.nextSeq = u.Seq + 1
-	w.add(t, &u, wall, key)
+	ev.Key = key
+	ev.DTS, ev.CTO = w.add(t, &u, wall, key)
 	ev.Joined = w.addEarly(wall)
 	return w.out, ev, nil
 }

@@ -184,6 +184,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	n.streams = newStreams(n)
 	n.timeline = timeline.New(n.archive, n.streams.ring)
 	n.timeline.Complete(backend{n}.missing)
+	n.timeline.Follow(n.streams.tap)
 	if err := n.listen(ctx, set); err != nil {
 		return err
 	}

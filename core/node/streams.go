@@ -104,6 +104,16 @@ func (s *streams) ring(uid string) timeline.Ring {
 	return nil
 }
 
+// tap watches the capture of a stream, for the timeline.
+func (s *streams) tap(uid string) timeline.Tap {
+	if r := s.get(uid); r != nil && r.str != nil {
+		if t, ok := r.str.Tap(); ok {
+			return t
+		}
+	}
+	return nil
+}
+
 // ringStore fits a stream's ring to the timeline's interface.
 type ringStore struct{ *stream.Ring }
 

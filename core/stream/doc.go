@@ -2,7 +2,8 @@
 // parts to the recorder or to a memory ring.
 //
 //	Driver ─Opened/Units/Closed─▶ Stream ─▶ clock.Map ─▶ mux.Writer ─▶ parts ─┬▶ Recorder (archive)
-//	   ▲                                                                       └▶ Ring (not recorded)
+//	   ▲                                                       │               └▶ Ring (not recorded)
+//	   │                                                       └▶ Tap: each unit as it comes, for who watches live
 //	   └────────────── Ack ◀── durable in storage (or received, where nothing is recorded)
 //
 // What does not belong here: the driver's process (pluginhost implements

@@ -31,6 +31,7 @@ type run struct {
 	writer  *mux.Writer
 	taken   ends          // by what had been handed on when the writer was made
 	started bool          // the writer's file has begun
+	fed     bool          // somebody watched a unit of it
 	inFile  []media.Track // what it carries
 	zero    media.Wall
 	resumed bool
@@ -78,7 +79,7 @@ func (r *run) restart(cfg clock.Config) {
 	for i := range r.tracks {
 		r.tracks[i].from = 0
 	}
-	r.writer, r.started, r.resumed, r.pending, r.firstAt, r.set = nil, false, false, nil, 0, 0
+	r.writer, r.started, r.fed, r.resumed, r.pending, r.firstAt, r.set = nil, false, false, false, nil, 0, 0
 }
 
 func (r *run) track(id int) *runTrack {
@@ -263,6 +264,9 @@ func (s *Stream) write(r *run, u *media.AccessUnit) error {
 			}
 			if !ev.Kept {
 				r.track(u.Track).refused(ev.Dropped, u.Received)
+			}
+			if ev.Dropped == mux.Stored && !ev.Kept {
+				s.feed(r, u, &ev)
 			}
 			if ev.Dropped == mux.Stored {
 				s.noteHole(r, u.Track, wall)

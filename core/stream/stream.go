@@ -97,6 +97,7 @@ type Stream struct {
 	status     Status
 	meter      meter
 	clockOn    bool // camera.clock is raised
+	taps       []*Tap
 	modes      Modes
 	gate       *gate // nil when everything is recorded, or nothing
 }
@@ -172,6 +173,9 @@ func (s *Stream) Start() error {
 	}
 	s.session = ses
 	s.ackTo.Store(&ses)
+	if len(s.taps) > 0 {
+		ses.SetDelivery(true)
+	}
 	return nil
 }
 
@@ -221,6 +225,7 @@ func (s *Stream) Stop() {
 	defer s.mu.Unlock()
 	s.endRun(CauseStopped)
 	s.over = true
+	s.endTaps()
 	if s.dep.Recorder != nil {
 		// Also a run that was only about to be resumed is over now.
 		s.dep.Recorder.End(archive.GapDisabled)
@@ -237,6 +242,7 @@ func (s *Stream) Detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over, s.cur = true, nil
+	s.endTaps()
 	if s.dep.Recorder != nil {
 		s.dep.Recorder.Close()
 	}

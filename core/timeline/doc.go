@@ -7,7 +7,13 @@
 //	rings  ──┼─▶ Timeline ─▶ hls, mp4, picture ─▶ Body (a plan of bytes and file ranges) ─▶ web
 //	peers  ──┘ (with the cluster)
 //
+//	captures ─tap▶ Reader: frame by frame, from any instant on into live ─▶ rtsp, webrtc
+//
 //	archive ─▶ Ranges ◀─ node: an outage that goes on (Complete)
+//
+// A file or a memory ring has the frames of a moment half a second later, when their
+// part is whole; a tap of the capture has each as it comes. A Reader goes over from
+// the one to the other where both have the same frame.
 //
 // It also holds what every way out needs: times as URLs write them (when.go)
 // and Body, the plan of a response (body.go).

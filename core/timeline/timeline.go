@@ -44,6 +44,7 @@ type Timeline struct {
 	arch    Archive
 	ring    func(uid string) Ring // nil: the stream has none
 	missing Missing               // nil: what the archive says is all
+	live    Live                  // nil: nothing is captured
 }
 
 // Missing completes the gaps gs that the archive lists of a stream in s with
