@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -12,14 +13,21 @@ import (
 
 	"golang.org/x/term"
 
+	"media-server/core/media"
 	"media-server/core/node"
 	"media-server/core/timeline"
 	"media-server/core/web/api"
 )
 
+// accounts are those of a server, running or not.
+type accounts interface {
+	api.Accounts
+	api.PlayTokens
+}
+
 // accounts gives the accounts of the running server, or, when none runs, of
 // the files.
-func (g *globals) accounts() (api.Accounts, func() error, error) {
+func (g *globals) accounts() (accounts, func() error, error) {
 	cl, set, err := g.server()
 	if err != nil {
 		return nil, nil, err
@@ -56,6 +64,41 @@ func (r remote) Tokens() (ts []api.Token) {
 
 func (r remote) RevokeToken(id string) error {
 	return r.c.do("DELETE", "/api/v1/tokens/"+url.PathEscape(id), nil, nil)
+}
+
+func (r remote) CreatePlayToken(t api.NewPlayToken) (string, api.PlayToken, error) {
+	in := map[string]any{"uid": t.UID, "user": t.User, "ttl": fmt.Sprintf("%dms", t.TTL.Milliseconds())}
+	if t.Address.IsValid() {
+		in["ip"] = t.Address.String()
+	}
+	if t.From != 0 {
+		in["from"] = t.From.Time().Format(time.RFC3339Nano)
+	}
+	if t.To != 0 {
+		in["to"] = t.To.Time().Format(time.RFC3339Nano)
+	}
+	var out struct {
+		api.PlayToken
+		Text string `json:"token"`
+	}
+	err := r.c.do("POST", "/api/v1/tokens/play", in, &out)
+	return out.Text, out.PlayToken, err
+}
+
+func (r remote) PlayTokens(after string, limit int) ([]api.PlayToken, error) {
+	var out struct {
+		Items []api.PlayToken `json:"items"`
+	}
+	err := r.c.do("GET", fmt.Sprintf("/api/v1/tokens?kind=play&limit=%d&cursor=%s", limit, url.QueryEscape(after)), nil, &out)
+	return out.Items, err
+}
+
+func (r remote) RevokeForeign(id string) error {
+	return r.c.do("DELETE", "/api/v1/tokens/"+url.PathEscape(id)+"?foreign=true", nil, nil)
+}
+
+func (r remote) RotateTokenSecret(revoke bool) error {
+	return r.c.do("POST", "/api/v1/keys/token/rotate", map[string]bool{"revoke": revoke}, nil)
 }
 
 func (r remote) SetPassword(user, password string) error {
@@ -99,8 +142,9 @@ func (c *passwdCmd) Run(g *globals) error {
 
 type tokenCmd struct {
 	API    tokenAPICmd    `cmd:"" name:"api" help:"Make an API token; the token alone is the last line of standard output."`
-	List   tokenListCmd   `cmd:"" help:"List API tokens."`
-	Revoke tokenRevokeCmd `cmd:"" help:"Revoke an API token."`
+	Play   tokenPlayCmd   `cmd:"" help:"Make a token that plays one stream; the token alone is the last line of standard output."`
+	List   tokenListCmd   `cmd:"" help:"List API tokens and play tokens."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token: what was opened with it ends within two seconds."`
 }
 
 type tokenAPICmd struct {
@@ -138,23 +182,105 @@ func (c *tokenListCmd) Run(g *globals) error {
 	}
 	defer func() { _ = done() }()
 	ts := acc.Tokens()
+	plays, err := allPlayTokens(acc)
+	if err != nil {
+		return err
+	}
 	if c.JSON {
-		return printJSON(ts)
+		list := []any{}
+		for i := range ts {
+			list = append(list, ts[i])
+		}
+		for i := range plays {
+			list = append(list, plays[i])
+		}
+		return printJSON(list)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tROLE\tEXPIRES")
-	for _, t := range ts {
-		until := "never"
-		if t.Expires > 0 {
-			until = time.UnixMilli(t.Expires).Format(time.DateTime)
+	fmt.Fprintln(w, "ID\tKIND\tFOR\tRIGHT\tEXPIRES")
+	when := func(ms int64) string {
+		if ms == 0 {
+			return "never"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.ID, t.Name, t.Role, until)
+		return time.UnixMilli(ms).Format(time.DateTime)
+	}
+	for _, t := range ts {
+		fmt.Fprintf(w, "%s\tapi\t%s\t%s\t%s\n", t.ID, t.Name, t.Role, when(t.Expires))
+	}
+	for _, t := range plays {
+		right := t.UID
+		if t.Address != "" {
+			right += " from " + t.Address
+		}
+		if t.From != 0 || t.To != 0 {
+			right += ", a span"
+		}
+		fmt.Fprintf(w, "%s\tplay\t%s\t%s\t%s\n", t.ID, t.User, right, when(t.Expires))
 	}
 	return w.Flush()
 }
 
+func allPlayTokens(acc accounts) (out []api.PlayToken, err error) {
+	const page = 1000
+	after := ""
+	for {
+		ts, err := acc.PlayTokens(after, page)
+		if out = append(out, ts...); err != nil || len(ts) < page {
+			return out, err
+		}
+		after = ts[len(ts)-1].ID
+	}
+}
+
+type tokenPlayCmd struct {
+	UID  string `arg:"" help:"Stream."`
+	TTL  string `name:"ttl" default:"1h" help:"How long it is good, at most 366d."`
+	IP   string `name:"ip" placeholder:"ADDRESS" help:"Address or network that may use it; none = any."`
+	From string `placeholder:"TIME" help:"Only what was recorded from here on."`
+	To   string `placeholder:"TIME" help:"Only what was recorded up to here."`
+	User string `help:"Whom it is for."`
+}
+
+func (c *tokenPlayCmd) Run(g *globals) error {
+	set, err := g.load()
+	if err != nil {
+		return err
+	}
+	t := api.NewPlayToken{UID: c.UID, User: c.User, By: "command line"}
+	if t.TTL, err = timeline.ParseSpan(c.TTL); err != nil {
+		return usagef("--ttl: %v", err)
+	}
+	if t.Address, err = api.ParseAddress(c.IP); err != nil {
+		return usagef("--ip: %v", err)
+	}
+	now := time.Now()
+	for _, x := range []struct {
+		flag, text string
+		to         *media.Wall
+	}{{"--from", c.From, &t.From}, {"--to", c.To, &t.To}} {
+		if x.text == "" {
+			continue
+		}
+		if *x.to, err = timeline.ParseTime(x.text, now, set.Server.Zone()); err != nil {
+			return usagef("%s: %v", x.flag, err)
+		}
+	}
+	acc, done, err := g.accounts()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = done() }()
+	text, _, err := acc.CreatePlayToken(t)
+	if err = errors.Join(err, set.GiveBack()); err != nil { // the secret may have been made just now
+		return err
+	}
+	fmt.Println(text)
+	return nil
+}
+
 type tokenRevokeCmd struct {
-	ID string `arg:"" help:"Token id, from token list."`
+	ID      string `arg:"" help:"Token id, from token list."`
+	Foreign bool   `help:"The id is the jti of a play token that was made elsewhere with this server's secret."`
 }
 
 func (c *tokenRevokeCmd) Run(g *globals) error {
@@ -163,5 +289,8 @@ func (c *tokenRevokeCmd) Run(g *globals) error {
 		return err
 	}
 	defer func() { _ = done() }()
+	if c.Foreign {
+		return acc.RevokeForeign(c.ID)
+	}
 	return acc.RevokeToken(c.ID)
 }

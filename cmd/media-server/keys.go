@@ -100,13 +100,25 @@ func (c *keysPublicCmd) Run(g *globals) error {
 }
 
 type keysRotateCmd struct {
-	Only string `enum:",signing,encryption" default:"" placeholder:"KIND" help:"Only the signing key, or only the master key of encrypted footage."`
+	Only   string `enum:",signing,encryption,token" default:"" placeholder:"KIND" help:"Only the signing key, only the master key of encrypted footage, or the secret of play tokens, which nothing else rotates."`
+	Revoke bool   `help:"With --only token: tokens made before are refused from now on. Without, they stay good until they expire."`
 }
 
 func (c *keysRotateCmd) Run(g *globals) error {
 	set, err := g.load()
 	if err != nil {
 		return err
+	}
+	switch {
+	case c.Revoke && c.Only != "token":
+		return usagef("--revoke goes with --only token")
+	case c.Only == "token":
+		acc, done, err := g.accounts()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = done() }()
+		return acc.RotateTokenSecret(c.Revoke)
 	}
 	if c.Only != "signing" && (c.Only == "encryption" || !set.OpenVault().None()) {
 		cl, _, err := g.server()

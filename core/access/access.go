@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -70,11 +71,18 @@ var steps = []string{
 	CREATE TABLE audit(
 		id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, who TEXT NOT NULL,
 		address TEXT NOT NULL, what TEXT NOT NULL);`,
+	// Play tokens made here, and what was revoked of others (then only id and times).
+	`CREATE TABLE play_tokens(
+		id TEXT PRIMARY KEY, uid TEXT NOT NULL, user TEXT NOT NULL, address TEXT NOT NULL,
+		from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, made_by TEXT NOT NULL,
+		created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL) WITHOUT ROWID;
+	CREATE INDEX play_tokens_expires ON play_tokens(expires_ms);`,
 }
 
 // Options say where the accounts lie.
 type Options struct {
 	DataDir string
+	KeysDir string // of the secret of play tokens; "" = keys in DataDir
 	Config  Config
 	Log     *slog.Logger // nil = silent
 	Now     func() time.Time
@@ -86,11 +94,16 @@ type Access struct {
 	db      *dbfile.DB
 	hashing chan struct{}
 	lock    lockout
+	secrets secrets
 
 	mu       sync.Mutex
 	users    map[string]*user // by lower-case name
 	sessions map[[32]byte]*session
 	tokens   map[[32]byte]*Token
+
+	ended     map[string]int64 // revoked play tokens, and when they would have expired
+	playRows  int              // in the file, since it was swept
+	playCount int              // made since the start
 }
 
 // Open opens or makes data-dir/accounts.db.
@@ -109,7 +122,9 @@ func Open(ctx context.Context, o Options) (*Access, error) {
 		return nil, err
 	}
 	a := &Access{o: o, db: db, hashing: make(chan struct{}, hashesAtOnce), lock: lockout{window: o.Config.Lockout},
-		users: map[string]*user{}, sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*Token{}}
+		users: map[string]*user{}, sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*Token{}, ended: map[string]int64{}}
+	a.secrets = secrets{path: filepath.Join(cmp.Or(o.KeysDir, filepath.Join(o.DataDir, "keys")), secretFile), now: o.Now}
+	a.secrets.set(o.Config.TokenSecrets)
 	if err := a.load(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("read %s: %w", db.Path, err)
@@ -146,8 +161,14 @@ func (a *Access) load(ctx context.Context) error {
 	if err := a.loadSessions(ctx); err != nil {
 		return err
 	}
-	return a.loadTokens(ctx)
+	if err := a.loadTokens(ctx); err != nil {
+		return err
+	}
+	return a.loadPlayTokens(ctx)
 }
+
+// SetTokenSecrets takes over [auth] token-secret.
+func (a *Access) SetTokenSecrets(texts []string) { a.secrets.set(texts) }
 
 // newSecret makes a token, its id, and what is kept of it.
 func newSecret(prefix string) (secret, id string, hash [32]byte) {

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"sort"
 	"time"
 
@@ -84,8 +85,27 @@ func (a *Access) Tokens() []Token {
 	return all
 }
 
-// RevokeToken makes a token worthless from the next request on.
+// RevokeToken makes an API token, or a play token made here, worthless from the next
+// request on.
 func (a *Access) RevokeToken(ctx context.Context, id string) error {
+	if done, err := a.revokeAPIToken(ctx, id); done {
+		return err
+	}
+	return a.revokePlayToken(ctx, id, true)
+}
+
+// RevokeForeign makes a play token worthless that was made elsewhere with our secret,
+// by its jti.
+func (a *Access) RevokeForeign(ctx context.Context, id string) error {
+	if !foreignID.MatchString(id) {
+		return fault.New("token", "not the id of a token", "the jti of its claims: up to 100 letters, digits and _.:-")
+	}
+	return a.revokePlayToken(ctx, id, false)
+}
+
+var foreignID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,100}$`)
+
+func (a *Access) revokeAPIToken(ctx context.Context, id string) (done bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for h, t := range a.tokens {
@@ -96,10 +116,14 @@ func (a *Access) RevokeToken(ctx context.Context, id string) error {
 		// refused until the next start, and the error says so.
 		delete(a.tokens, h)
 		if _, err := a.db.Write.ExecContext(ctx, "DELETE FROM tokens WHERE id=?", id); err != nil {
-			return fmt.Errorf("revoke token %s (refused until the next start only): %w", id, err)
+			return true, fmt.Errorf("revoke token %s (refused until the next start only): %w", id, err)
 		}
-		return nil
+		return true, nil
 	}
+	return false, nil
+}
+
+func errNoToken(id string) error {
 	return fault.New("token", fmt.Sprintf("there is no token %q", id), "media-server token list")
 }
 

@@ -25,6 +25,7 @@ type Key struct {
 	Effect  Effect
 	Secret  bool
 
+	third  *bool    // of true or false: whether a third word stands there
 	notYet []string // words refused by name
 	lookup bool     // Default must be parsed too: it depends on Env (paths)
 	parse  func(env *Env, text string) *bad
@@ -70,8 +71,12 @@ func (s *Section) Bool(name string, p *bool, doc string) *Key {
 	k := &Key{Name: name, Doc: doc, Type: "true or false", Default: strconv.FormatBool(*p), Allowed: []string{"true", "false"}}
 	k.parse = func(_ *Env, text string) *bad {
 		v, ok := ParseBool(text)
+		if k.third != nil {
+			*k.third = text == k.Allowed[2]
+			v, ok = v || *k.third, ok || *k.third
+		}
 		if !ok {
-			b := &bad{"", "allowed: true, false (also yes, no, on, off)"}
+			b := &bad{"", "allowed: " + strings.Join(k.Allowed, ", ") + " (also yes, no, on, off)"}
 			if slices.Contains(k.notYet, text) {
 				b.what = NotYet
 			}
@@ -81,6 +86,14 @@ func (s *Section) Bool(name string, p *bool, doc string) *Key {
 		return nil
 	}
 	return s.add(k)
+}
+
+// Or adds a word to true and false: it means true as well, and p tells that it stands
+// there.
+func (k *Key) Or(word string, p *bool) *Key {
+	k.Allowed, k.third = append(k.Allowed, word), p
+	k.Type = "true, false or " + word
+	return k
 }
 
 // Int binds a whole number within [low, high].
@@ -186,6 +199,13 @@ func (s *Section) String(name string, p *string, doc string) *Key {
 func (s *Section) SecretText(name string, p *string, doc string) *Key {
 	k := s.String(name, p, doc)
 	k.Type, k.Secret = "secret", true
+	return k
+}
+
+// SecretList binds a list of texts that are never shown.
+func (s *Section) SecretList(name string, p *[]string, doc string) *Key {
+	k := s.List(name, p, doc)
+	k.Type, k.Secret = "list of secrets", true
 	return k
 }
 

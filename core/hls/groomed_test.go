@@ -70,7 +70,7 @@ func TestGroomed(t *testing.T) {
 	src.layouts = map[archive.FileID]*archive.Layout{1: {File: 1, Segments: []archive.SegmentLayout{{Number: src.segs[5].Number, First: 0, Last: 2}},
 		Fragments: []archive.Fragment{{Track: 1, MoofOffset: 10, DataOffset: 20, DataSize: 30}, {Track: 2, MoofOffset: 60, DataOffset: 80, DataSize: 4}}}}
 	for mark, size := range map[string]int64{"": 40 + 24, picturesOnly: 40} {
-		b, _, err := New(src).Segment("cam", fmt.Sprintf("%d-%d%s.m4s", src.segs[5].Span.From.Milli(), src.segs[5].Number, mark))
+		b, _, err := New(src).Segment("cam", fmt.Sprintf("%d-%d%s.m4s", src.segs[5].Span.From.Milli(), src.segs[5].Number, mark), media.Span{})
 		if err != nil || b.Size() != size {
 			t.Fatalf("segment%s: %v", mark, err)
 		}
@@ -78,7 +78,7 @@ func TestGroomed(t *testing.T) {
 	}
 
 	src.layouts = map[archive.FileID]*archive.Layout{1: {File: 1, Segments: []archive.SegmentLayout{{Number: src.segs[0].Number}}}}
-	b, final, err := New(src).Segment("cam", "1772366400000-100.m4s")
+	b, final, err := New(src).Segment("cam", "1772366400000-100.m4s", media.Span{})
 	if err != nil || !final || b.Size() != int64(len(emptySegment)) {
 		t.Fatalf("a segment without frames: %v, %v", final, err)
 	}

@@ -21,6 +21,8 @@ var (
 	ErrNoFootage = timeline.ErrNoFootage
 	// ErrNotFound: no such segment or init, or it has been deleted.
 	ErrNotFound = errors.New("no such segment")
+	// ErrOutside: the segment is of another time than may be played.
+	ErrOutside = errors.New("the segment is of another time than may be played")
 	// ErrTooLong: the range has more segments than a playlist may list.
 	ErrTooLong = errors.New("the range is too long for one playlist")
 	// ErrCodec: footage is there, but nothing of it that HLS can carry.
@@ -169,6 +171,15 @@ func (s *Server) Media(req Request) ([]byte, error) {
 		return nil, err
 	}
 	es := entries(l.segs, stored)
+	var live *edge
+	if req.Parts && !l.ended {
+		if live, err = s.edgeOf(req.UID, l.segs, l.grows); err != nil {
+			return nil, err
+		}
+		if live.slow || pictures {
+			live = nil
+		}
+	}
 	// A closed range that reaches the live edge ends with what is there.
 	if l.grows && !l.ended {
 		es = es[:len(es)-1]
@@ -182,7 +193,11 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if req.Live {
 		es = window(es)
 	}
-	return mediaPlaylist(es, req, l.ended, pictures), nil
+	es = seen(es, req.Within)
+	if len(es) == 0 {
+		return nil, ErrNoFootage
+	}
+	return mediaPlaylist(es, req, l.ended, pictures, live), nil
 }
 
 // tail lists the newest segments of what a playlist covers, from which the
@@ -365,12 +380,26 @@ const dateSlack = time.Second
 // takes for a segment without samples.
 var emptySegment = []byte("\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix")
 
+// seen leaves entries out that share no time with a span.
+func seen(es []entry, within media.Span) []entry {
+	if within == (media.Span{}) {
+		return es
+	}
+	for len(es) > 0 && es[0].to <= within.From {
+		es = es[1:]
+	}
+	for len(es) > 0 && es[len(es)-1].from >= within.To {
+		es = es[:len(es)-1]
+	}
+	return es
+}
+
 // Segment plans the bytes of the segment called name. final: they will never
-// be others.
-func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err error) {
+// be others. The error is ErrOutside for one that shares no time with within.
+func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Body, final bool, err error) {
 	name, pictures := cutMark(name, picturesOnly, ".m4s")
 	name, key := cutMark(name, keyOnly, ".m4s")
-	from, number, gap, ok := parseName(name)
+	from, number, part, gap, ok := parseName(name)
 	if !ok {
 		return nil, false, ErrNotFound
 	}
@@ -386,6 +415,9 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 		return nil, false, err
 	}
 	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != number })
+	if len(segs) > 0 && within != (media.Span{}) && !slices.ContainsFunc(segs, func(x archive.Segment) bool { return x.Span.Overlaps(within) }) {
+		return nil, false, ErrOutside
+	}
 	if key {
 		if len(segs) == 0 {
 			return nil, false, ErrNotFound
@@ -407,12 +439,17 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 		}
 	}
 	found := false
+	if part >= 0 {
+		if segs, err = s.ofPart(uid, segs, part); err != nil {
+			return nil, false, err
+		}
+	}
 	for _, seg := range segs {
-		if err := s.addSegment(uid, seg, pictures, body); err != nil {
+		if err := s.addSegment(uid, seg, pictures, part, body); err != nil {
 			body.Release()
 			return nil, false, err
 		}
-		found, final = true, seg.Complete
+		found, final = true, seg.Complete || part >= 0
 	}
 	if !found {
 		return nil, false, ErrNotFound
@@ -423,7 +460,8 @@ func (s *Server) Segment(uid, name string) (body *timeline.Body, final bool, err
 	return body, final, nil
 }
 
-func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, body *timeline.Body) error {
+// addSegment plans a segment, or only one of its parts.
+func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, part int, body *timeline.Body) error {
 	tracks, err := s.src.Tracks(uid, seg.Init)
 	if err != nil {
 		return err
@@ -450,7 +488,12 @@ func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, body
 		return err
 	}
 	body.Hold(f)
-	for i := lay.Segments[sl].First; i < lay.Segments[sl].Last; i++ {
+	first, last := lay.Segments[sl].First, lay.Segments[sl].Last
+	if part >= 0 {
+		n, to := partRange(lay.Fragments[first:last], leading(in), part)
+		first, last = first+n, first+to
+	}
+	for i := first; i < last; i++ {
 		fr := &lay.Fragments[i]
 		for _, t := range in {
 			if t.ID == fr.Track {

@@ -386,7 +386,7 @@ func TestSegment(t *testing.T) {
 	}
 	name := func(i int) string { return fmt.Sprintf("%d-%d.m4s", src.segs[i].Span.From.Milli(), src.segs[i].Number) }
 	get := func(name string) (string, bool, error) {
-		b, final, err := New(src).Segment("cam", name)
+		b, final, err := New(src).Segment("cam", name, media.Span{})
 		if err != nil {
 			return "", false, err
 		}
@@ -405,7 +405,7 @@ func TestSegment(t *testing.T) {
 	if got, final, err := get(name(1)); got != strings.Repeat("2", 24)+strings.Repeat("3", 24) || final || err != nil {
 		t.Errorf("%q, %v, %v", got, final, err)
 	}
-	if b, final, err := New(src).Segment("cam", "gap-1772366400000-7.m4s"); err != nil || b.Size() != int64(len(emptySegment)) || !final {
+	if b, final, err := New(src).Segment("cam", "gap-1772366400000-7.m4s", media.Span{}); err != nil || b.Size() != int64(len(emptySegment)) || !final {
 		t.Errorf("gap: %v, %v", final, err)
 	}
 	delete(src.layouts, 3)
@@ -450,7 +450,7 @@ func TestSoundBehindPictures(t *testing.T) {
 		case strings.HasPrefix(l, "#EXTINF:") && l != "#EXTINF:2.000000,":
 			t.Errorf("each has two seconds of sound: %s", l)
 		case strings.HasSuffix(l, ".m4s"):
-			b, _, err := New(src).Segment("cam", l)
+			b, _, err := New(src).Segment("cam", l, media.Span{})
 			if err != nil {
 				t.Errorf("%s: %v", l, err)
 				continue
@@ -468,7 +468,7 @@ func FuzzNames(f *testing.F) {
 	f.Add("1772366400000-100.m4s")
 	f.Add("gap-1-2.m4s")
 	f.Fuzz(func(t *testing.T, name string) {
-		from, number, gap, ok := parseName(name)
+		from, number, _, gap, ok := parseName(name)
 		if ok && from < 0 {
 			t.Errorf("%q: %d, %d, %v", name, from, number, gap)
 		}

@@ -23,11 +23,14 @@ const (
 // Request says what a playlist is asked for. Carry is a query string (without
 // "?") that is appended to every URI in it: token, session.
 type Request struct {
-	UID   string
-	Span  media.Span // Live: ignored. To = 0: until now and on
-	Live  bool
-	Carry string
-	Scrub string // URI of the scrub playlist, which the multivariant playlist names; "" = it does not
+	UID    string
+	Span   media.Span // Live: ignored. To = 0: until now and on
+	Live   bool
+	Parts  bool // low latency: with parts, for a player that may wait for the next one
+	Skip   bool // what such a player has already may be left out (EXT-X-SKIP)
+	Carry  string
+	Within media.Span // what may be seen: segments that share no time with it are left out; zero = all
+	Scrub  string     // URI of the scrub playlist, which the multivariant playlist names; "" = it does not
 }
 
 // entry is a segment as a playlist shows it: stored ones that share a number
@@ -113,15 +116,24 @@ func gaps(prev entry, next archive.Segment) []entry {
 	return out
 }
 
-// mediaPlaylist writes the media playlist of es; pictures: of their pictures only.
-func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
+// mediaPlaylist writes the media playlist of es; pictures: of their pictures only. live
+// are its newest parts, nil where it has none.
+func mediaPlaylist(es []entry, req Request, ended, pictures bool, live *edge) []byte {
 	var b bytes.Buffer
 	target := 10.0
 	for i := range es {
 		target = math.Max(target, math.Round(seconds(es[i].to-es[i].from)))
 	}
 	b.Grow(256 + 160*len(es))
-	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:%d\n", int(target))
+	version := 8
+	if live != nil {
+		version = 9
+	}
+	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%d\n", version, int(target))
+	if live != nil {
+		fmt.Fprintf(&b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=%.3f,CAN-SKIP-UNTIL=%.1f\n#EXT-X-PART-INF:PART-TARGET=%.3f\n",
+			3*partTarget.Seconds(), max(skipWithin.Seconds(), 6*target), partTarget.Seconds())
+	}
 	if len(es) > 0 {
 		fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", es[0].number, es[0].discontinuity)
 	}
@@ -141,7 +153,14 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
 		carry = "?" + req.Carry
 	}
 	var date dates
-	for i := range es {
+	skipped := 0
+	if live != nil && req.Skip {
+		skipped = skippable(es, media.Wall(max(skipWithin.Seconds(), 6*target)*1e9))
+	}
+	if skipped > 0 {
+		fmt.Fprintf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", skipped)
+	}
+	for i := skipped; i < len(es); i++ {
 		e := &es[i]
 		if i > 0 && e.discontinuity != es[i-1].discontinuity {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
@@ -149,7 +168,14 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
 		if i == 0 || e.init != es[i-1].init {
 			e.writeMap(&b, mark, carry)
 		}
-		e.write(&b, &date, mark, carry)
+		var ps []part
+		if live != nil && !e.gap {
+			ps = live.parts[e.number]
+		}
+		e.write(&b, &date, ps, mark, carry)
+	}
+	if live != nil {
+		writeEdge(&b, es, live, &date, mark, carry)
 	}
 	if ended {
 		b.WriteString("#EXT-X-ENDLIST\n")
@@ -157,15 +183,54 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool) []byte {
 	return b.Bytes()
 }
 
+// skippable is how many entries a player that has them need not be told again: those
+// that end so long before the last. RFC 8216bis 6.2.5.1.
+func skippable(es []entry, within media.Wall) (n int) {
+	if len(es) == 0 {
+		return 0
+	}
+	edge := es[len(es)-1].to - within
+	for n < len(es) && es[n].to <= edge {
+		n++
+	}
+	return n
+}
+
+// writeEdge adds the parts of the segment that grows, and names the next one.
+func writeEdge(b *bytes.Buffer, es []entry, live *edge, date *dates, mark, carry string) {
+	next := 0
+	e := live.open
+	if e == nil {
+		return
+	}
+	last := &es[len(es)-1]
+	if e.discontinuity != last.discontinuity {
+		b.WriteString("#EXT-X-DISCONTINUITY\n")
+	}
+	if e.init != last.init {
+		e.writeMap(b, mark, carry)
+	}
+	ps := live.parts[e.number]
+	if len(ps) > 0 {
+		e.writeDate(b, date)
+		e.writeParts(b, ps, mark, carry)
+		next = ps[len(ps)-1].index + 1
+	}
+	b.WriteString("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"")
+	e.writePartName(b, next, mark, carry)
+	b.WriteString("\"\n")
+}
+
 func (e *entry) writeMap(b *bytes.Buffer, mark, carry string) {
 	fmt.Fprintf(b, "#EXT-X-MAP:URI=\"init-%s%s.mp4%s\"\n", e.init, mark, carry)
 }
 
-// write adds the lines of an entry; mark tells what is served under its name.
-func (e *entry) write(b *bytes.Buffer, date *dates, mark, carry string) {
-	b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
-	b.Write(date.append(b.AvailableBuffer(), e.from))
-	b.WriteString("\n#EXTINF:")
+// write adds the lines of an entry, and of its parts if they are listed; mark tells what
+// is served under its name.
+func (e *entry) write(b *bytes.Buffer, date *dates, ps []part, mark, carry string) {
+	e.writeDate(b, date)
+	e.writeParts(b, ps, mark, carry)
+	b.WriteString("#EXTINF:")
 	b.Write(appendSeconds(b.AvailableBuffer(), e.to-e.from))
 	b.WriteString(",\n")
 	if e.gap {
@@ -181,6 +246,12 @@ func (e *entry) write(b *bytes.Buffer, date *dates, mark, carry string) {
 	b.WriteByte('\n')
 }
 
+func (e *entry) writeDate(b *bytes.Buffer, date *dates) {
+	b.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
+	b.Write(date.append(b.AvailableBuffer(), e.from))
+	b.WriteByte('\n')
+}
+
 func seconds(w media.Wall) float64 {
 	if w <= 0 {
 		return 0.001
@@ -188,8 +259,19 @@ func seconds(w media.Wall) float64 {
 	return float64(w) / 1e9
 }
 
-// window cuts entries to what a live playlist offers.
+// longHole is a hole that no entries stand for (media.GapSegments): what lies before it
+// is not live.
+const longHole = media.Wall(media.MaxGapSegments * 10 * time.Second)
+
+// window cuts entries to what a live playlist offers. Who begins to watch a camera that
+// was away for an hour, or is captured on demand, sees what is now.
 func window(es []entry) []entry {
+	for i := len(es) - 1; i > 0; i-- {
+		if es[i].from-es[i-1].to > longHole {
+			es = es[i:]
+			break
+		}
+	}
 	for i := len(es) - liveSegments; i > 0; i-- {
 		if es[len(es)-1].to-es[i].from >= media.Wall(liveSpan) {
 			return es[i:]
@@ -198,22 +280,30 @@ func window(es []entry) []entry {
 	return es
 }
 
-// parseName reads the names of segments: "<from ms>-<number>" behind prefix
-// and before ".m4s".
-func parseName(name string) (from media.Wall, number uint64, gap, ok bool) {
+// parseName reads the names of segments: "<from ms>-<number>" behind prefix and before
+// ".m4s", and ".<part>" behind the number of one of its parts; part is -1 without.
+func parseName(name string) (from media.Wall, number uint64, part int, gap, ok bool) {
 	s, ok := strings.CutSuffix(name, ".m4s")
 	if !ok {
-		return 0, 0, false, false
+		return 0, 0, 0, false, false
 	}
 	s, gap = strings.CutPrefix(s, "gap-")
 	ms, num, ok := strings.Cut(s, "-")
 	if !ok {
-		return 0, 0, false, false
+		return 0, 0, 0, false, false
+	}
+	part = -1
+	if n, p, has := strings.Cut(num, "."); has {
+		v, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || gap {
+			return 0, 0, 0, false, false
+		}
+		num, part = n, int(v)
 	}
 	m, err1 := strconv.ParseInt(ms, 10, 64)
 	n, err2 := strconv.ParseUint(num, 10, 64)
 	if err1 != nil || err2 != nil || m < 0 || m > 1<<43 {
-		return 0, 0, false, false
+		return 0, 0, 0, false, false
 	}
-	return media.WallMilli(m), n, gap, true
+	return media.WallMilli(m), n, part, gap, true
 }

@@ -118,7 +118,7 @@ func scrubPlaylist(es []picture, discontinuity uint64, carry string) []byte {
 		if i == 0 || e.init != es[i-1].init {
 			e.writeMap(&b, picturesOnly, carry)
 		}
-		e.write(&b, &date, keyOnly, carry)
+		e.write(&b, &date, nil, keyOnly, carry)
 	}
 	b.WriteString("#EXT-X-ENDLIST\n")
 	return b.Bytes()

@@ -88,7 +88,7 @@ func TestKeyFrame(t *testing.T) {
 			{Track: 2, DataOffset: 400, DataSize: 10, Samples: []media.Sample{{Size: 10, Duration: 160, Key: true}}},
 		}}}
 	s := New(f)
-	body, final, err := s.Segment("gate", fmt.Sprintf("%d-100-k.m4s", begin.Milli()))
+	body, final, err := s.Segment("gate", fmt.Sprintf("%d-100-k.m4s", begin.Milli()), media.Span{})
 	if err != nil || !final {
 		t.Fatal(final, err)
 	}
@@ -108,7 +108,7 @@ func TestKeyFrame(t *testing.T) {
 		}
 	}
 	for _, name := range []string{fmt.Sprintf("%d-101-k.m4s", begin.Add(2*time.Second).Milli()), fmt.Sprintf("%d-99-k.m4s", begin.Milli())} {
-		if _, _, err := s.Segment("gate", name); !errors.Is(err, ErrNotFound) {
+		if _, _, err := s.Segment("gate", name, media.Span{}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -49,6 +49,7 @@ func (b backend) SetPassword(user, password string) error {
 type Offline struct {
 	home *home
 	acc  *access.Access
+	set  *Settings
 }
 
 // OpenOffline opens the accounts of the settings' data folder.
@@ -57,12 +58,12 @@ func OpenOffline(ctx context.Context, set *Settings) (*Offline, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := access.Open(ctx, access.Options{DataDir: set.Server.DataDir, Config: set.Access})
+	a, err := access.Open(ctx, access.Options{DataDir: set.Server.DataDir, KeysDir: keysDir(set), Config: set.Access})
 	if err != nil {
 		h.Close()
 		return nil, err
 	}
-	return &Offline{h, a}, nil
+	return &Offline{h, a, set}, nil
 }
 
 // Close lets go of accounts and lock.

@@ -321,6 +321,9 @@ func (b backend) stream(r *running) api.Stream {
 	case r.fail != "" && r.str == nil:
 		s.State, s.Reason = "refused", r.fail
 		return s
+	case r.str == nil && set.Config.OnDemand:
+		s.State, s.Reason = "on-demand", "captured while somebody watches"
+		return s
 	case r.str == nil:
 		s.Reason = "stream-enable = false"
 		return s

@@ -136,7 +136,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	if n.journal, err = journal.Open(ctx, journal.Options{Path: filepath.Join(dir, "journal.db"), Node: set.Server.Label(), Keep: set.Log.Keep, Log: n.log}); err != nil {
 		return fault.Wrap(err, "journal.db", "the journal cannot be opened", "move it away: events start anew")
 	}
-	if n.access, err = access.Open(ctx, access.Options{DataDir: dir, Config: set.Access, Log: n.log}); err != nil {
+	if n.access, err = access.Open(ctx, access.Options{DataDir: dir, KeysDir: keysDir(set), Config: set.Access, Log: n.log}); err != nil {
 		n.journal.Close()
 		return fault.Wrap(err, "accounts.db", "the accounts cannot be opened", "restore it from a backup")
 	}

@@ -18,7 +18,10 @@ func (r *running) isRecorded() bool {
 	return r != nil && r.set.isRecorded()
 }
 
-func (s *StreamSettings) isRecorded() bool { return s.Config.Enable && s.Config.DVR.Enable }
+// One that is captured on demand has no time at which footage has to be there.
+func (s *StreamSettings) isRecorded() bool {
+	return s.Config.Enable && s.Config.DVR.Enable && !s.Config.OnDemand
+}
 
 // goesOn is since when the one that follows r is watched: what has ailed a
 // stream that is recorded on is not forgotten over a change of its settings.

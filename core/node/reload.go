@@ -49,6 +49,7 @@ func (n *Node) reload(ctx context.Context) fault.Problems {
 		return ps
 	}
 	_ = n.level.UnmarshalText([]byte(next.Log.Level)) // one of the names that the schema allows
+	n.access.SetTokenSecrets(next.Access.TokenSecrets)
 	n.places.grow(next)
 	n.remember(next) // before anything stops: since then nothing of it is missing
 	for _, uid := range ch.Removed {

@@ -353,7 +353,7 @@ func TestServer(t *testing.T) {
 		if code != 200 {
 			t.Fatal(code, list)
 		}
-		name := regexp.MustCompile(`(?m)^\d+-\d+\.m4s$`).FindString(list)
+		name := regexp.MustCompile(`(?m)^\d+-\d+\.m4s\?s=[0-9a-f]{16}$`).FindString(list)
 		if code, b := r.play("/live/ring/"+name, "one"); code != 200 || len(b) < 1000 {
 			t.Errorf("segment %q of the ring: %d, %d bytes", name, code, len(b))
 		}

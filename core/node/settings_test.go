@@ -149,7 +149,7 @@ func TestNeverGroomed(t *testing.T) {
 func TestServerProblems(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"later sections", "[rtsp]\n[cluster]\nenable = on\n[address-map.1]\n[lua.vars]", "media-server.ini:1:1: section [rtsp]: not in this version; remove it\nmedia-server.ini:2:1: section [cluster]: not in this version; remove it\nmedia-server.ini:4:1: section [address-map.1]: not in this version; remove it\nmedia-server.ini:5:1: section [lua.vars]: not in this version; remove it"},
-		{"later keys", "[server]\nntp-server = x\n[auth]\ntoken-secret = y\n[pool.a]\nspaces = main", "media-server.ini:2:1: key \"ntp-server\" in [server]: not in this version; remove it\nmedia-server.ini:4:1: key \"token-secret\" in [auth]: not in this version; remove it"},
+		{"later keys", "[server]\nntp-server = x\nntp-interval = 1h\n[pool.a]\nspaces = main", "media-server.ini:2:1: key \"ntp-server\" in [server]: not in this version; remove it\nmedia-server.ini:3:1: key \"ntp-interval\" in [server]: not in this version; remove it"},
 		{"half a pair", "[tls]\ncert = a.pem", "media-server.ini:2:1: cert is set and key is not; set both, or neither for a self-signed pair"},
 		{"one port twice", "[https]\nlisten = :8080", "media-server.ini:2:1: listen = :8080 is that of [http] too; each needs a port of its own"},
 		{"zone", "[server]\ntime-zone = Europe/Bern", `media-server.ini:2:13: bad value "Europe/Bern" for time-zone: unknown time zone; write an IANA name such as Europe/Berlin or UTC`},

@@ -25,6 +25,8 @@ type streams struct {
 	// detach none may be started any more.
 	changing sync.Mutex
 	detached bool
+
+	wanted map[string]time.Time // when somebody last watched, of streams captured on demand
 }
 
 // running is a configured stream; str is nil while it is switched off.
@@ -40,7 +42,9 @@ type running struct {
 	watched media.Wall // since when what is missing would have been noticed
 }
 
-func newStreams(n *Node) *streams { return &streams{n: n, m: map[string]*running{}} }
+func newStreams(n *Node) *streams {
+	return &streams{n: n, m: map[string]*running{}, wanted: map[string]time.Time{}}
+}
 
 // run ticks every stream twice a second.
 func (s *streams) run(ctx context.Context) error {
@@ -57,6 +61,7 @@ func (s *streams) run(ctx context.Context) error {
 				}
 			}
 			s.startWaiting()
+			s.endUnwatched(time.Now())
 			s.n.viewers.expire(time.Now())
 		}
 	}
@@ -106,6 +111,7 @@ func (s *streams) ring(uid string) timeline.Ring {
 
 // tap watches the capture of a stream, for the timeline.
 func (s *streams) tap(uid string) timeline.Tap {
+	s.want(uid)
 	if r := s.get(uid); r != nil && r.str != nil {
 		if t, ok := r.str.Tap(); ok {
 			return t
@@ -135,7 +141,7 @@ func (s *streams) set(set *StreamSettings, restart bool) {
 		return
 	}
 	old := s.get(set.UID)
-	if old != nil && !restart && (old.str != nil || !set.Config.Enable) && s.live(old, set) {
+	if old != nil && !restart && (old.str != nil || !set.Config.Enable || set.Config.OnDemand) && s.live(old, set) {
 		return
 	}
 	if old != nil && old.str != nil {
@@ -220,7 +226,7 @@ func (n *Node) recorder(uid string, rules archive.Rules) (*archive.Recorder, err
 func (s *streams) start(set *StreamSettings, old *running) *running {
 	r := &running{set: set, watched: old.goesOn()}
 	c := &set.Config
-	if !c.Enable {
+	if !c.Enable || c.OnDemand && !s.isWanted(set.UID, time.Now()) {
 		return r
 	}
 	n := s.n

@@ -33,6 +33,17 @@ const sweepLeast = 500 * time.Millisecond
 // most bounds the table: past it new viewers are served but not counted.
 const mostViewers = 100_000
 
+// session finds which session a request belongs to: the one it says to be of, if that
+// goes on, for its address may have changed; else its own.
+func (v *viewers) session(uid, proto, own, earlier string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, known := v.m[viewerKey{uid, proto, earlier}]; known && earlier != "" {
+		return earlier
+	}
+	return own
+}
+
 // seen counts a viewer, who stays one for viewerIdle. A new one is turned away where
 // all others watch already (0 = no limit), or as many the same stream: then it
 // returns which setting says so.

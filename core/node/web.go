@@ -22,6 +22,7 @@ import (
 type webSide struct {
 	main  *web.Server
 	admin *web.Server
+	play  *playback.Handler
 	cert  *web.KeyPair
 	ctx   context.Context // of run; reloads asked for by the API live as long
 }
@@ -70,16 +71,14 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	play := playback.New(playback.Options{
 		Timeline: n.timeline, Streams: playable{n}, Gate: d, Zone: n.zone,
 		Page: panel.Player,
-		Viewer: func(uid, proto, session string) (limit string) {
-			most := 0
-			if r := n.streams.get(uid); r != nil {
-				most = r.set.Config.Limit
-			}
-			return n.viewers.seen(uid, proto, session, c.Limits.Viewers, most, time.Now())
+		Viewer: func(uid, proto, session, earlier string) (name, limit string) {
+			name = n.viewers.session(uid, proto, session, earlier)
+			return name, n.watches(uid, proto, name)
 		},
 		Served: n.viewers.served, First: n.timings.add,
-		AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
+		Wake: n.streams.want, Done: w.main.Done(), AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
+	w.play = play
 	w.main.Use(a, play, panel, playback.Aliases{Handler: play}, web.Foreign)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
@@ -87,6 +86,15 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 		w.admin.Use(adm)
 	}
 	return w, nil
+}
+
+// watches counts a viewer, or says which setting turns him away.
+func (n *Node) watches(uid, proto, name string) (limit string) {
+	most := 0
+	if r := n.streams.get(uid); r != nil {
+		most = r.set.Config.Limit
+	}
+	return n.viewers.seen(uid, proto, name, n.boot.Web.Limits.Viewers, most, time.Now())
 }
 
 func (w *webSide) listen() error {
@@ -114,6 +122,7 @@ func (w *webSide) run(ctx context.Context) error {
 	w.ctx = ctx
 	g := newGroup(ctx)
 	g.run("http", func(ctx context.Context) error { return w.main.Run(ctx, webGrace) })
+	g.run("playback", w.play.Run)
 	if w.admin != nil {
 		g.run("admin", func(ctx context.Context) error { return w.admin.Run(ctx, webGrace) })
 	}

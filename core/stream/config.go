@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Name        string         // title; empty = the uid
 	Enable      bool           // false = nothing is captured; footage stays
+	OnDemand    bool           // captured only while somebody watches; Enable is true as well
 	URL         string         // source; its scheme picks the driver
 	Driver      string         // forces a driver; empty = by scheme
 	Application string         // group of streams; live
@@ -82,7 +83,7 @@ const clusterOff = "the cluster is off; this node captures the stream"
 // Bind declares the keys of a stream file.
 func (c *Config) Bind(s *config.Section) {
 	s.String("stream-name", &c.Name, "Title shown to people. Empty = the uid.")
-	s.Bool("stream-enable", &c.Enable, "Capture the stream. false stops the capture; footage stays and ages by its rules.").RestartStream().NotYet("on-demand")
+	s.Bool("stream-enable", &c.Enable, "Capture the stream. false stops the capture; footage stays and ages by its rules. on-demand captures, and records, only while somebody watches: it begins with the first viewer and ends half a minute behind the last.").Or("on-demand", &c.OnDemand).RestartStream()
 	s.String("stream-url", &c.URL, "Source. The scheme picks the driver: rtsp, rtsps, sim or that of an installed plugin. Passwords stand as they are, # and ; included.").RestartStream().Check(checkURL)
 	s.String("stream-driver", &c.Driver, "Driver to use whatever the scheme says.").RestartStream().Check(checkWord)
 	s.String("stream-template", &c.Template, "Takes the keys of _<template>.ini, above the defaults and below this file.").Check(checkWord)

@@ -56,6 +56,13 @@ func (s *Stream) Tap() (*Tap, bool) {
 	return t, true
 }
 
+// Watched tells whether there is a tap.
+func (s *Stream) Watched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.taps) > 0
+}
+
 // Close ends the tap.
 func (t *Tap) Close() {
 	t.s.mu.Lock()

@@ -84,6 +84,8 @@ export class Player {
     if (s.from) q.set("from", String(Math.round(s.from)));
     if (s.to) q.set("to", String(Math.round(s.to)));
     if (token) q.set("token", token);
+    // Of many players in one page each would hold one of the six connections that a browser opens.
+    if (window.top !== window) q.set("latency", "normal");
     const query = q.toString();
     return `/${s.from ? "dvr" : "live"}/${encodeURIComponent(s.uid)}/playlist.m3u8${query ? "?" + query : ""}`;
   }
@@ -120,6 +122,13 @@ export class Player {
   async edge(url) {
     const text = await (await ask(url)).text();
     const all = [...text.matchAll(/#EXTINF:([\d.]+),\n(#EXT-X-GAP)?/g)].map((m) => ({ s: Number(m[1]), gap: !!m[2] }));
+    const hold = Number(/PART-HOLD-BACK=([\d.]+)/.exec(text)?.[1] ?? 0);
+    if (hold) { // low latency: the segment that grows counts by its parts
+      const open = text.slice(text.lastIndexOf("#EXTINF:"));
+      const parts = [...open.matchAll(/#EXT-X-PART:DURATION=([\d.]+)/g)].reduce((sum, m) => sum + Number(m[1]), 0);
+      const end = all.reduce((sum, e) => sum + e.s, parts);
+      return { lag: hold + .5, start: Math.max(.1, end - hold - .5) };
+    }
     const lag = Math.min(20, Math.max(2, ...all.slice(-4).filter((e) => !e.gap).map((e) => e.s)) * 1.5 + 1.5);
     let end = 0, hole = 0; // a camera that was away has come back behind the last hole
     for (const e of all) {

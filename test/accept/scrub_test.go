@@ -35,7 +35,7 @@ func TestScrub(t *testing.T) {
 		list := fetched(t, s.HTTP+"/dvr/"+uid+"/scrub.m3u8"+span)
 		var at float64
 		var want []float64
-		for _, m := range regexp.MustCompile(`#EXTINF:([0-9.]+),\n\d+-\d+-k\.m4s\n`).FindAllStringSubmatch(list, -1) {
+		for _, m := range regexp.MustCompile(`#EXTINF:([0-9.]+),\n\d+-\d+-k\.m4s\?s=\w+\n`).FindAllStringSubmatch(list, -1) {
 			want = append(want, at)
 			d, _ := strconv.ParseFloat(m[1], 64)
 			at += d

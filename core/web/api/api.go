@@ -165,6 +165,7 @@ type Backend interface {
 	Reload() []Problem
 	Audit(who, address, what string)
 	Accounts
+	PlayTokens
 	Locks
 	Retention
 	Marks
@@ -201,7 +202,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, storedRoutes)
+var routes = slices.Concat(baseRoutes, playTokenRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, storedRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -415,15 +416,30 @@ func (a *API) urls(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Err
 	if e != nil {
 		return e
 	}
+	web.JSON(ctx, streamURLs(ctx, s.UID, ""))
+	return nil
+}
+
+// streamURLs are where a stream is found, with a token if there is one.
+func streamURLs(ctx *fasthttp.RequestCtx, uid, token string) map[string]string {
 	base := string(ctx.URI().Scheme()) + "://" + string(ctx.Host())
-	u := func(p string) string { return base + "/" + p }
-	id := url.PathEscape(s.UID)
-	web.JSON(ctx, map[string]string{
+	u := func(p string) string {
+		u := base + "/" + p
+		switch {
+		case token == "":
+		case strings.Contains(u, "?"):
+			u += "&token=" + token
+		default:
+			u += "?token=" + token
+		}
+		return u
+	}
+	id := url.PathEscape(uid)
+	return map[string]string{
 		"page": u("live/" + id + "/"), "hls": u("live/" + id + "/playlist.m3u8"), "preview": u("live/" + id + "/preview.mp4"),
 		"dvr": u("dvr/" + id + "/playlist.m3u8?from={T}&to={T}"), "mp4": u("dvr/" + id + "/record.mp4?from={T}&to={T}"),
 		"videoshot": u("dvr/" + id + "/videoshot.mp4?time={T}"), "ranges": u("dvr/" + id + "/ranges.json"),
-	})
-	return nil
+	}
 }
 
 func (a *API) reload(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {

@@ -21,6 +21,10 @@ import (
 
 // fake is a server with three streams.
 type fake struct {
+	plays   []NewPlayToken
+	revoked []string
+	rotated []bool
+
 	events  []Event
 	query   EventQuery
 	audited []string
@@ -60,7 +64,25 @@ func (f *fake) Events(q EventQuery) ([]Event, int64, error) { f.query = q; retur
 func (f *fake) Follow(int64) (<-chan Event, func(), error) {
 	return nil, func() {}, errors.New("closed")
 }
-func (f *fake) Reload() []Problem               { return nil }
+func (f *fake) Reload() []Problem { return nil }
+func (f *fake) CreatePlayToken(t NewPlayToken) (string, PlayToken, error) {
+	f.plays = append(f.plays, t)
+	return "a.b.c", PlayToken{ID: "p1", Kind: "play", UID: t.UID, Expires: 9}, nil
+}
+func (f *fake) PlayTokens(after string, limit int) (out []PlayToken, err error) {
+	for _, id := range []string{"p1", "p2", "p3"} {
+		if id > after && len(out) < limit {
+			out = append(out, PlayToken{ID: id})
+		}
+	}
+	return out, nil
+}
+func (f *fake) RevokeForeign(id string) error { f.revoked = append(f.revoked, id); return nil }
+func (f *fake) RotateTokenSecret(revoke bool) error {
+	f.rotated = append(f.rotated, revoke)
+	return nil
+}
+
 func (f *fake) Audit(who, address, what string) { f.audited = append(f.audited, who+": "+what) }
 func (f *fake) CreateToken(name, role string, ttl time.Duration, by string) (string, Token, error) {
 	if role != "viewer" {

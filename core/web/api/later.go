@@ -13,7 +13,6 @@ var later = web.Later{Root: prefix, Names: []web.Name{
 	{Path: "streams/{uid}/rename", Use: "write streams.d/<new uid>.ini and remove the old file: the footage stays under the old uid and ages by the rules it had"},
 	{Path: "streams/{uid}/move", Use: "there are no other nodes; dvr-pool in streams.d/<uid>.ini says where footage goes from now on"},
 	{Methods: "POST", Path: "backfill", Use: "GET backfill lists what is missing"},
-	{Methods: "POST", Path: "tokens/play", Use: "make an API token with POST tokens/api; players take it as ?token="},
 	{Path: "server/resources", Use: "GET server has the figures of spaces and plugins; /metrics of the admin port those of the process"},
 	{Path: "cluster/...", Use: "each node is a server of its own; GET server tells of this one"},
 	{Path: "exports/...", Use: "GET /dvr/<uid>/record.mp4?from=T&to=T gives the range; media-server export writes it to a file"},

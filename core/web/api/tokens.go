@@ -70,15 +70,27 @@ func (a *API) createToken(ctx *fasthttp.RequestCtx, who Identity, _ []string) *w
 	return nil
 }
 
+// tokens lists API tokens, or with kind=play the play tokens that are good.
 func (a *API) tokens(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Error {
+	switch kind := string(ctx.QueryArgs().Peek("kind")); kind {
+	case "", "api":
+	case "play":
+		return a.playTokens(ctx)
+	default:
+		return web.E(400, "bad_kind", "there is no such kind of token", "kind=api, kind=play")
+	}
 	return answerPage(ctx, a.b.Tokens(), func(x *Token) string { return x.ID })
 }
 
 func (a *API) revokeToken(ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error {
-	if err := a.b.RevokeToken(args[0]); err != nil {
-		return web.E(404, "no_such_token", err.Error(), "the list is at /api/v1/tokens")
+	revoke := a.b.RevokeToken
+	if v := string(ctx.QueryArgs().Peek("foreign")); v == "true" || v == "1" { // made elsewhere, with our secret
+		revoke = a.b.RevokeForeign
 	}
-	a.b.Audit(who.Name, ctx.RemoteIP().String(), "revoked API token "+args[0])
+	if err := revoke(args[0]); err != nil {
+		return web.E(404, "no_such_token", err.Error(), "the lists are at /api/v1/tokens and /api/v1/tokens?kind=play")
+	}
+	a.b.Audit(who.Name, ctx.RemoteIP().String(), "revoked token "+args[0])
 	ctx.SetStatusCode(204)
 	return nil
 }

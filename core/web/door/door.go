@@ -18,6 +18,7 @@ import (
 type Accounts interface {
 	Identify(secret string) (who access.Identity, ok bool)
 	OpenTo(address netip.Addr, forwarded bool) bool
+	PlayToken(text string) (access.PlayToken, error)
 }
 
 // Door decides. Safe for concurrent use.
@@ -92,27 +93,6 @@ func bearer(ctx *fasthttp.RequestCtx) string {
 		return strings.TrimSpace(h[7:])
 	}
 	return string(ctx.QueryArgs().Peek("token"))
-}
-
-// Play implements playback.Gate.
-func (d *Door) Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web.Error {
-	rule, whitelist := d.Rule(uid)
-	if rule == access.Public {
-		return nil // not even a bad token keeps anyone from a public stream
-	}
-	who, e := d.Identify(ctx)
-	if e != nil && rule != access.Protected { // who comes from a listed address needs no token, nor a good one
-		return e
-	}
-	v := access.Decide(access.Request{UID: uid, Rule: rule, Whitelist: whitelist, Address: d.client(ctx), Presented: e != nil || who.Role != api.Anybody,
-		Who: access.Identity{Name: who.Name, Role: access.Role(who.Role), MustChange: who.MustChange}})
-	switch {
-	case v.Allow:
-		return nil
-	case e != nil:
-		return e
-	}
-	return web.E(v.Status, v.Code, v.Message, v.Hint)
 }
 
 // client is the address that a request came from, if that is known. It is not where

@@ -25,6 +25,28 @@ func (people) Identify(secret string) (access.Identity, bool) {
 	return who, ok
 }
 
+func (people) PlayToken(text string) (access.PlayToken, error) {
+	good := access.PlayToken{ID: "1", UID: "cam"}
+	switch text {
+	case "good.a.b":
+		return good, nil
+	case "mine.a.b":
+		good.Address = netip.MustParsePrefix("192.0.2.0/24")
+		return good, nil
+	case "other.a.b":
+		good.UID = "other"
+		return good, nil
+	case "yesterday.a.b":
+		good.FromMS, good.ToMS = 1000, 2000
+		return good, nil
+	case "old.a.b":
+		return good, access.ErrExpired
+	case "gone.a.b":
+		return good, access.ErrRevoked
+	}
+	return good, access.ErrPlayToken
+}
+
 func (people) OpenTo(a netip.Addr, forwarded bool) bool {
 	return !forwarded && a == netip.MustParseAddr("10.0.0.9")
 }
@@ -124,10 +146,20 @@ func TestPlay(t *testing.T) {
 		{"no such rule", "", nil, 401},
 		{"protected", access.Protected, nil, 403},
 		{"protected, a viewer", access.Protected, []string{"Authorization", "Bearer view"}, 0},
+		{"private, a play token", access.Private, []string{"Authorization", "Bearer good.a.b"}, 0},
+		{"private, one of this address", access.Private, []string{"Authorization", "Bearer mine.a.b"}, 0},
+		{"private, one of this address from behind a proxy", access.Private, []string{"Authorization", "Bearer mine.a.b", "Via", "1.1 x"}, 403},
+		{"private, one of another stream", access.Private, []string{"Authorization", "Bearer other.a.b"}, 403},
+		{"private, live with one of another time", access.Private, []string{"Authorization", "Bearer yesterday.a.b"}, 403},
+		{"private, an expired one", access.Private, []string{"Authorization", "Bearer old.a.b"}, 401},
+		{"private, a revoked one", access.Private, []string{"Authorization", "Bearer gone.a.b"}, 401},
+		{"private, none of ours", access.Private, []string{"Authorization", "Bearer x.a.b"}, 401},
+		{"public, none of ours", access.Public, []string{"Authorization", "Bearer x.a.b"}, 0},
+		{"protected, one of another stream", access.Protected, []string{"Authorization", "Bearer other.a.b"}, 403},
 		{"protected, says that it comes from a listed address", access.Protected, []string{"X-Forwarded-For", "198.51.100.7"}, 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := newDoor(c.rule, netip.MustParsePrefix("198.51.100.0/24")).Play(request("192.0.2.1", "GET", "/live/cam/media.m3u8", c.headers...), "cam", "hls", true)
+			_, e := newDoor(c.rule, netip.MustParsePrefix("198.51.100.0/24")).Play(request("192.0.2.1", "GET", "/live/cam/media.m3u8", c.headers...), "cam", true)
 			if status := 0; e != nil && e.Status != c.status || e == nil && status != c.status {
 				t.Errorf("%+v, want %d", e, c.status)
 			}
@@ -139,7 +171,7 @@ func TestPlay(t *testing.T) {
 func TestPlayProtected(t *testing.T) {
 	d := newDoor(access.Protected, netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128"))
 	for from, want := range map[string]int{"198.51.100.7": 0, "::ffff:198.51.100.7": 0, "2001:db8::1": 0, "198.51.101.7": 403, "2001:db8::2": 403} {
-		e := d.Play(request(from, "GET", "/live/cam/media.m3u8"), "cam", "hls", true)
+		_, e := d.Play(request(from, "GET", "/live/cam/media.m3u8"), "cam", true)
 		if status := 0; e != nil && (e.Status != want || e.Code != "address") || e == nil && status != want {
 			t.Errorf("%s: %+v, want %d", from, e, want)
 		}
@@ -156,7 +188,7 @@ func TestPlayProtected(t *testing.T) {
 		{"elsewhere with a token that was revoked", "192.0.2.1", []string{"Authorization", "Bearer nobody"}, 401},
 	} {
 		d := newDoor(access.Protected, netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("10.0.0.0/8"))
-		e := d.Play(request(c.from, "GET", "/live/cam/media.m3u8", c.headers...), "cam", "hls", true)
+		_, e := d.Play(request(c.from, "GET", "/live/cam/media.m3u8", c.headers...), "cam", true)
 		if status := 0; e != nil && e.Status != c.status || e == nil && status != c.status {
 			t.Errorf("%s: %+v, want %d", c.name, e, c.status)
 		}

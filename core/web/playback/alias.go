@@ -112,7 +112,8 @@ func (h *Handler) recordingStatus(r request) *web.Error {
 	if _, known := h.opt.Streams.Stream(r.uid); !known {
 		return web.E(404, "no_such_stream", "there is no such stream", "the list of streams is at /api/v1/streams")
 	}
-	if e := h.opt.Gate.Play(r.ctx, r.uid, "ranges", false); e != nil {
+	var e *web.Error
+	if r.grant, e = h.opt.Gate.Play(r.ctx, r.uid, false); e != nil {
 		return e
 	}
 	s, e := h.window(r)

@@ -1,6 +1,7 @@
 package playback
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -13,7 +14,7 @@ func (h *Handler) answerHLS(r request) *web.Error {
 	if e := container(r); e != nil {
 		return e
 	}
-	if e := h.admit(r, "hls"); e != nil {
+	if e := h.admit(&r, "hls"); e != nil {
 		return e
 	}
 	switch {
@@ -40,7 +41,7 @@ func forever(r request) {
 // playlist answers playlist.m3u8 and media.m3u8, for live and for ranges, and the
 // scrub playlist of a range.
 func (h *Handler) playlist(r request) *web.Error {
-	req := hls.Request{UID: r.uid, Live: r.live, Carry: r.carry()}
+	req := hls.Request{UID: r.uid, Live: r.live, Carry: r.carry(), Within: r.within()}
 	// An end without a beginning is refused rather than answered with live.
 	ranged := !r.live || r.has(fromKeys...) || r.has(toKeys...) || r.has("duration")
 	var more []string
@@ -62,10 +63,22 @@ func (h *Handler) playlist(r request) *web.Error {
 	}
 	var b []byte
 	var err error
+	if req.Live || req.Span.To == 0 {
+		h.wake(r)
+	}
 	switch r.file {
 	case "scrub.m3u8":
 		b, err = h.hls.Scrub(req)
 	case "media.m3u8":
+		if req.Live || req.Span.To == 0 {
+			if req.Parts = r.lowLatency(); req.Parts {
+				if e := h.await(r); e != nil {
+					return e
+				}
+				skip := r.args.Get("_HLS_skip")
+				req.Skip = skip == "YES" || skip == "v2"
+			}
+		}
 		b, err = h.hls.Media(req)
 	default:
 		if !r.live && req.Span.To != 0 {
@@ -88,7 +101,13 @@ func (h *Handler) playlist(r request) *web.Error {
 }
 
 func (h *Handler) segment(r request) *web.Error {
-	body, final, err := h.hls.Segment(r.uid, r.file)
+	body, final, err := h.hls.Segment(r.uid, r.file, r.within())
+	if errors.Is(err, hls.ErrNotYet) { // a part that a playlist has hinted at
+		_ = h.until(r, func() (bool, error) {
+			body, final, err = h.hls.Segment(r.uid, r.file, r.within())
+			return !errors.Is(err, hls.ErrNotYet), nil
+		})
+	}
 	if err != nil {
 		return h.fault(r, media.Span{}, err)
 	}

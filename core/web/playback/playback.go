@@ -32,9 +32,16 @@ type Streams interface {
 	Stream(uid string) (Stream, bool)
 }
 
-// Gate decides who may play. It returns nil when the request may go on.
+// Gate decides who may play, or says why not.
 type Gate interface {
-	Play(ctx *fasthttp.RequestCtx, uid, proto string, live bool) *web.Error
+	Play(ctx *fasthttp.RequestCtx, uid string, live bool) (Grant, *web.Error)
+}
+
+// Grant is the right to play a stream.
+type Grant struct {
+	Who    string      // token, user or address: names the session
+	Within media.Span  // what may be played; 0 = no bound on that side
+	Alive  func() bool // false = the right has ended since; nil = it never does
 }
 
 // Options are the parts a Handler is made of.
@@ -42,12 +49,14 @@ type Options struct {
 	Timeline    *timeline.Timeline
 	Streams     Streams
 	Gate        Gate
-	Zone        func() *time.Location                             // the server's time zone
-	Page        func(ctx *fasthttp.RequestCtx, uid, title string) // player page
-	Viewer      func(uid, proto, session string) (limit string)   // called at each media request, for the count of viewers; not "" = one too many, by that setting
-	Served      func(uid string, bytes int64)                     // bytes sent
-	First       func(proto string, d time.Duration)               // time to the first byte's plan
-	AllowOrigin string                                            // "", "*" or a list: CORS of media
+	Zone        func() *time.Location                                          // the server's time zone
+	Page        func(ctx *fasthttp.RequestCtx, uid, title string)              // player page
+	Viewer      func(uid, proto, session, earlier string) (name, limit string) // called at each media request, for the count of viewers: a session, and the one it says to be; not "" = one too many, by that setting
+	Served      func(uid string, bytes int64)                                  // bytes sent
+	First       func(proto string, d time.Duration)                            // time to the first byte's plan
+	Wake        func(uid string) bool                                          // somebody wants to see the stream live: it may have to be captured first. false = it is captured anyway
+	Done        <-chan struct{}                                                // the server ends: nobody waits any longer
+	AllowOrigin string                                                         // "", "*" or a list: CORS of media
 }
 
 // Handler answers playback URLs.
@@ -56,6 +65,7 @@ type Handler struct {
 	hls *hls.Server
 	mp4 *mp4.Server
 	pic *picture.Server
+	out sending
 }
 
 // New makes a handler.
@@ -71,6 +81,8 @@ type request struct {
 	file  string
 	args  url.Values
 	start time.Time
+	grant Grant
+	name  string // of the session, for URIs in playlists
 }
 
 // parse takes /live/<uid>/<file>[&a=b…] apart. Middleware of the field writes
@@ -164,7 +176,8 @@ func (h *Handler) answer(r request) *web.Error {
 	st, known := h.opt.Streams.Stream(r.uid)
 	p := proto(r.live, r.file)
 	if known {
-		if e := h.opt.Gate.Play(r.ctx, r.uid, p, r.live); e != nil {
+		var e *web.Error
+		if r.grant, e = h.opt.Gate.Play(r.ctx, r.uid, r.live); e != nil {
 			if p == "page" && strings.Contains(string(r.ctx.Request.Header.Peek("Accept")), "text/html") {
 				// People get the page, which says how to get in; the title of a
 				// stream they may not see is none of their business.
@@ -227,8 +240,16 @@ func (r *request) has(keys ...string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return r.args.Get(k) != "" })
 }
 
-// span reads from, to and duration. open: neither to nor duration was given.
+// span reads from, to and duration, and refuses what the grant does not cover. open:
+// neither to nor duration was given, and no end is set.
 func (h *Handler) span(r request) (s media.Span, open bool, e *web.Error) {
+	if s, open, e = h.asked(r); e != nil {
+		return s, open, e
+	}
+	return r.granted(s, open)
+}
+
+func (h *Handler) asked(r request) (s media.Span, open bool, e *web.Error) {
 	now := time.Now()
 	read := func(keys []string) (media.Wall, bool, *web.Error) {
 		for _, k := range keys {
@@ -276,6 +297,12 @@ func (r *request) carry(more ...string) string {
 	q := url.Values{}
 	if t := r.args.Get("token"); t != "" {
 		q.Set("token", t)
+	}
+	if r.name != "" {
+		q.Set("s", r.name)
+	}
+	if v := r.args.Get("latency"); v == "normal" {
+		q.Set("latency", v)
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		q.Set(more[i], more[i+1])
@@ -335,7 +362,9 @@ func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
 	case errors.Is(err, hls.ErrTooLong), errors.Is(err, mp4.ErrTooLong), errors.Is(err, mp4.ErrHole):
 		return web.E(400, "range_too_long", err.Error(), "ask for it in pieces, a day each for instance")
-	case errors.Is(err, hls.ErrNotFound):
+	case errors.Is(err, hls.ErrOutside):
+		return web.E(403, "other_time", "the token is for another time", "ask for what lies in the allowed span, or get a token for more")
+	case errors.Is(err, hls.ErrNotFound), errors.Is(err, hls.ErrNotYet):
 		return web.E(404, "no_such_segment", "this segment does not exist or has been deleted", "")
 	case errors.Is(err, archive.ErrGone):
 		return web.E(410, "deleted", "this footage has been deleted", "")

@@ -1,8 +1,6 @@
 package playback
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -20,26 +18,6 @@ func (h *Handler) first(proto string, r request) {
 	if h.opt.First != nil {
 		h.opt.First(proto, time.Since(r.start))
 	}
-}
-
-// viewer names a viewer for counting: by token if there is one, else by
-// address and player. The name is a hash: it may appear where tokens must not.
-func (h *Handler) viewer(r request) string {
-	sum := sha256.Sum256([]byte(r.args.Get("token") + "\x00" + r.ctx.RemoteIP().String() + "\x00" + string(r.ctx.UserAgent())))
-	return hex.EncodeToString(sum[:8])
-}
-
-// admit counts a viewer, or turns away one too many.
-func (h *Handler) admit(r request, proto string) *web.Error {
-	if h.opt.Viewer == nil || web.IsControl(r.ctx.Conn()) {
-		return nil
-	}
-	limit := h.opt.Viewer(r.uid, proto, h.viewer(r))
-	if limit == "" {
-		return nil
-	}
-	r.ctx.Response.Header.Set("Retry-After", "30")
-	return web.E(429, "too_many_viewers", "as many viewers as may watch are watching", "try again later; the bound is "+limit)
 }
 
 // absolute answers relative and open times with a redirect to the URL that
@@ -99,7 +77,7 @@ func (h *Handler) record(r request) *web.Error {
 	if h.absolute(r, s, open) {
 		return nil
 	}
-	if e := h.admit(r, "mp4"); e != nil {
+	if e := h.admit(&r, "mp4"); e != nil {
 		return e
 	}
 	m, err := h.mp4.Record(r.uid, s)
@@ -148,6 +126,9 @@ func (h *Handler) picture(r request) *web.Error {
 		if at, err = timeline.ParseTime(v, time.Now(), h.opt.Zone()); err != nil {
 			return web.E(400, "bad_time", "time: "+err.Error(), "")
 		}
+	}
+	if _, _, e := r.granted(media.Span{From: at, To: at + 1}, false); e != nil {
+		return e
 	}
 	p, err := h.pic.At(r.uid, at, r.live)
 	if err != nil {
@@ -216,7 +197,7 @@ func Ranges(rs []archive.Range, gs []archive.Gap, ls []archive.Lock) any {
 
 // window is the time that a list of ranges is asked for: all of it without a time.
 func (h *Handler) window(r request) (media.Span, *web.Error) {
-	s := media.Span{From: 0, To: 1<<63 - 1}
+	s := r.within()
 	begins := r.has(fromKeys...) || r.args.Has("from")
 	if !begins && r.has(toKeys...) {
 		r.args.Set("from", "0") // all until then
@@ -225,14 +206,14 @@ func (h *Handler) window(r request) (media.Span, *web.Error) {
 	if begins || r.has("duration") {
 		var open bool
 		var e *web.Error
-		if s, open, e = h.span(r); e != nil {
+		if s, open, e = h.asked(r); e != nil {
 			return s, e
 		}
 		if open {
 			s.To = 1<<63 - 1
 		}
 	}
-	return s, nil
+	return s.Intersect(r.within()), nil
 }
 
 func (h *Handler) ranges(r request) *web.Error {

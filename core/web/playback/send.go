@@ -51,7 +51,12 @@ func (h *Handler) send(r request, body *timeline.Body, etag string) *web.Error {
 		}
 	}
 	uid := r.uid
+	done := func() {}
+	if !ctx.IsHead() {
+		done = h.out.add(ctx.Conn(), r.grant.Alive)
+	}
 	web.SendBody(ctx, body, off, n, func(sent int64, err error) {
+		done()
 		if h.opt.Served != nil {
 			h.opt.Served(uid, sent)
 		}
