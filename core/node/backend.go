@@ -437,7 +437,11 @@ type playable struct{ n *Node }
 // Stream implements playback.Streams.
 func (p playable) Stream(uid string) (playback.Stream, bool) {
 	if r := p.n.streams.get(uid); r != nil {
-		return playback.Stream{UID: uid, Title: r.set.Config.Title(uid), Proto: protoSet(r.set.Config.Proto)}, true
+		st := playback.Stream{UID: uid, Title: r.set.Config.Title(uid), Proto: protoSet(r.set.Config.Proto)}
+		if sub := r.set.Config.Sub; sub != uid {
+			st.Sub = sub
+		}
+		return st, true
 	}
 	if _, ok := p.n.archive.Bounds(uid); ok {
 		k, _ := p.n.known.get(uid)

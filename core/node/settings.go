@@ -85,6 +85,7 @@ func load(source config.Source, path string, prev *Settings, drivers func(*Strea
 	}
 	s.loadStreams(env, prev)
 	s.problems = append(s.problems, s.neverGroomed()...)
+	s.problems = append(s.problems, s.subs()...)
 	s.drivers = nil
 	s.problems.Sort()
 	return s, s.problems

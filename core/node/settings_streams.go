@@ -76,6 +76,27 @@ func (s *Settings) UnknownDrivers(known []string) fault.Problems {
 	return ps
 }
 
+// subs warns of sub-streams that are not there, or are the stream itself.
+func (s *Settings) subs() fault.Problems {
+	var ps fault.Problems
+	for _, uid := range s.UIDs() {
+		st := s.Streams[uid]
+		sub := st.Config.Sub
+		if sub == "" || sub != uid && s.Streams[sub] != nil {
+			continue
+		}
+		p := fault.Problem{Level: fault.Warning, Key: "stream-sub", What: fmt.Sprintf("there is no stream %q", sub), Hint: "write its file, or take stream-sub out"}
+		if sub == uid {
+			p.What, p.Hint = "stream-sub names the stream itself", "name the camera's smaller stream"
+		} else if n := config.Nearest(sub, s.UIDs()); n != "" {
+			p.Hint = fmt.Sprintf("did you mean %q?", n)
+		}
+		it, _ := st.Keys.Get(uid, "stream-sub")
+		ps.Add(p.At(it.Origin.File, it.Origin.Line, it.Origin.Col))
+	}
+	return ps
+}
+
 // streamLoader reads the streams' folder once.
 type streamLoader struct {
 	env   *config.Env

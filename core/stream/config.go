@@ -24,6 +24,7 @@ type Config struct {
 	Enable      bool           // false = nothing is captured; footage stays
 	OnDemand    bool           // captured only while somebody watches; Enable is true as well
 	URL         string         // source; its scheme picks the driver
+	Sub         string         // uid of the same camera's smaller stream; empty = none
 	Driver      string         // forces a driver; empty = by scheme
 	Application string         // group of streams; live
 	Template    string         // _<template>.ini lies between defaults and file
@@ -62,7 +63,7 @@ type DVRConfig struct {
 const (
 	AccessPublic    = "public"    // anyone plays
 	AccessProtected = "protected" // listed addresses play, and whoever may play what is private
-	AccessPrivate   = "private"   // a login or an API token plays
+	AccessPrivate   = "private"   // a login, an API token or a play token plays
 )
 
 // DefaultConfig is what holds where neither defaults, template nor file say
@@ -86,11 +87,12 @@ func (c *Config) Bind(s *config.Section) {
 	s.Bool("stream-enable", &c.Enable, "Capture the stream. false stops the capture; footage stays and ages by its rules. on-demand captures, and records, only while somebody watches: it begins with the first viewer and ends half a minute behind the last.").Or("on-demand", &c.OnDemand).RestartStream()
 	s.String("stream-url", &c.URL, "Source. The scheme picks the driver: rtsp, rtsps, sim or that of an installed plugin. Passwords stand as they are, # and ; included.").RestartStream().Check(checkURL)
 	s.String("stream-driver", &c.Driver, "Driver to use whatever the scheme says.").RestartStream().Check(checkWord)
+	s.String("stream-sub", &c.Sub, "The uid of a second, smaller stream of the same camera, with a file of its own. HLS offers both under this stream's address, and players take the one that their line carries; who may play this one may play that there.").Check(checkWord)
 	s.String("stream-template", &c.Template, "Takes the keys of _<template>.ini, above the defaults and below this file.").Check(checkWord)
 	s.String("application", &c.Application, "Group of streams; the keys of _defaults.<application>.ini apply to it.").Needed().Check(checkWord)
 	s.Words("stream-tracks", &c.Tracks, []string{"video", "audio", "data"}, "Channels to capture.").RestartStream().Needed()
 	s.Words("stream-proto", &c.Proto, []string{"hls", "mp4"}, "Protocols viewers may use.").NotYet("rtsp", "webrtc", "mse")
-	s.Enum("stream-access", &c.Access, []string{AccessPublic, AccessProtected, AccessPrivate}, "Who plays: public = anyone; protected = the addresses in stream-whitelist, and who may play what is private; private = who is logged in or has an API token.")
+	s.Enum("stream-access", &c.Access, []string{AccessPublic, AccessProtected, AccessPrivate}, "Who plays: public = anyone; protected = the addresses in stream-whitelist, and who may play what is private; private = who is logged in, has an API token, or a play token for it.")
 	s.Networks("stream-whitelist", &c.Whitelist, "Addresses and networks that play a protected stream: 10.0.0.0/8, 192.168.7.20, 2001:db8::/32. Behind a proxy they count only if [http] trusted-proxies names it.")
 	s.Int("stream-limit", &c.Limit, 0, 1_000_000, "Most viewers of the stream at once. 0 = as many as the server takes ([limits] viewers).")
 	s.Duration("reconnect-timeout", &c.ReconnectTimeout, 10*time.Millisecond, time.Hour, "First wait before a lost source is tried again; it then grows.").RestartStream()
@@ -108,8 +110,7 @@ func (c *Config) Bind(s *config.Section) {
 	s.Duration("dvr-pre", &c.DVR.Pre, 0, 5*time.Minute, "Kept before an event: at least so much, back to a key frame. It waits in memory; of what lies further back than half of [plugins] buffer a killed server loses some.")
 	s.Duration("dvr-post", &c.DVR.Post, 0, time.Hour, "Kept behind an event, to the end of the group of pictures.")
 	s.List("labels", &c.Labels, "Free words, by comma, for search.")
-	s.Later("stream-sub", "backfill",
-		"aipix", "camera-uid", "reconnect-invalid", "dvr-archive")
+	s.Later("backfill", "aipix", "camera-uid", "reconnect-invalid", "dvr-archive")
 	s.Warned(clusterOff, "primary-node", "secondary-node", "standby")
 	s.Rest(config.Rest{Prefix: "driver-", Doc: "The driver's own keys.", Effect: config.RestartStream, Into: &c.DriverKeys})
 }

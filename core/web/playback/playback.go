@@ -24,6 +24,7 @@ type Stream struct {
 	UID   string
 	Title string
 	Proto map[string]bool // hls, mp4
+	Sub   string          // the uid of its smaller stream; "" = it has none
 }
 
 // Streams finds streams. A uid that is no longer configured but has footage is
