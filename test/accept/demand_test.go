@@ -46,6 +46,7 @@ func TestOnDemand(t *testing.T) {
 	if why := s.Footage("gate"); len(why.Ranges) == 0 || len(why.Gaps) != 0 {
 		t.Errorf("footage %+v", why)
 	}
+	time.Sleep(5 * time.Second) // with nothing captured
 	again := time.Now().UnixMilli()
 	s.Until("the second viewer to see what is now", func() bool {
 		if code, _ := s.Get(s.HTTP + "/live/gate/playlist.m3u8"); code != 200 {
