@@ -9,6 +9,7 @@ import (
 // FileInfo is what the moov at the head of a file says beyond its tracks.
 type FileInfo struct {
 	Created media.Wall // first presentation time; 0 = leave out
+	FLAC    bool       // G.711 is described as the FLAC that it is converted to on the way out
 }
 
 // Init makes an init segment (ftyp, moov with mvex) for any subset of a run's
@@ -42,7 +43,9 @@ func FileInit(tracks []media.Track, info FileInfo) ([]byte, error) {
 		mdia := b.mdia(t, created(info.Created), 0)
 		stsd := b.full("stsd", 0, 0)
 		b.u32(1)
-		if err := b.sampleEntry(t); err != nil {
+		if info.FLAC && FLACable(*t) {
+			b.flacEntry(t)
+		} else if err := b.sampleEntry(t); err != nil {
 			return nil, fmt.Errorf("init: %w", err)
 		}
 		b.shut(stsd)
