@@ -14,6 +14,7 @@
 //
 //	ParsePartHeader, ParseFragment: stored bytes ─▶ header, samples, extents (recovery, rebuild)
 //	AppendTrak, AppendMovieHead: what core/mp4 puts its sample tables into
+//	AppendTS: units ─▶ a segment of MPEG-TS (ts.go)
 //
 // What does not belong here: the camera's clock (clock), files and their
 // indexes (archive), playlists (hls).
