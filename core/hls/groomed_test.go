@@ -58,7 +58,7 @@ func TestGroomed(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, text)
 		}
 		text, err = New(src).Media(c.req)
-		if err != nil || strings.Count(string(text), picturesOnly+".") != c.marked || strings.Count(string(text), "#EXT-X-MAP") != c.maps || strings.Contains(string(text), "#EXT-X-DISCONTINUITY\n") {
+		if err != nil || strings.Count(string(text), string(picturesOnly)+".") != c.marked || strings.Count(string(text), "#EXT-X-MAP") != c.maps || strings.Contains(string(text), "#EXT-X-DISCONTINUITY\n") {
 			t.Errorf("%s: %v\n%s", name, err, text)
 		}
 	}
@@ -69,7 +69,7 @@ func TestGroomed(t *testing.T) {
 	}
 	src.layouts = map[archive.FileID]*archive.Layout{1: {File: 1, Segments: []archive.SegmentLayout{{Number: src.segs[5].Number, First: 0, Last: 2}},
 		Fragments: []archive.Fragment{{Track: 1, MoofOffset: 10, DataOffset: 20, DataSize: 30}, {Track: 2, MoofOffset: 60, DataOffset: 80, DataSize: 4}}}}
-	for mark, size := range map[string]int64{"": 40 + 24, picturesOnly: 40} {
+	for mark, size := range map[form]int64{plain: 40 + 24, picturesOnly: 40} {
 		b, _, err := New(src).Segment("cam", fmt.Sprintf("%d-%d%s.m4s", src.segs[5].Span.From.Milli(), src.segs[5].Number, mark), media.Span{})
 		if err != nil || b.Size() != size {
 			t.Fatalf("segment%s: %v", mark, err)

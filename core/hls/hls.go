@@ -27,6 +27,10 @@ var (
 	ErrTooLong = errors.New("the range is too long for one playlist")
 	// ErrCodec: footage is there, but nothing of it that HLS can carry.
 	ErrCodec = errors.New("no track that HLS can carry")
+	// ErrTooLarge: MPEG-TS is made in memory, and this would be too much of it.
+	ErrTooLarge = errors.New("the segment is too large for MPEG-TS")
+	// ErrBusy: too much MPEG-TS is on its way to viewers.
+	ErrBusy = errors.New("too many viewers read MPEG-TS")
 )
 
 // Source is what this room needs of the timeline.
@@ -41,16 +45,23 @@ type Source interface {
 }
 
 // Server answers for all streams. Safe for concurrent use; it keeps nothing.
-type Server struct{ src Source }
+type Server struct {
+	src Source
+	ts  lent // bytes of MPEG-TS on their way
+}
 
 // New makes a server over src.
-func New(src Source) *Server { return &Server{src} }
+func New(src Source) *Server { return &Server{src: src} }
 
 // Carried tells which of the tracks HLS can carry, and names the others with
 // the reason.
 func Carried(tracks []media.Track) (in []media.Track, out []string) {
+	return Request{FLAC: true}.carried(tracks)
+}
+
+func (req Request) carried(tracks []media.Track) (in []media.Track, out []string) {
 	for _, t := range tracks {
-		if _, ok := mux.CodecString(t); ok {
+		if _, ok := req.codec(t); ok {
 			in = append(in, t)
 		} else {
 			out = append(out, string(t.Codec))
@@ -163,20 +174,20 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	for i := range l.segs {
 		stored[i] = l.segs[i].Span.From
 	}
-	if err := s.dateByCarried(req.UID, l.segs); err != nil {
+	if err := s.dateByCarried(req, l.segs); err != nil {
 		return nil, err
 	}
-	pictures, err := s.silent(req.UID, initsOf(l.segs))
+	forms, err := s.forms(req, initsOf(l.segs))
 	if err != nil {
 		return nil, err
 	}
 	es := entries(l.segs, stored)
 	var live *edge
-	if req.Parts && !l.ended {
+	if req.Parts && !req.TS && !l.ended {
 		if live, err = s.edgeOf(req.UID, l.segs, l.grows); err != nil {
 			return nil, err
 		}
-		if live.slow || pictures {
+		if live.slow || mute(forms) {
 			live = nil
 		}
 	}
@@ -197,7 +208,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if len(es) == 0 {
 		return nil, ErrNoFootage
 	}
-	return mediaPlaylist(es, req, l.ended, pictures, live), nil
+	return mediaPlaylist(es, req, l.ended, forms, live), nil
 }
 
 // tail lists the newest segments of what a playlist covers, from which the
@@ -238,7 +249,7 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, out := Carried(tracks)
+	in, out := req.carried(tracks)
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
 	}
@@ -249,7 +260,7 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	size, video := "", ""
 	for _, t := range in {
 		mux.FillParameters(&t)
-		c, _ := mux.CodecString(t)
+		c, _ := req.codec(t)
 		codecs = append(codecs, c)
 		if t.Kind() == media.Video && video == "" {
 			video = c
@@ -259,6 +270,8 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 		}
 	}
 	peak, avg := bandwidth(segs[max(0, len(segs)-24):])
+	more := convertedBits(in)
+	peak, avg = peak+more, avg+more
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
 		peak, avg, strings.Join(codecs, ","), size, uri)
@@ -272,23 +285,23 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 // carries: a program date time is that of the first media sample (RFC 8216
 // 4.3.2.6), and a picture that nobody sees may come well after the first sound,
 // or before it.
-func (s *Server) dateByCarried(uid string, segs []archive.Segment) error {
+func (s *Server) dateByCarried(req Request, segs []archive.Segment) error {
 	var init archive.InitID
 	var carried map[int]uint32 // timescale by track; nil = the video is carried
 	for i := range segs {
 		seg := &segs[i]
 		if i == 0 || seg.Init != init {
 			init = seg.Init
-			tracks, err := s.src.Tracks(uid, init)
+			tracks, err := s.src.Tracks(req.UID, init)
 			if err != nil {
 				return err
 			}
-			carried = withoutVideo(tracks)
+			carried = withoutVideo(req, tracks)
 		}
 		if carried == nil {
 			continue
 		}
-		l, err := s.src.Layout(uid, seg.File)
+		l, err := s.src.Layout(req.UID, seg.File)
 		if err != nil {
 			return err
 		}
@@ -317,8 +330,8 @@ func (s *Server) dateByCarried(uid string, segs []archive.Segment) error {
 
 // withoutVideo gives the timescales of the carried tracks of a stream whose
 // video HLS does not carry, nil for all other streams.
-func withoutVideo(tracks []media.Track) map[int]uint32 {
-	in, _ := Carried(tracks)
+func withoutVideo(req Request, tracks []media.Track) map[int]uint32 {
+	in, _ := req.carried(tracks)
 	has := func(ts []media.Track) bool {
 		return slices.ContainsFunc(ts, func(t media.Track) bool { return t.Kind() == media.Video })
 	}
@@ -351,9 +364,10 @@ func bandwidth(segs []archive.Segment) (peak, avg int64) {
 	return max(peak, 1000), max(avg, 1000)
 }
 
-// Init writes the init segment named init-<id>.mp4: the tracks HLS can carry.
+// Init writes the init segment named init-<id>.mp4, with a mark where it has one:
+// the tracks HLS can carry.
 func (s *Server) Init(uid, name string) ([]byte, error) {
-	name, pictures := cutMark(name, picturesOnly, ".mp4")
+	name, f := cutForm(name, ".mp4")
 	hex, ok := strings.CutPrefix(strings.TrimSuffix(name, ".mp4"), "init-")
 	id, err := strconv.ParseUint(hex, 16, 64)
 	if !ok || err != nil {
@@ -363,14 +377,11 @@ func (s *Server) Init(uid, name string) ([]byte, error) {
 	if err != nil {
 		return nil, ErrNotFound
 	}
-	in, out := Carried(tracks)
+	in, out := f.carried(tracks)
 	if len(in) == 0 {
 		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
 	}
-	if pictures {
-		in = ofVideo(in)
-	}
-	return mux.Init(in)
+	return mux.FileInit(in, mux.FileInfo{FLAC: f == soundAsFLAC})
 }
 
 // dateSlack is how far sound may begin from the pictures it was recorded with.
@@ -397,15 +408,20 @@ func seen(es []entry, within media.Span) []entry {
 // Segment plans the bytes of the segment called name. final: they will never
 // be others. The error is ErrOutside for one that shares no time with within.
 func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Body, final bool, err error) {
-	name, pictures := cutMark(name, picturesOnly, ".m4s")
+	name, ts := cutTS(name)
+	name, f := cutForm(name, ".m4s")
 	name, key := cutMark(name, keyOnly, ".m4s")
 	from, number, part, gap, ok := parseName(name)
 	if !ok {
 		return nil, false, ErrNotFound
 	}
 	body = new(timeline.Body)
+	nothing, add := emptySegment, s.addSegment
+	if ts {
+		nothing, add = mux.TSNull(), s.addTS
+	}
 	if gap {
-		body.Add(emptySegment)
+		body.Add(nothing)
 		return body, true, nil
 	}
 	// Names of before were those of the date, which is that of the sound where no
@@ -417,6 +433,9 @@ func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Bo
 	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != number })
 	if len(segs) > 0 && within != (media.Span{}) && !slices.ContainsFunc(segs, func(x archive.Segment) bool { return x.Span.Overlaps(within) }) {
 		return nil, false, ErrOutside
+	}
+	if ts && (key || part >= 0) {
+		return nil, false, ErrNotFound
 	}
 	if key {
 		if len(segs) == 0 {
@@ -445,7 +464,7 @@ func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Bo
 		}
 	}
 	for _, seg := range segs {
-		if err := s.addSegment(uid, seg, pictures, part, body); err != nil {
+		if err := add(uid, seg, f, part, body); err != nil {
 			body.Release()
 			return nil, false, err
 		}
@@ -455,21 +474,18 @@ func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Bo
 		return nil, false, ErrNotFound
 	}
 	if body.Size() == 0 { // groomed, and without a key frame: the one before is shown on
-		body.Add(emptySegment)
+		body.Add(nothing)
 	}
 	return body, final, nil
 }
 
 // addSegment plans a segment, or only one of its parts.
-func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, part int, body *timeline.Body) error {
+func (s *Server) addSegment(uid string, seg archive.Segment, form form, part int, body *timeline.Body) error {
 	tracks, err := s.src.Tracks(uid, seg.Init)
 	if err != nil {
 		return err
 	}
-	in, _ := Carried(tracks)
-	if pictures {
-		in = ofVideo(in)
-	}
+	in, _ := form.carried(tracks)
 	lay, err := s.src.Layout(uid, seg.File)
 	if err != nil {
 		return err
@@ -496,8 +512,11 @@ func (s *Server) addSegment(uid string, seg archive.Segment, pictures bool, part
 	for i := first; i < last; i++ {
 		fr := &lay.Fragments[i]
 		for _, t := range in {
-			if t.ID == fr.Track {
-				body.AddFile(f, fr.MoofOffset, fr.End()-fr.MoofOffset)
+			if t.ID != fr.Track {
+				continue
+			}
+			if err := form.add(body, f, fr, t); err != nil {
+				return err
 			}
 		}
 	}

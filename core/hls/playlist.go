@@ -29,6 +29,8 @@ type Request struct {
 	Parts  bool // low latency: with parts, for a player that may wait for the next one
 	Skip   bool // what such a player has already may be left out (EXT-X-SKIP)
 	Carry  string
+	FLAC   bool       // with G.711, as FLAC (Converts)
+	TS     bool       // segments of MPEG-TS; without FLAC and parts
 	Within media.Span // what may be seen: segments that share no time with it are left out; zero = all
 	Scrub  string     // URI of the scrub playlist, which the multivariant playlist names; "" = it does not
 }
@@ -116,9 +118,9 @@ func gaps(prev entry, next archive.Segment) []entry {
 	return out
 }
 
-// mediaPlaylist writes the media playlist of es; pictures: of their pictures only. live
-// are its newest parts, nil where it has none.
-func mediaPlaylist(es []entry, req Request, ended, pictures bool, live *edge) []byte {
+// mediaPlaylist writes the media playlist of es in their forms. live are its newest
+// parts, nil where it has none.
+func mediaPlaylist(es []entry, req Request, ended bool, forms map[archive.InitID]form, live *edge) []byte {
 	var b bytes.Buffer
 	target := 10.0
 	for i := range es {
@@ -145,9 +147,9 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool, live *edge) []
 		// the front. Players begin at the asked time all the same.
 		b.WriteString("#EXT-X-START:TIME-OFFSET=0\n")
 	}
-	carry, mark := "", ""
-	if pictures {
-		mark = picturesOnly
+	carry, ext := "", ".m4s"
+	if req.TS {
+		ext = tsExt
 	}
 	if req.Carry != "" {
 		carry = "?" + req.Carry
@@ -165,17 +167,17 @@ func mediaPlaylist(es []entry, req Request, ended, pictures bool, live *edge) []
 		if i > 0 && e.discontinuity != es[i-1].discontinuity {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
-		if i == 0 || e.init != es[i-1].init {
-			e.writeMap(&b, mark, carry)
+		if !req.TS && (i == 0 || e.init != es[i-1].init) {
+			e.writeMap(&b, string(forms[e.init]), carry)
 		}
 		var ps []part
 		if live != nil && !e.gap {
 			ps = live.parts[e.number]
 		}
-		e.write(&b, &date, ps, mark, carry)
+		e.write(&b, &date, ps, string(forms[e.init]), ext, carry)
 	}
-	if live != nil {
-		writeEdge(&b, es, live, &date, mark, carry)
+	if live != nil && live.open != nil {
+		writeEdge(&b, es, live, &date, string(forms[live.open.init]), carry)
 	}
 	if ended {
 		b.WriteString("#EXT-X-ENDLIST\n")
@@ -200,9 +202,6 @@ func skippable(es []entry, within media.Wall) (n int) {
 func writeEdge(b *bytes.Buffer, es []entry, live *edge, date *dates, mark, carry string) {
 	next := 0
 	e := live.open
-	if e == nil {
-		return
-	}
 	last := &es[len(es)-1]
 	if e.discontinuity != last.discontinuity {
 		b.WriteString("#EXT-X-DISCONTINUITY\n")
@@ -225,9 +224,9 @@ func (e *entry) writeMap(b *bytes.Buffer, mark, carry string) {
 	fmt.Fprintf(b, "#EXT-X-MAP:URI=\"init-%s%s.mp4%s\"\n", e.init, mark, carry)
 }
 
-// write adds the lines of an entry, and of its parts if they are listed; mark tells what
-// is served under its name.
-func (e *entry) write(b *bytes.Buffer, date *dates, ps []part, mark, carry string) {
+// write adds the lines of an entry, and of its parts if they are listed; mark and ext
+// tell what is served under its name.
+func (e *entry) write(b *bytes.Buffer, date *dates, ps []part, mark, ext, carry string) {
 	e.writeDate(b, date)
 	e.writeParts(b, ps, mark, carry)
 	b.WriteString("#EXTINF:")
@@ -241,7 +240,7 @@ func (e *entry) write(b *bytes.Buffer, date *dates, ps []part, mark, carry strin
 	b.WriteByte('-')
 	b.Write(strconv.AppendUint(b.AvailableBuffer(), e.number, 10))
 	b.WriteString(mark)
-	b.WriteString(".m4s")
+	b.WriteString(ext)
 	b.WriteString(carry)
 	b.WriteByte('\n')
 }

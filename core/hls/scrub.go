@@ -116,9 +116,9 @@ func scrubPlaylist(es []picture, discontinuity uint64, carry string) []byte {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if i == 0 || e.init != es[i-1].init {
-			e.writeMap(&b, picturesOnly, carry)
+			e.writeMap(&b, string(picturesOnly), carry)
 		}
-		e.write(&b, &date, nil, keyOnly, carry)
+		e.write(&b, &date, nil, keyOnly, ".m4s", carry)
 	}
 	b.WriteString("#EXT-X-ENDLIST\n")
 	return b.Bytes()

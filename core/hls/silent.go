@@ -17,21 +17,18 @@ import (
 // play nothing of a track set of which one has no samples. The sound is in
 // record.mp4, and in a playlist of the rest.
 
-// picturesOnly marks the names of what is served so.
-const picturesOnly = "-v"
-
 // silent tells whether the inits of a range are those of groomed footage and of
-// footage with sound beside it: one of them is what grooming leaves of another.
-func (s *Server) silent(uid string, inits map[archive.InitID]bool) (bool, error) {
+// footage with carried sound beside it: one of them is what grooming leaves of another.
+func (s *Server) silent(req Request, inits map[archive.InitID]bool) (bool, error) {
 	if len(inits) < 2 {
 		return false, nil
 	}
 	for id := range inits {
-		tracks, err := s.src.Tracks(uid, id)
+		tracks, err := s.src.Tracks(req.UID, id)
 		if err != nil {
 			return false, err
 		}
-		in, _ := Carried(tracks)
+		in, _ := req.carried(tracks)
 		pictures := ofVideo(tracks)
 		if len(ofVideo(in)) == 0 || len(ofVideo(in)) == len(in) {
 			continue // without pictures, or without sound
@@ -54,23 +51,34 @@ func (s *Server) allAlong(req Request, in []media.Track, end archive.InitID) ([]
 	if req.Live {
 		return in, nil
 	}
+	inits, err := s.initsAlong(req)
+	if err != nil {
+		return nil, err
+	}
+	inits[end] = true
+	silent, err := s.silent(req, inits)
+	if err != nil || !silent {
+		return in, err
+	}
+	return ofVideo(in), nil
+}
+
+// initsAlong are the inits of the footage that the playlist of req covers.
+func (s *Server) initsAlong(req Request) (map[archive.InitID]bool, error) {
+	if req.Live {
+		segs, err := s.src.Last(req.UID, 24)
+		return initsOf(segs), err
+	}
 	span := req.Span
 	if span.To == 0 {
 		span.To = 1<<63 - 1
 	}
 	exts, err := s.src.Extents(req.UID, span)
-	if err != nil {
-		return nil, err
-	}
-	inits := map[archive.InitID]bool{end: true}
+	m := map[archive.InitID]bool{}
 	for i := range exts {
-		inits[exts[i].Init] = true
+		m[exts[i].Init] = true
 	}
-	silent, err := s.silent(req.UID, inits)
-	if err != nil || !silent {
-		return in, err
-	}
-	return ofVideo(in), nil
+	return m, err
 }
 
 func ofVideo(tracks []media.Track) (out []media.Track) {

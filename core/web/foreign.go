@@ -9,6 +9,4 @@ var Foreign = &Later{Root: "/", Names: []Name{
 	{Path: "api/streams/...", Use: "GET /api/v1/streams lists the streams"},
 	{Path: "api/auth/token/access", Use: "make a token with POST /api/v1/tokens/api or media-server token api"},
 	{Path: "pictures/v1/...", Use: "pictures of footage are at /live/<uid>/preview.mp4 and /dvr/<uid>/videoshot.mp4?time=T; others are not stored"},
-
-	{Path: "{uid}/archive-{from}-{duration}.ts", Use: "/dvr/<uid>/record.mp4?from=T&duration=D gives the range as MP4"},
 }}

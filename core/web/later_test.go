@@ -60,7 +60,6 @@ func TestForeign(t *testing.T) {
 		{"PUT", "/pictures/v1/default/a.jpg"},
 		{"GET", "/pictures/v1/default/a.jpg"},
 		{"GET", "/pictures/v1/"},
-		{"GET", "/gate/archive-1700000000-60.ts"},
 	} {
 		ctx := ask(c.method, c.path)
 		if !Foreign.Handle(ctx) {

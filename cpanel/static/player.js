@@ -17,7 +17,7 @@ const patient = { default: {
 } };
 
 /** @type {Record<string, string>} */
-const codecs = { hvc1: "H.265", hev1: "H.265", avc1: "H.264", mp4a: "AAC", opus: "Opus", Opus: "Opus", av01: "AV1" };
+const codecs = { hvc1: "H.265", hev1: "H.265", avc1: "H.264", mp4a: "AAC", opus: "Opus", Opus: "Opus", fLaC: "FLAC", av01: "AV1" };
 /** a codec in people's words @param {string} c RFC 6381 */
 const codecName = (c) => codecs[c.split(".")[0]] ?? c;
 
@@ -105,7 +105,7 @@ export class Player {
       const has = /CODECS="([^"]*)"/.exec(text)?.[1].split(",") ?? [];
       const cannot = has.filter((c) => !decodes(c));
       if (cannot.length) return this.cannot(cannot);
-      this.only = has.some((c) => !/^(mp4a|opus|Opus)/.test(c)) ? null : show.only ?? { title: "Sound only" };
+      this.only = has.some((c) => !/^(mp4a|opus|Opus|fLaC)/.test(c)) ? null : show.only ?? { title: "Sound only" };
       const edge = show.from ? { lag: 0, start: 0 } : await this.edge(new URL(text.trim().split("\n").pop() ?? "", new URL(url, location.href)).href);
       if (turn === this.turn) this.start(url, show, edge);
     } catch (e) {

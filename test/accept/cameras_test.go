@@ -21,12 +21,12 @@ var simTen = []struct{ name, query, hls string }{
 	{"hour-wrong", "clock-offset=1h", "va"},
 	{"drifting", "clock-drift=100", "va"},
 	{"no-reports", "sr=off", "va"},
-	{"h265-pcma", "codec=h265&audio=pcma", "v"},
+	{"h265-pcma", "codec=h265&audio=pcma", "va"},
 	{"mjpeg-opus", "codec=mjpeg&audio=opus", "a"},
 	{"audio-only", "codec=none", "a"},
 	{"one-fps", "fps=1&audio=none", "v"},
 	{"gop-30s", "gop=30s", "va"},
-	{"metadata", "audio=pcma&metadata=on", "v"},
+	{"metadata", "audio=pcma&metadata=on", "va"},
 }
 
 // judge accounts for streams through the doors given and keeps a row for each
@@ -105,7 +105,7 @@ func gstreamer(t *testing.T, s *harness.Server, cameras []camera.Camera, lines .
 			t.Errorf("cameras: %v: %s", err, said)
 		}
 	})
-	hls := map[string]string{"h265-pcma-tcp": "v", "h265-pcma-udp": "v", "mjpeg-opus-tcp": "a", "mjpeg-opus-udp": "a", "metadata": "v"}
+	hls := map[string]string{"h265-pcma-tcp": "va", "h265-pcma-udp": "va", "mjpeg-opus-tcp": "a", "mjpeg-opus-udp": "a", "metadata": "v"}
 	for _, c := range cameras {
 		transport := c.Transport
 		if transport == "" {

@@ -66,7 +66,7 @@ func TestEncryptedFootage(t *testing.T) {
 	uids := []string{"one", "two", "three"}
 	var cams []harness.Camera
 	for i, q := range []string{"audio=pcma", "codec=h265", "codec=none"} {
-		cams = append(cams, harness.Camera{UID: uids[i], Sent: s.Sim(uids[i], q, "dvr-chunk = 2s", "dvr-pool = vault"), HLS: []string{"v", "va", "a"}[i]})
+		cams = append(cams, harness.Camera{UID: uids[i], Sent: s.Sim(uids[i], q, "dvr-chunk = 2s", "dvr-pool = vault"), HLS: []string{"va", "va", "a"}[i]})
 	}
 	s.Sim("plain", "codec=none", "dvr-chunk = 2s", "dvr-pool = open")
 	s.Start()

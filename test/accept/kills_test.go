@@ -44,7 +44,7 @@ var kinds = []struct {
 	pace       pace
 }{
 	{"", "va", pace{}}, {"codec=h265", "va", pace{}}, {"codec=none", "a", pace{}}, {"fps=1&audio=none", "v", pace{unit: time.Second}},
-	{"gop=30s", "va", pace{}}, {"audio=pcma&metadata=on", "v", pace{}},
+	{"gop=30s", "va", pace{}}, {"audio=pcma&metadata=on", "va", pace{}},
 }
 
 // underAttack starts a server with n simulated cameras whose files are short,

@@ -82,7 +82,7 @@ func TestTiersBetweenDisks(t *testing.T) {
 		"[pool.cold]\nspaces = second\ndelete-most = 100%\n;cold\n" +
 		"[pool.late]\nspaces = slow\nstage = fast\n"
 	s := harness.New(t, harness.Options{Ini: ini, Restart: "1s"})
-	gate := harness.Camera{UID: "gate", Sent: s.Sim("gate", "bitrate=2M&audio=pcma", "dvr-chunk = 1s", "dvr-pool = live"), HLS: "v"}
+	gate := harness.Camera{UID: "gate", Sent: s.Sim("gate", "bitrate=2M&audio=pcma", "dvr-chunk = 1s", "dvr-pool = live")}
 	door := harness.Camera{UID: "door", Sent: s.Sim("door", "", "dvr-chunk = 1s", "dvr-pool = late")}
 	s.Sim("yard", "", "dvr-chunk = 1s", "dvr-pool = live", "dvr-duration = 0")
 	s.Start()

@@ -33,7 +33,7 @@ func TestArchiveToS3(t *testing.T) {
 	}
 	ini += "[pool.default]\nspaces = disk\nsign = true\narchive-to = archive\n[pool.archive]\nspaces = cloud\nsign = true\n"
 	s := harness.New(t, harness.Options{Ini: ini, Restart: "1s"})
-	still := harness.Camera{UID: "still", Sent: s.Sim("still", "audio=pcma", "dvr-chunk = 1s"), HLS: "v"}
+	still := harness.Camera{UID: "still", Sent: s.Sim("still", "audio=pcma", "dvr-chunk = 1s")}
 	on := harness.Camera{UID: "goes-on", Sent: s.Sim("goes-on", "bitrate=8M", "dvr-chunk = 2s")}
 	s.Start()
 	footage(s, "still", "goes-on")

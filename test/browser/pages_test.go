@@ -39,7 +39,7 @@ func TestPages(t *testing.T) {
 		name string
 		run  func(*cdp.Page, *harness.Server)
 	}{
-		{"live", live}, {"list", listed}, {"problems", problems}, {"why there is no picture", noPicture},
+		{"live", live}, {"list", listed}, {"problems", problems}, {"why there is no picture", noPicture}, {"sound of a telephone", telephone},
 		{"names for readers", names}, {"phone", phone}, {"zones", zones}, {"the past", past}, {"quick hands", quick}, {"across a hole", hole}, {"switched off", switchedOff},
 		{"killed server", killed}, {"lost session", expired},
 	} {
@@ -142,7 +142,7 @@ func problems(p *cdp.Page, s *harness.Server) {
 // noPicture: what browsers cannot play is named, with what can.
 func noPicture(p *cdp.Page, _ *harness.Server) {
 	for uid, words := range map[string][]string{
-		"quay": {"cannot decode H.265", "VLC"}, "phone": {"G.711 A-law", "VLC"}, "off": {"Switched off"}, "nowhere": {"no stream nowhere"},
+		"quay": {"cannot decode H.265", "VLC"}, "off": {"Switched off"}, "nowhere": {"no stream nowhere"},
 	} {
 		p.Eval(fmt.Sprintf("location.hash = %q", uid), nil)
 		for _, w := range words {
@@ -150,6 +150,15 @@ func noPicture(p *cdp.Page, _ *harness.Server) {
 		}
 		p.Wait("no claim of a live picture", "document.querySelector('#badge').textContent == 'No picture'")
 	}
+	p.Eval("location.hash = 'demo'", nil)
+	plays(p)
+}
+
+// telephone: G.711 alone, which no browser knows, is heard.
+func telephone(p *cdp.Page, _ *harness.Server) {
+	p.Eval("location.hash = 'phone'", nil)
+	p.Wait("what there is", "!document.querySelector('#veil').hidden && document.querySelector('#veil').textContent.includes('Sound only')")
+	p.Wait("sound that is decoded", "(v => v.currentTime > 1 && v.webkitAudioDecodedByteCount > 0)(document.querySelector('video'))")
 	p.Eval("location.hash = 'demo'", nil)
 	plays(p)
 }

@@ -149,6 +149,14 @@ func (m *Media) collect(r io.ReaderAt, p *probed, when shown) error {
 func (m *Media) track(r io.ReaderAt, p *probed, index int, when shown) error {
 	s := p.streams[index]
 	pcm := strings.HasPrefix(s.codec, "pcm_")
+	var decoded map[int64][]byte // by place in the file
+	if s.codec == "flac" {
+		var err error
+		if decoded, err = alaw(r, p.packets, index, s.rate); err != nil {
+			return err
+		}
+		pcm = true
+	}
 	var buf, carry []byte
 	for _, k := range p.packets {
 		if k.stream != index {
@@ -161,7 +169,9 @@ func (m *Media) track(r io.ReaderAt, p *probed, index int, when shown) error {
 		buf = append(buf[:0], carry...)
 		n := len(buf)
 		buf = slices.Grow(buf, int(k.size))[:n+int(k.size)]
-		if _, err := r.ReadAt(buf[n:], k.pos); err != nil {
+		if decoded != nil {
+			buf = append(buf[:n], decoded[k.pos]...)
+		} else if _, err := r.ReadAt(buf[n:], k.pos); err != nil {
 			return fmt.Errorf("read packet at %d: %w", k.pos, err)
 		}
 		at := int64(0)

@@ -16,7 +16,7 @@ import (
 // found. It is asked behind all rooms that have names of their own in the root.
 //
 //	/<uid>/index.m3u8, preview.mp4                     live
-//	/<uid>/index-F-D.m3u8, archive-F-D.m3u8|mp4        from F (Unix seconds) for D seconds
+//	/<uid>/index-F-D.m3u8, archive-F-D.m3u8|mp4|ts     from F (Unix seconds) for D seconds
 //	/<uid>/archive-F-now.m3u8, timeshift_abs-F.m3u8    from F on
 //	/<uid>/rewind-S.m3u8, timeshift_rel-S.m3u8         from S seconds ago on
 //	/<uid>/recording_status.json                       what is recorded, in seconds
@@ -34,6 +34,7 @@ var aliases = []alias{
 	{regexp.MustCompile(`^preview\.mp4$`), "live/preview.mp4", nil},
 	{regexp.MustCompile(`^(?:index|archive)-(\d{1,13})-(\d{1,9})\.m3u8$`), "dvr/playlist.m3u8", []string{"from", "%1", "duration", "%2"}},
 	{regexp.MustCompile(`^archive-(\d{1,13})-(\d{1,9})\.mp4$`), "dvr/record.mp4", []string{"from", "%1", "duration", "%2"}},
+	{regexp.MustCompile(`^archive-(\d{1,13})-(\d{1,9})\.ts$`), "dvr/record.ts", []string{"from", "%1", "duration", "%2"}},
 	{regexp.MustCompile(`^archive-(\d{1,13})-now\.m3u8$`), "dvr/playlist.m3u8", []string{"from", "%1"}},
 	{regexp.MustCompile(`^timeshift_abs-(\d{1,13})\.m3u8$`), "live/playlist.m3u8", []string{"from", "%1"}},
 	{regexp.MustCompile(`^(?:rewind|timeshift_rel)-(\d{1,9})\.m3u8$`), "live/playlist.m3u8", []string{"from", "-%1s"}},

@@ -28,6 +28,7 @@ func TestForeignNames(t *testing.T) {
 		"/gate/archive-1700000000-60.m3u8":           "/dvr/gate/playlist.m3u8?duration=60&from=1700000000",
 		"/gate/archive-1700000000-60.mp4?token=x":    "/dvr/gate/record.mp4?duration=60&from=1700000000&token=x",
 		"/gate/archive-1700000000-60.mp4?from=1&to=": "/dvr/gate/record.mp4?duration=60&from=1700000000&to=",
+		"/gate/archive-1700000000-60.ts":             "/dvr/gate/record.ts?duration=60&from=1700000000",
 		"/gate/archive-1700000000-now.m3u8":          "/dvr/gate/playlist.m3u8?from=1700000000",
 		"/gate/timeshift_abs-1700000000.m3u8":        "/live/gate/playlist.m3u8?from=1700000000",
 		"/gate/timeshift_rel-3600.m3u8":              "/live/gate/playlist.m3u8?from=-3600s",
@@ -49,7 +50,7 @@ func TestForeignNames(t *testing.T) {
 	if ctx, _ := ask("GET", "/gate/recording_status.json"); string(ctx.Response.Body()) != `[{"stream":"gate","ranges":[]}]`+"\n" && string(ctx.Response.Body()) != `[{"stream":"gate","ranges":[]}]` {
 		t.Errorf("%q", ctx.Response.Body())
 	}
-	for _, uri := range []string{"/", "/gate", "/gate/", "/index.m3u8", "/a/gate/index.m3u8", "/gate/index.m3u8x", "/gate/index--60.m3u8", "/gate/archive-1-2.ts", "/gate/rewind-12345678901.m3u8",
+	for _, uri := range []string{"/", "/gate", "/gate/", "/index.m3u8", "/a/gate/index.m3u8", "/gate/index.m3u8x", "/gate/index--60.m3u8", "/gate/archive-1-2.tsx", "/gate/rewind-12345678901.m3u8",
 		"/-gate/index.m3u8", "/ga%2Fte/index.m3u8", "/../index.m3u8"} {
 		if ctx, ok := ask("GET", uri); ok {
 			t.Errorf("%s was answered: %d", uri, ctx.Response.StatusCode())

@@ -18,7 +18,9 @@ func (h *Handler) answerHLS(r request) *web.Error {
 		return e
 	}
 	switch {
-	case strings.HasSuffix(r.file, ".m4s"):
+	case r.file == recordTS:
+		return h.recordTS(r)
+	case strings.HasSuffix(r.file, ".m4s"), strings.HasSuffix(r.file, ".ts"):
 		return h.segment(r)
 	case strings.HasPrefix(r.file, "init-"):
 		b, err := h.hls.Init(r.uid, r.file)
@@ -41,7 +43,7 @@ func forever(r request) {
 // playlist answers playlist.m3u8 and media.m3u8, for live and for ranges, and the
 // scrub playlist of a range.
 func (h *Handler) playlist(r request) *web.Error {
-	req := hls.Request{UID: r.uid, Live: r.live, Carry: r.carry(), Within: r.within()}
+	req := hls.Request{UID: r.uid, Live: r.live, TS: r.ts(), Carry: r.carry(), Within: r.within()}
 	// An end without a beginning is refused rather than answered with live.
 	ranged := !r.live || r.has(fromKeys...) || r.has(toKeys...) || r.has("duration")
 	var more []string
@@ -70,7 +72,7 @@ func (h *Handler) playlist(r request) *web.Error {
 	case "scrub.m3u8":
 		b, err = h.hls.Scrub(req)
 	case "media.m3u8":
-		if req.Live || req.Span.To == 0 {
+		if (req.Live || req.Span.To == 0) && !req.TS {
 			if req.Parts = r.lowLatency(); req.Parts {
 				if e := h.await(r); e != nil {
 					return e
@@ -79,10 +81,18 @@ func (h *Handler) playlist(r request) *web.Error {
 				req.Skip = skip == "YES" || skip == "v2"
 			}
 		}
+		req.FLAC = !req.TS && r.args.Get("sound") == "flac"
 		b, err = h.hls.Media(req)
 	default:
-		if !r.live && req.Span.To != 0 {
+		if !r.live && req.Span.To != 0 && !req.TS {
 			req.Scrub = "scrub.m3u8?" + r.carry(more...)
+		}
+		// A media playlist that was found before G.711 was converted goes on without.
+		if req.FLAC, err = h.hls.Converts(req); err != nil {
+			break
+		}
+		if req.FLAC = req.FLAC && !req.TS; req.FLAC {
+			more = append(more, "sound", "flac")
 		}
 		uri := "media.m3u8"
 		if c := r.carry(more...); c != "" {
@@ -112,6 +122,9 @@ func (h *Handler) segment(r request) *web.Error {
 		return h.fault(r, media.Span{}, err)
 	}
 	r.ctx.SetContentType("video/mp4")
+	if strings.HasSuffix(r.file, ".ts") {
+		r.ctx.SetContentType("video/mp2t")
+	}
 	if final {
 		forever(r)
 	} else { // the end of a closed range that reaches into the present

@@ -26,6 +26,9 @@ func (r *request) later() *web.Error {
 	return later.Refuse(string(r.ctx.Method()), root+"/"+r.uid+"/"+r.file)
 }
 
+// ts tells whether segments of MPEG-TS are asked for.
+func (r *request) ts() bool { return r.args.Get("container") == "ts" }
+
 // container refuses the kinds of segments that playlists cannot name. What is
 // recorded is fragmented MP4 and is sent as it lies.
 func container(r request) *web.Error {
@@ -33,8 +36,11 @@ func container(r request) *web.Error {
 	case "", "fmp4":
 		return nil
 	case "ts":
-		return web.NotYet("container=ts", "leave container out: the segments are fragmented MP4; a player that reads MPEG-TS alone may take record.mp4")
+		if r.file == "scrub.m3u8" {
+			return web.E(400, "bad_container", "pictures to look through are fragmented MP4 alone", "leave container out")
+		}
+		return nil
 	default:
-		return web.E(400, "bad_container", fmt.Sprintf("container %q is not understood", clip(v)), "leave container out: the segments are fragmented MP4")
+		return web.E(400, "bad_container", fmt.Sprintf("container %q is not understood", clip(v)), "allowed: ts; without container the segments are fragmented MP4")
 	}
 }

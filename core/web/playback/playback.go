@@ -159,7 +159,7 @@ func cors(ctx *fasthttp.RequestCtx, allow string) {
 func proto(live bool, file string) string {
 	switch {
 	case file == "playlist.m3u8" || file == "media.m3u8" || file == "playlist_ios.m3u8",
-		!live && file == "scrub.m3u8", strings.HasSuffix(file, ".m4s"), strings.HasPrefix(file, "init-") && strings.HasSuffix(file, ".mp4"):
+		!live && (file == "scrub.m3u8" || file == "record.ts"), strings.HasSuffix(file, ".m4s"), strings.HasSuffix(file, ".ts"), strings.HasPrefix(file, "init-") && strings.HasSuffix(file, ".mp4"):
 		return "hls"
 	case live && file == "preview.mp4", !live && file == "videoshot.mp4":
 		return "picture"
@@ -220,7 +220,7 @@ func (h *Handler) hint(r request) string {
 	if r.live {
 		return "known here: playlist.m3u8, preview.mp4"
 	}
-	return "known here: playlist.m3u8, scrub.m3u8, record.mp4, videoshot.mp4, ranges.json"
+	return "known here: playlist.m3u8, scrub.m3u8, record.mp4, videoshot.mp4, ranges.json, record.ts"
 }
 
 func clip(s string) string {
@@ -305,6 +305,9 @@ func (r *request) carry(more ...string) string {
 	if v := r.args.Get("latency"); v == "normal" {
 		q.Set("latency", v)
 	}
+	if r.ts() {
+		q.Set("container", "ts")
+	}
 	for i := 0; i+1 < len(more); i += 2 {
 		q.Set(more[i], more[i+1])
 	}
@@ -359,8 +362,14 @@ func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 			return h.fault(r, s, gone)
 		}
 		return h.noFootage(r, s)
+	case errors.Is(err, hls.ErrCodec) && (r.ts() || r.file == recordTS):
+		return web.E(415, "codec_not_in_hls", "in MPEG-TS: "+err.Error(), "leave container out, where more codecs are carried; record.mp4 carries every one of this stream")
 	case errors.Is(err, hls.ErrCodec):
 		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
+	case errors.Is(err, hls.ErrTooLarge):
+		return web.E(413, "segment_too_large", err.Error(), "leave container out: fragmented MP4 is sent as it lies")
+	case errors.Is(err, hls.ErrBusy):
+		return web.E(503, "busy", err.Error(), "leave container out, or try again")
 	case errors.Is(err, hls.ErrTooLong), errors.Is(err, mp4.ErrTooLong), errors.Is(err, mp4.ErrHole):
 		return web.E(400, "range_too_long", err.Error(), "ask for it in pieces, a day each for instance")
 	case errors.Is(err, hls.ErrOutside):

@@ -1,0 +1,74 @@
+package hls
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"media-server/core/archive"
+	"media-server/core/media"
+)
+
+// TestRecording: one stream of MPEG-TS is the segments of the playlist, a new run
+// is marked, and what was lent is given back, also by those who go early.
+func TestRecording(t *testing.T) {
+	p := newDoor(4)
+	for i := range p.segs[2:] {
+		p.segs[2+i].Run, p.segs[2+i].Discontinuity = media.RunID{2}, p.segs[2+i].Discontinuity+1
+	}
+	var want []byte
+	for _, e := range read(t, must(New(p).Media(Request{UID: "cam", TS: true, Span: media.Span{From: begin, To: begin.Add(time.Hour)}}))).entries {
+		want = append(want, p.read(t, e.uri)...)
+	}
+	s := New(p)
+	sent := int64(-1)
+	r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin.Add(time.Second), To: begin.Add(time.Minute)}}, func(n int64) { sent = n })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%v, %d bytes of %d", err, len(got), len(want))
+	}
+	differ, at := 0, 0
+	for i := range got {
+		if got[i] != want[i] {
+			differ, at = differ+1, i
+		}
+	}
+	if differ != 1 || at%188 != 5 || got[at] != want[at]|0x80 || at < len(want)/2 || at > len(want)/2+4*188 {
+		t.Errorf("%d bytes differ, the last at %d of %d", differ, at, len(want))
+	}
+	if err := r.Close(); err != nil || sent != int64(len(want)) || s.ts.n.Load() != 0 {
+		t.Errorf("%v, %d sent, %d bytes lent", err, sent, s.ts.n.Load())
+	}
+	r, _ = s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+	_, _ = r.Read(make([]byte, 10))
+	if s.ts.n.Load() == 0 {
+		t.Error("nothing is lent")
+	}
+	_ = r.Close()
+	if s.ts.n.Load() != 0 {
+		t.Error("who goes early gives nothing back")
+	}
+	r, _ = s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+	p.layouts = nil
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, archive.ErrGone) {
+		t.Errorf("deleted meanwhile: %v", err)
+	}
+	if _, err := s.Recording(Request{UID: "cam", Span: media.Span{From: 1, To: 2}}, nil); !errors.Is(err, ErrNoFootage) {
+		t.Errorf("nothing there: %v", err)
+	}
+	if _, err := New(newTelephone(2)).Recording(Request{Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil); !errors.Is(err, ErrCodec) || !bytes.Contains([]byte(err.Error()), []byte("pcmu")) {
+		t.Errorf("only G.711: %v", err)
+	}
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
