@@ -187,8 +187,11 @@ func (s *Server) Media(req Request) ([]byte, error) {
 		if live, err = s.edgeOf(req.UID, l.segs, l.grows); err != nil {
 			return nil, err
 		}
-		if live.slow || mute(forms) {
+		switch {
+		case live.slow || mute(forms):
 			live = nil
+		case req.Other != nil:
+			live.report = s.reportOf(req.Other)
 		}
 	}
 	// A closed range that reaches the live edge ends with what is there.
@@ -232,29 +235,50 @@ func (s *Server) tail(req Request) (listed, error) {
 	return s.segments(req)
 }
 
-// Multivariant writes the multivariant playlist: one variant, its media
-// playlist at uri. The error wraps ErrCodec and names the codecs when nothing
-// can be carried.
-func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
+// Variant is one rendition of a stream in a multivariant playlist.
+type Variant struct {
+	Req Request
+	URI string // of its media playlist
+}
+
+// Multivariant writes the multivariant playlist: the stream, and behind it the
+// smaller streams of the same camera that have something to show. The error wraps
+// ErrCodec and names the codecs when nothing of the stream can be carried.
+func (s *Server) Multivariant(req Request, uri string, smaller ...Variant) ([]byte, error) {
+	b := bytes.NewBufferString("#EXTM3U\n#EXT-X-VERSION:8\n")
+	if err := s.variant(b, req, uri); err != nil {
+		return nil, err
+	}
+	for _, v := range smaller {
+		n := b.Len()
+		if s.variant(b, v.Req, v.URI) != nil {
+			b.Truncate(n) // it is away: players do with what is there
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// variant adds the lines of a variant.
+func (s *Server) variant(b *bytes.Buffer, req Request, uri string) error {
 	l, err := s.tail(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	segs := l.segs
 	if l.grows && !l.ended && len(segs) == 1 {
-		return nil, ErrNoFootage // the media playlist would be empty
+		return ErrNoFootage // the media playlist would be empty
 	}
 	last := segs[len(segs)-1]
 	tracks, err := s.src.Tracks(req.UID, last.Init)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	in, out := req.carried(tracks)
 	if len(in) == 0 {
-		return nil, fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
+		return fmt.Errorf("%w: the stream has %s", ErrCodec, strings.Join(out, ", "))
 	}
 	if in, err = s.allAlong(req, in, last.Init); err != nil {
-		return nil, err
+		return err
 	}
 	var codecs []string
 	size, video := "", ""
@@ -272,13 +296,11 @@ func (s *Server) Multivariant(req Request, uri string) ([]byte, error) {
 	peak, avg := bandwidth(segs[max(0, len(segs)-24):])
 	more := convertedBits(in)
 	peak, avg = peak+more, avg+more
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n",
-		peak, avg, strings.Join(codecs, ","), size, uri)
+	fmt.Fprintf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n", peak, avg, strings.Join(codecs, ","), size, uri)
 	if req.Scrub != "" && video != "" {
-		fmt.Fprintf(&b, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=%d,CODECS=%q%s,URI=%q\n", peak, video, size, req.Scrub)
+		fmt.Fprintf(b, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=%d,CODECS=%q%s,URI=%q\n", peak, video, size, req.Scrub)
 	}
-	return b.Bytes(), nil
+	return nil
 }
 
 // dateByCarried gives segments whose video HLS does not carry the span of what it

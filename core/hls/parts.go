@@ -3,6 +3,7 @@ package hls
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -191,7 +192,9 @@ func leading(in []media.Track) *media.Track {
 type edge struct {
 	parts map[uint64][]part // by segment number
 	open  *entry            // the segment that grows; nil = none does
-	slow  bool              // a part is longer than parts may be: the playlist has none
+
+	report string // EXT-X-RENDITION-REPORT of the other rendition
+	slow   bool   // a part is longer than parts may be: the playlist has none
 }
 
 // edgeOf lists the parts of the newest segments; grows is the one that is written.
@@ -216,6 +219,21 @@ func (s *Server) edgeOf(uid string, segs []archive.Segment, grows bool) (*edge, 
 		}
 	}
 	return e, nil
+}
+
+// reportOf tells how far another rendition is (RFC 8216bis 4.4.5.4), so that a player
+// that changes to it need not load its list in vain; nothing if it is away.
+func (s *Server) reportOf(v *Variant) string {
+	segs, err := s.src.Last(v.Req.UID, 1)
+	if err != nil || len(segs) == 0 {
+		return ""
+	}
+	newest := &segs[len(segs)-1]
+	ps, err := s.partsOf(v.Req.UID, newest, newest.Complete)
+	if err != nil || len(ps) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("#EXT-X-RENDITION-REPORT:URI=%q,LAST-MSN=%d,LAST-PART=%d\n", v.URI, newest.Number, ps[len(ps)-1].index)
 }
 
 // writeParts adds the parts of an entry.

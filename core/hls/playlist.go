@@ -31,6 +31,7 @@ type Request struct {
 	Carry  string
 	FLAC   bool       // with G.711, as FLAC (Converts)
 	TS     bool       // segments of MPEG-TS; without FLAC and parts
+	Other  *Variant   // with parts: the other rendition, of which the playlist tells how far it is
 	Within media.Span // what may be seen: segments that share no time with it are left out; zero = all
 	Scrub  string     // URI of the scrub playlist, which the multivariant playlist names; "" = it does not
 }
@@ -175,6 +176,9 @@ func mediaPlaylist(es []entry, req Request, ended bool, forms map[archive.InitID
 			ps = live.parts[e.number]
 		}
 		e.write(&b, &date, ps, string(forms[e.init]), ext, carry)
+	}
+	if live != nil {
+		b.WriteString(live.report)
 	}
 	if live != nil && live.open != nil {
 		writeEdge(&b, es, live, &date, string(forms[live.open.init]), carry)

@@ -2,6 +2,7 @@ package playback
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,7 @@ func (h *Handler) answerHLS(r request) *web.Error {
 	case strings.HasSuffix(r.file, ".m4s"), strings.HasSuffix(r.file, ".ts"):
 		return h.segment(r)
 	case strings.HasPrefix(r.file, "init-"):
-		b, err := h.hls.Init(r.uid, r.file)
+		b, err := h.hls.Init(r.src, r.file)
 		if err != nil {
 			return h.fault(r, media.Span{}, err)
 		}
@@ -43,7 +44,7 @@ func forever(r request) {
 // playlist answers playlist.m3u8 and media.m3u8, for live and for ranges, and the
 // scrub playlist of a range.
 func (h *Handler) playlist(r request) *web.Error {
-	req := hls.Request{UID: r.uid, Live: r.live, TS: r.ts(), Carry: r.carry(), Within: r.within()}
+	req := hls.Request{UID: r.src, Live: r.live, TS: r.ts(), Carry: r.carry(), Within: r.within()}
 	// An end without a beginning is refused rather than answered with live.
 	ranged := !r.live || r.has(fromKeys...) || r.has(toKeys...) || r.has("duration")
 	var more []string
@@ -77,6 +78,7 @@ func (h *Handler) playlist(r request) *web.Error {
 				if e := h.await(r); e != nil {
 					return e
 				}
+				req.Other = r.other(more)
 				skip := r.args.Get("_HLS_skip")
 				req.Skip = skip == "YES" || skip == "v2"
 			}
@@ -87,18 +89,20 @@ func (h *Handler) playlist(r request) *web.Error {
 		if !r.live && req.Span.To != 0 && !req.TS {
 			req.Scrub = "scrub.m3u8?" + r.carry(more...)
 		}
-		// A media playlist that was found before G.711 was converted goes on without.
-		if req.FLAC, err = h.hls.Converts(req); err != nil {
+		var uri string
+		if uri, err = h.mediaURI(&r, &req, more); err != nil {
 			break
 		}
-		if req.FLAC = req.FLAC && !req.TS; req.FLAC {
-			more = append(more, "sound", "flac")
+		var smaller []hls.Variant
+		if r.sub != "" && r.src == r.uid && !req.TS {
+			v := hls.Variant{Req: req}
+			v.Req.UID, v.Req.Scrub = r.sub, ""
+			if v.URI, err = h.mediaURI(&r, &v.Req, more); err == nil { // else it is away
+				v.URI = subRoot + v.URI
+				smaller = append(smaller, v)
+			}
 		}
-		uri := "media.m3u8"
-		if c := r.carry(more...); c != "" {
-			uri += "?" + c
-		}
-		b, err = h.hls.Multivariant(req, uri)
+		b, err = h.hls.Multivariant(req, uri, smaller...)
 	}
 	if err != nil {
 		return h.fault(r, req.Span, err)
@@ -110,11 +114,44 @@ func (h *Handler) playlist(r request) *web.Error {
 	return nil
 }
 
+// mediaURI is where the media playlist of req is found. One that was found before G.711
+// was converted goes on without.
+func (h *Handler) mediaURI(r *request, req *hls.Request, more []string) (string, error) {
+	converts, err := h.hls.Converts(*req)
+	if err != nil {
+		return "", err
+	}
+	if req.FLAC = converts && !req.TS; req.FLAC {
+		more = append(slices.Clip(more), "sound", "flac")
+	}
+	uri := "media.m3u8"
+	if c := r.carry(more...); c != "" {
+		uri += "?" + c
+	}
+	return uri, nil
+}
+
+// other is the other rendition of a stream that has two; more is what its playlist's
+// address tells beside token and session.
+func (r *request) other(more []string) *hls.Variant {
+	uid, uri := r.sub, subRoot+"media.m3u8"
+	if r.src != r.uid {
+		uid, uri = r.uid, "../media.m3u8"
+	}
+	if uid == "" {
+		return nil
+	}
+	if c := r.carry(more...); c != "" {
+		uri += "?" + c
+	}
+	return &hls.Variant{Req: hls.Request{UID: uid}, URI: uri}
+}
+
 func (h *Handler) segment(r request) *web.Error {
-	body, final, err := h.hls.Segment(r.uid, r.file, r.within())
+	body, final, err := h.hls.Segment(r.src, r.file, r.within())
 	if errors.Is(err, hls.ErrNotYet) { // a part that a playlist has hinted at
 		_ = h.until(r, func() (bool, error) {
-			body, final, err = h.hls.Segment(r.uid, r.file, r.within())
+			body, final, err = h.hls.Segment(r.src, r.file, r.within())
 			return !errors.Is(err, hls.ErrNotYet), nil
 		})
 	}

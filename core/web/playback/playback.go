@@ -83,6 +83,8 @@ type request struct {
 	args  url.Values
 	start time.Time
 	grant Grant
+	src   string // the stream that is shown: uid, or its smaller one
+	sub   string // its smaller stream; "" = it has none
 	name  string // of the session, for URIs in playlists
 }
 
@@ -173,8 +175,16 @@ func proto(live bool, file string) string {
 	return ""
 }
 
+// subRoot is where the files of a stream's smaller stream are found under its own
+// address, so that the right to the one is that to the other.
+const subRoot = "sub/"
+
 func (h *Handler) answer(r request) *web.Error {
 	st, known := h.opt.Streams.Stream(r.uid)
+	r.src, r.sub = r.uid, st.Sub
+	if file, is := strings.CutPrefix(r.file, subRoot); is && st.Sub != "" && strings.Contains(file, ".") {
+		r.file, r.src = file, st.Sub
+	}
 	p := proto(r.live, r.file)
 	if known {
 		var e *web.Error

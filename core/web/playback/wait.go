@@ -42,13 +42,13 @@ func (h *Handler) await(r request) *web.Error {
 	if part == "" {
 		want = -1
 	}
-	return h.until(r, func() (bool, error) { return h.hls.Ready(r.uid, n, want) })
+	return h.until(r, func() (bool, error) { return h.hls.Ready(r.src, n, want) })
 }
 
 // until waits until something is there, the wait is too long, or the server ends. What
 // ready finds wrong is left to who answers, but for what can never be.
 func (h *Handler) until(r request, ready func() (bool, error)) *web.Error {
-	moved, stop := h.opt.Timeline.Watch(r.uid)
+	moved, stop := h.opt.Timeline.Watch(r.src)
 	defer stop()
 	t := time.NewTimer(waitMost)
 	defer t.Stop()
@@ -76,15 +76,15 @@ const wakeMost = 12 * time.Second
 // wake makes sure that a stream is captured that somebody wants to see live, and waits
 // until there is a first segment.
 func (h *Handler) wake(r request) {
-	if h.opt.Wake == nil || !h.opt.Wake(r.uid) {
+	if h.opt.Wake == nil || !h.opt.Wake(r.src) {
 		return
 	}
-	moved, stop := h.opt.Timeline.Watch(r.uid)
+	moved, stop := h.opt.Timeline.Watch(r.src)
 	defer stop()
 	t := time.NewTimer(wakeMost)
 	defer t.Stop()
 	for {
-		segs, err := h.opt.Timeline.Last(r.uid, 1)
+		segs, err := h.opt.Timeline.Last(r.src, 1)
 		if n := len(segs); err == nil && n > 0 && time.Since(segs[n-1].Span.To.Time()) < fresh && (n > 1 || segs[0].Complete) {
 			return
 		}
