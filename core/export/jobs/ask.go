@@ -1,0 +1,119 @@
+package jobs
+
+import "media-server/core/mp4"
+
+// Create queues an export, and tells what it will be. Errors are a *Failure, or
+// those of Source for a span that cannot be exported.
+func (j *Jobs) Create(a Ask) (Job, error) {
+	name := nameOf(a.UID, a.Span)
+	if a.Name != "" {
+		var err error
+		if name, err = CleanName(a.Name); err != nil {
+			return Job{}, err
+		}
+	}
+	if err := j.enter(); err != nil {
+		return Job{}, err
+	}
+	defer j.leave()
+	m, err := j.o.Source.Record(a.UID, a.Span)
+	if err != nil {
+		return Job{}, err
+	}
+	defer m.Body.Release()
+	x := &job{Job: Job{ID: newID(), Ask: a, State: Queued, Made: now()}}
+	x.planned(m)
+	if x.Recorded, x.Whole, err = j.o.Source.Recorded(a.UID, a.Span); err != nil {
+		return Job{}, err
+	}
+	if err := j.admit(x, name); err != nil {
+		return Job{}, err
+	}
+	if err := j.put(x); err != nil {
+		j.mu.Lock()
+		delete(j.jobs, x.ID)
+		j.mu.Unlock()
+		return Job{}, failureOf(err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	x.saved = true
+	j.poke()
+	return j.view(x), nil
+}
+
+func (x *Job) planned(m *mp4.Movie) { x.Size, x.Covers = m.Body.Size(), m.Span }
+
+func (j *Jobs) poke() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// enter counts who is about to queue a job, so that no more plan at a time than
+// may wait.
+func (j *Jobs) enter() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	waiting := j.asking
+	for _, x := range j.jobs {
+		if x.State == Queued {
+			waiting++
+		}
+	}
+	switch {
+	case j.broken != nil:
+		return failureOf(j.broken)
+	case j.ended:
+		return failure(CodeStopping, "ask again when it is up", "the server is being stopped")
+	case waiting >= mostQueued:
+		return failure(CodeTooMany, "ask again when some of them are done, or cancel some", "%d exports wait already", waiting)
+	}
+	j.asking++
+	return nil
+}
+
+func (j *Jobs) leave() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.asking--
+}
+
+// admit gives a job its name and its place, if there is room for its file beside
+// those that others will get.
+func (j *Jobs) admit(x *job, name string) (err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all, open := j.promised(x)
+	if err := j.room(x.Size+open, x.Size+all); err != nil {
+		return failureOf(err)
+	}
+	if len(j.jobs) >= mostJobs && !j.crowd() {
+		return failure(CodeTooMany, "delete exports that are not needed", "%d exports are kept already", len(j.jobs))
+	}
+	if x.File, err = j.freeName(name); err != nil {
+		return err
+	}
+	j.jobs[x.ID] = x
+	return nil
+}
+
+// crowd lets the janitor drop the oldest job that has no file, where the list is
+// full. j.mu is held.
+func (j *Jobs) crowd() bool {
+	var oldest *job
+	for _, x := range j.jobs {
+		if x.saved && x.State.Over() && !x.holds() && !x.dropping && (oldest == nil || x.Ended < oldest.Ended) {
+			oldest = x
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(j.jobs, oldest.ID)
+	if err := j.forget(oldest.ID); err != nil {
+		j.o.Log.Warn("the record of an old export stays", "export", oldest.ID, "err", err)
+	}
+	return true
+}
