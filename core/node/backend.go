@@ -139,6 +139,7 @@ func (b backend) Problems() []api.Problem {
 	out = append(out, b.retentionProblems()...)
 	out = append(out, b.moveProblems()...)
 	out = append(out, b.groomProblems()...)
+	out = append(out, b.exportProblems()...)
 	for _, r := range n.streams.list() {
 		out = append(out, b.streamProblems(r)...)
 	}

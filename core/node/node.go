@@ -16,6 +16,7 @@ import (
 	"media-server/core/access"
 	"media-server/core/archive"
 	"media-server/core/config"
+	"media-server/core/export/jobs"
 	"media-server/core/fault"
 	"media-server/core/journal"
 	"media-server/core/keys"
@@ -73,6 +74,7 @@ type Node struct {
 	vault     *keys.Vault    // of encrypted footage; nil: this process only rebuilds
 	strange   strange
 	proofs    *proofs
+	exports   *jobs.Jobs
 }
 
 // Run runs a server until ctx ends. Settings that cannot be used are returned
@@ -185,6 +187,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	n.timeline = timeline.New(n.archive, n.streams.ring)
 	n.timeline.Complete(backend{n}.missing)
 	n.timeline.Follow(n.streams.tap)
+	n.exports = newExports(n, set)
 	if err := n.listen(ctx, set); err != nil {
 		return err
 	}
@@ -198,6 +201,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	front.run("streams", n.streams.run)
 	front.run("marks", n.marks.run)
 	front.run("backups", n.backups.run)
+	front.run("exports", n.exports.Run)
 	front.run("web", n.web.run)
 	front.run("ports", n.ports.Run)
 	front.run("settings", n.followSettings)

@@ -78,15 +78,9 @@ func (b backend) Proof(uid string, ask api.NewProof) (out api.Proof, err error) 
 	if err != nil {
 		return out, err
 	}
-	_, gaps, err := n.archive.Ranges(uid, ask.Span) // what was noted when it happened, and nothing of today's schedule
+	st, err := n.statement(uid, ask.Span, ask.Who, ask.Reason)
 	if err != nil {
 		return out, err
-	}
-	s, _ := b.Stream(uid)
-	st := export.Statement{Server: n.current.Load().Server.Label(), Node: n.home.nodeName(), Program: "media-server " + n.opt.Version, UID: uid, Name: s.Name,
-		Asked: ask.Span, Exporter: ask.Who, Reason: ask.Reason, Made: media.WallOf(now())}
-	for _, g := range gaps {
-		st.Gaps = append(st.Gaps, export.Gap{Span: g.Span, Why: g.Why})
 	}
 	if p.Proof, err = export.Make(n.web.ctx, st, m, n.timeline, signer); err != nil {
 		return out, err
@@ -95,6 +89,21 @@ func (b backend) Proof(uid string, ask api.NewProof) (out api.Proof, err error) 
 	n.emit(event("record.export", uid, "info", fmt.Sprintf("%s exported %s from %s to %s: %s", ask.Who, uid, at(ask.Span.From), at(ask.Span.To), ask.Reason),
 		map[string]any{"who": ask.Who, "reason": ask.Reason, "from_ms": ask.Span.From.Milli(), "to_ms": ask.Span.To.Milli(), "bytes": m.Body.Size(), "etag": m.ETag}))
 	return api.Proof{ETag: m.ETag, Body: p}, nil
+}
+
+// statement is what this server says in the proof of an export that is made now.
+func (n *Node) statement(uid string, span media.Span, who, reason string) (st export.Statement, err error) {
+	_, gaps, err := n.archive.Ranges(uid, span) // what was noted when it happened, and nothing of today's schedule
+	if err != nil {
+		return st, err
+	}
+	s, _ := backend{n}.Stream(uid)
+	st = export.Statement{Server: n.current.Load().Server.Label(), Node: n.home.nodeName(), Program: "media-server " + n.opt.Version, UID: uid, Name: s.Name,
+		Asked: span, Exporter: who, Reason: reason, Made: media.WallOf(now())}
+	for _, g := range gaps {
+		st.Gaps = append(st.Gaps, export.Gap{Span: g.Span, Why: g.Why})
+	}
+	return st, nil
 }
 
 // proofBody lets go of the movie and the place when a proof is over.

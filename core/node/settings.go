@@ -9,6 +9,7 @@ import (
 	"media-server/core/archive"
 	"media-server/core/backup"
 	"media-server/core/config"
+	"media-server/core/export/jobs"
 	"media-server/core/fault"
 	"media-server/core/keys"
 	"media-server/core/pluginhost"
@@ -35,6 +36,7 @@ type Settings struct {
 	Plugins pluginhost.Config
 	Signing keys.Config
 	Backup  backup.Config
+	Export  jobs.Config
 
 	Keys    config.Effective           // the server's keys in force
 	Streams map[string]*StreamSettings // in force, by uid
@@ -112,7 +114,7 @@ func newSettings(path string) *Settings {
 	return &Settings{
 		Path:   path,
 		Server: defaultServer(), Log: defaultLog(), Web: web.DefaultConfig(), Access: access.DefaultConfig(),
-		Archive: archive.DefaultConfig(), Plugins: pluginhost.DefaultConfig(), Backup: backup.DefaultConfig(),
+		Archive: archive.DefaultConfig(), Plugins: pluginhost.DefaultConfig(), Backup: backup.DefaultConfig(), Export: jobs.DefaultConfig(),
 	}
 }
 
@@ -128,7 +130,8 @@ func (s *Settings) bind() *config.Set {
 	s.Plugins.Bind(set)
 	s.Signing.Bind(set)
 	s.Backup.Bind(set)
-	set.Later("rtsp", "rtsps", "webrtc", "export", "cluster", "lua", "lua.*", "compat", "address-map.*")
+	s.Export.Bind(set)
+	set.Later("rtsp", "rtsps", "webrtc", "cluster", "lua", "lua.*", "address-map.*")
 	return set
 }
 

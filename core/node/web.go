@@ -16,6 +16,7 @@ import (
 	"media-server/core/web/cpanel"
 	"media-server/core/web/door"
 	"media-server/core/web/playback"
+	"media-server/core/web/titop"
 )
 
 // webSide is everything that listens.
@@ -79,7 +80,8 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 		Wake: n.streams.want, Done: w.main.Done(), AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
 	w.play = play
-	w.main.Use(a, play, panel, playback.Aliases{Handler: play}, web.Foreign)
+	convert := &titop.Handler{On: c.Compat.Titop, Exports: a, Auth: d.Identify, Application: b.application, Allow: c.Compat.TitopAllow, Listed: d.Listed}
+	w.main.Use(a, play, convert, panel, playback.Aliases{Handler: play}, web.Foreign)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
 		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})

@@ -9,14 +9,15 @@ import (
 	"media-server/core/fault"
 )
 
-// Config is [http], [https], [tls], [admin] and the viewers' side of [limits] in
-// media-server.ini.
+// Config is [http], [https], [tls], [admin], [compat] and the viewers' side of
+// [limits] in media-server.ini.
 type Config struct {
 	HTTP   HTTPConfig
 	HTTPS  HTTPSConfig
 	TLS    TLSConfig
 	Admin  AdminConfig
 	Limits LimitsConfig
+	Compat CompatConfig
 }
 
 // HTTPConfig is [http].
@@ -56,6 +57,12 @@ type LimitsConfig struct {
 	RequestSize    int64 // bytes of a request's body; 1M
 }
 
+// CompatConfig is [compat]: interfaces of other servers that are served too.
+type CompatConfig struct {
+	Titop      bool           // POST /v1/nvr/convert2mp4; true
+	TitopAllow []netip.Prefix // who may use it without an API token; none
+}
+
 // DefaultConfig is what holds where the ini says nothing.
 func DefaultConfig() Config {
 	return Config{
@@ -63,6 +70,7 @@ func DefaultConfig() Config {
 		HTTPS:  HTTPSConfig{Enable: true, Listen: ":8443"},
 		TLS:    TLSConfig{MinVersion: "1.2"},
 		Admin:  AdminConfig{Enable: true, Listen: "127.0.0.1:9998", Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+		Compat: CompatConfig{Titop: true},
 		Limits: LimitsConfig{Connections: 4096, ConnectionsPer: 512, RequestSize: 1 << 20},
 	}
 }
@@ -89,6 +97,11 @@ func (c *Config) Bind(set *config.Set) {
 	a.Bool("enable", &c.Admin.Enable, "Serve them.").Restart()
 	a.Listen("listen", &c.Admin.Listen, "Address to listen on.").Restart()
 	a.Networks("allow", &c.Admin.Allow, "Who may read /metrics; /healthz and /readyz are open.").Restart()
+
+	k := set.Section("compat", "Interfaces of other servers that this one answers too, beside its own.")
+	k.Bool("titop", &c.Compat.Titop, "Serve /v1/nvr/convert2mp4: exports that are made in the background, see [export].").Restart()
+	k.Networks("titop-allow", &c.Compat.TitopAllow, "Addresses and networks that may use it without an API token.").Restart()
+	k.Later("aipix", "flussonic")
 
 	l := set.Section("limits", "Bounds that keep one part of the server from starving another.")
 	l.Int("viewers", &c.Limits.Viewers, 0, math.MaxInt, "Most viewers at once, all streams together. 0 = no limit.").Restart()

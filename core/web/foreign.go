@@ -4,7 +4,6 @@ package web
 // published as its own too, and of the store of pictures. It is the last room
 // that is asked: /{uid}/… would take what belongs to others.
 var Foreign = &Later{Root: "/", Names: []Name{
-	{Path: "v1/nvr/convert2mp4/...", Use: "GET /dvr/<uid>/record.mp4?from=T&to=T gives the MP4 at once; media-server export writes it to a file"},
 	{Path: "api/streams/{uid}/ranges", Use: "GET /dvr/<uid>/ranges.json tells them in milliseconds"},
 	{Path: "api/streams/...", Use: "GET /api/v1/streams lists the streams"},
 	{Path: "api/auth/token/access", Use: "make a token with POST /api/v1/tokens/api or media-server token api"},

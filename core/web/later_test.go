@@ -51,8 +51,6 @@ func TestNames(t *testing.T) {
 // TestForeign walks the addresses of other servers' interfaces.
 func TestForeign(t *testing.T) {
 	for _, c := range []struct{ method, path string }{
-		{"POST", "/v1/nvr/convert2mp4"},
-		{"GET", "/v1/nvr/convert2mp4/17"},
 		{"GET", "/api/streams"},
 		{"GET", "/api/streams/"},
 		{"GET", "/api/streams/gate/ranges/"},
@@ -73,7 +71,7 @@ func TestForeign(t *testing.T) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, ctx.Response.StatusCode(), ctx.Response.Body())
 		}
 	}
-	for _, path := range []string{"/", "/favicon.ico", "/gate", "/gate/", "/gate/playlist.m3u8", "/a/gate/index.m3u8", "/index.m3u8", "/v1/nvr", "/v1/nvr/convert2mp4x", "/pictures/v2/a/b"} {
+	for _, path := range []string{"/", "/favicon.ico", "/gate", "/gate/", "/gate/playlist.m3u8", "/a/gate/index.m3u8", "/index.m3u8", "/v1/nvr", "/pictures/v2/a/b"} {
 		if ctx := ask("GET", path); Foreign.Handle(ctx) {
 			t.Errorf("%s was answered: %s", path, ctx.Response.Body())
 		}

@@ -46,6 +46,8 @@ type Options struct {
 	// Reserve is what recordings keep free on the disk of Dir, which takes total
 	// bytes in all; may be nil.
 	Reserve func(total int64) int64
+	// Ready waits until the footage is listed as a whole, behind a start; may be nil.
+	Ready func(ctx context.Context) error
 	// Busy tells that the recording's disks are behind; may be nil.
 	Busy   func() bool
 	Notify func(Notice)

@@ -19,6 +19,9 @@ import (
 // worker makes one export after the other.
 func (j *Jobs) worker(ctx context.Context) {
 	low()
+	if j.o.Ready != nil && j.o.Ready(ctx) != nil {
+		return
+	}
 	for ctx.Err() == nil {
 		if x := j.next(); x != nil {
 			j.work(ctx, x)

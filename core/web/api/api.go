@@ -176,6 +176,7 @@ type Backend interface {
 	Backups
 	KeyKeeper
 	Proofs
+	Exports
 	Stored
 }
 
@@ -202,7 +203,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, playTokenRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, storedRoutes)
+var routes = slices.Concat(baseRoutes, playTokenRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, exportRoutes, storedRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},

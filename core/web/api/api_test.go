@@ -47,6 +47,7 @@ type fake struct {
 	backups   []Backup
 	inspected []InspectionStream
 	asked     []string // streams that were inspected
+	exporting exporting
 }
 
 func (f *fake) Server() Server      { return Server{Name: "harbour"} }

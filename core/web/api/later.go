@@ -15,7 +15,6 @@ var later = web.Later{Root: prefix, Names: []web.Name{
 	{Methods: "POST", Path: "backfill", Use: "GET backfill lists what is missing"},
 	{Path: "server/resources", Use: "GET server has the figures of spaces and plugins; /metrics of the admin port those of the process"},
 	{Path: "cluster/...", Use: "each node is a server of its own; GET server tells of this one"},
-	{Path: "exports/...", Use: "GET /dvr/<uid>/record.mp4?from=T&to=T gives the range; media-server export writes it to a file"},
 	{Path: "drivers/...", Use: "stream-url in streams.d/<uid>.ini chooses the driver by its scheme; GET server lists the plugins that run"},
 	{Path: "plugins/...", Use: "GET server lists the plugins that run"},
 	{Path: "packs/...", Use: "a plugin is a folder in [server] plugins-dir"},

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -62,14 +63,24 @@ func (d *Door) Identify(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
 			return identity(id), nil
 		}
 	}
-	// A page of another site, open in a browser at such an address, would have
-	// the same rights.
-	own := len(ctx.Request.Header.Peek("Origin")) == 0 || d.SameOrigin(ctx)
-	own = own && string(ctx.Request.Header.Peek("Sec-Fetch-Site")) != "cross-site" && ownName(string(ctx.Host()))
-	if ip, ok := addrOf(ctx); ok && own && d.Accounts.OpenTo(ip, forwarded(ctx)) {
+	if ip, ok := addrOf(ctx); ok && d.own(ctx) && d.Accounts.OpenTo(ip, forwarded(ctx)) {
 		return api.Identity{Name: ip.String(), Role: api.Administrator}, nil
 	}
 	return api.Identity{}, nil
+}
+
+// own tells whether a request was not made by a page of another site: open in a
+// browser at an address that needs no login, it would have the same rights.
+func (d *Door) own(ctx *fasthttp.RequestCtx) bool {
+	own := len(ctx.Request.Header.Peek("Origin")) == 0 || d.SameOrigin(ctx)
+	return own && string(ctx.Request.Header.Peek("Sec-Fetch-Site")) != "cross-site" && ownName(string(ctx.Host()))
+}
+
+// Listed tells whether a request comes from one of the networks, whose machines
+// need no login, and not from a page of another site that a browser there shows.
+func (d *Door) Listed(ctx *fasthttp.RequestCtx, nets []netip.Prefix) bool {
+	ip := d.client(ctx)
+	return ip.IsValid() && d.own(ctx) && slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
 
 // Administrator tells whether an API token of an administrator came with the

@@ -222,3 +222,28 @@ func TestLoginAllowed(t *testing.T) {
 		}
 	}
 }
+
+// TestListed: an address on a list needs no login, but for pages of other sites
+// that a browser there shows, and for what somebody else passed on.
+func TestListed(t *testing.T) {
+	nets := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	for _, c := range []struct {
+		name, from string
+		headers    []string
+		want       bool
+	}{
+		{"listed", "192.0.2.1", nil, true},
+		{"another", "198.51.100.1", nil, false},
+		{"of our page", "192.0.2.1", []string{"Host", "10.0.0.1", "Origin", "http://10.0.0.1"}, true},
+		{"of another site's page", "192.0.2.1", []string{"Origin", "https://evil.example"}, false},
+		{"of another site's form", "192.0.2.1", []string{"Sec-Fetch-Site", "cross-site"}, false},
+		{"a name that another site leads here", "192.0.2.1", []string{"Host", "evil.example"}, false},
+		{"passed on by nobody we know", "192.0.2.1", []string{"X-Forwarded-For", "192.0.2.1"}, false},
+		{"a trusted proxy itself", "10.1.0.1", nil, false},
+	} {
+		ctx := request(c.from, "POST", "/v1/nvr/convert2mp4", append([]string{"Host", "10.0.0.1"}, c.headers...)...)
+		if got := newDoor(access.Public).Listed(ctx, nets); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}

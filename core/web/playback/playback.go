@@ -325,19 +325,19 @@ func (r *request) carry(more ...string) string {
 }
 
 // noFootage is the 404 of an existing stream, with what is nearest.
-func (h *Handler) noFootage(r request, s media.Span) *web.Error {
-	e := web.E(404, "no_footage", fmt.Sprintf("stream %s has no footage there", r.uid), "ranges.json lists what is there")
-	if r.live {
-		e.Message, e.Hint = fmt.Sprintf("stream %s has nothing to show yet", r.uid), "the stream's state is at /api/v1/streams/"+r.uid
+func noFootage(tl *timeline.Timeline, uid string, live bool, s media.Span) *web.Error {
+	e := web.E(404, "no_footage", fmt.Sprintf("stream %s has no footage there", uid), "ranges.json lists what is there")
+	if live {
+		e.Message, e.Hint = fmt.Sprintf("stream %s has nothing to show yet", uid), "the stream's state is at /api/v1/streams/"+uid
 	}
-	if near, ok := h.nearest(r.uid, s); ok {
+	if near, ok := nearest(tl, uid, s); ok {
 		_ = e.With("nearest", map[string]int64{"from": near.From.Milli(), "to": near.To.Milli()})
 	}
 	return e
 }
 
-func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
-	b, has := h.opt.Timeline.Bounds(uid)
+func nearest(tl *timeline.Timeline, uid string, s media.Span) (best media.Span, ok bool) {
+	b, has := tl.Bounds(uid)
 	if !has {
 		return best, false
 	}
@@ -346,7 +346,7 @@ func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
 	// as long as something lies near.
 	for _, around := range []time.Duration{time.Hour, 24 * time.Hour, b.Duration()} {
 		near := media.Span{From: s.From.Add(-around), To: s.To.Add(around)}.Intersect(b)
-		rs, _, err := h.opt.Timeline.Ranges(uid, near)
+		rs, _, err := tl.Ranges(uid, near)
 		if err != nil {
 			return best, false
 		}
@@ -366,14 +366,25 @@ func (h *Handler) nearest(uid string, s media.Span) (best media.Span, ok bool) {
 
 // fault turns an error of the rooms below into an answer.
 func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
+	if errors.Is(err, hls.ErrCodec) && (r.ts() || r.file == recordTS) {
+		return web.E(415, "codec_not_in_hls", "in MPEG-TS: "+err.Error(), "leave container out, where more codecs are carried; record.mp4 carries every one of this stream")
+	}
+	return fault(h.opt.Timeline, r.uid, r.live, s, err)
+}
+
+// Fault turns an error about the footage of a span into an answer, as record.mp4
+// gives it.
+func Fault(tl *timeline.Timeline, uid string, s media.Span, err error) *web.Error {
+	return fault(tl, uid, false, s, err)
+}
+
+func fault(tl *timeline.Timeline, uid string, live bool, s media.Span, err error) *web.Error {
 	switch {
 	case errors.Is(err, timeline.ErrNoFootage):
-		if gone := h.opt.Timeline.Unreadable(r.uid, s); gone != nil && !r.live {
-			return h.fault(r, s, gone)
+		if gone := tl.Unreadable(uid, s); gone != nil && !live {
+			return fault(tl, uid, live, s, gone)
 		}
-		return h.noFootage(r, s)
-	case errors.Is(err, hls.ErrCodec) && (r.ts() || r.file == recordTS):
-		return web.E(415, "codec_not_in_hls", "in MPEG-TS: "+err.Error(), "leave container out, where more codecs are carried; record.mp4 carries every one of this stream")
+		return noFootage(tl, uid, live, s)
 	case errors.Is(err, hls.ErrCodec):
 		return web.E(415, "codec_not_in_hls", err.Error(), "record.mp4 carries every codec of this stream")
 	case errors.Is(err, hls.ErrTooLarge):

@@ -352,7 +352,7 @@ func FuzzDisposition(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		d := disposition(name, ".mp4")
+		d := Disposition(name, ".mp4")
 		if strings.ContainsAny(d, "\r\n\x00\"/\\") || !strings.HasSuffix(d, ".mp4") {
 			t.Errorf("%q", d)
 		}

@@ -92,14 +92,14 @@ func (h *Handler) record(r request) *web.Error {
 	hd.Set("X-Media-Start", fmt.Sprintf("%.3f", float64(m.Start)/1e6))
 	hd.Set("Cache-Control", "private, no-cache")
 	if name := r.args.Get("download"); name != "" {
-		hd.Set("Content-Disposition", disposition(name, ".mp4"))
+		hd.Set("Content-Disposition", Disposition(name, ".mp4"))
 	}
 	r.ctx.SetContentType("video/mp4")
 	return h.send(r, m.Body, m.ETag)
 }
 
-// disposition names a download without letting a header be injected.
-func disposition(name, ext string) string {
+// Disposition names a download, which ends with ext, without letting a header be injected.
+func Disposition(name, ext string) string {
 	clean := strings.Map(func(c rune) rune {
 		if c < 32 || c == '"' || c == '\\' || c == '/' || c == 127 {
 			return '_'

@@ -32,7 +32,7 @@ func (h *Handler) recordTS(r request) *web.Error {
 	hd.Set("Cache-Control", "private, no-cache")
 	hd.Set("Accept-Ranges", "none")
 	if name := r.args.Get("download"); name != "" {
-		hd.Set("Content-Disposition", disposition(name, ".ts"))
+		hd.Set("Content-Disposition", Disposition(name, ".ts"))
 	}
 	r.ctx.SetContentType("video/mp2t")
 	if r.ctx.IsHead() {

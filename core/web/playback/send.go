@@ -4,14 +4,30 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/valyala/fasthttp"
+
 	"media-server/core/timeline"
 	"media-server/core/web"
 )
 
-// send answers with body, obeying Range, If-Range, If-Match and
-// If-None-Match (RFC 9110). It owns body from here on.
+// send answers with body, counts what was sent of the stream, and is cut when the
+// right to it ends.
 func (h *Handler) send(r request, body *timeline.Body, etag string) *web.Error {
-	ctx := r.ctx
+	return Send(r.ctx, body, etag, func() func(int64) {
+		done := h.out.add(r.ctx.Conn(), r.grant.Alive)
+		return func(sent int64) {
+			done()
+			if h.opt.Served != nil {
+				h.opt.Served(r.uid, sent)
+			}
+		}
+	})
+}
+
+// Send answers with body, obeying Range, If-Range, If-Match and If-None-Match
+// (RFC 9110). It owns body from here on. begins, which may be nil, is called where
+// bytes of it will be sent; what it returns hears how many were.
+func Send(ctx *fasthttp.RequestCtx, body *timeline.Body, etag string, begins func() func(sent int64)) *web.Error {
 	size := body.Size()
 	hd := &ctx.Response.Header
 	hd.Set("Accept-Ranges", "bytes")
@@ -50,17 +66,11 @@ func (h *Handler) send(r request, body *timeline.Body, etag string) *web.Error {
 			}
 		}
 	}
-	uid := r.uid
-	done := func() {}
-	if !ctx.IsHead() {
-		done = h.out.add(ctx.Conn(), r.grant.Alive)
+	done := func(int64) {}
+	if begins != nil && !ctx.IsHead() {
+		done = begins()
 	}
-	web.SendBody(ctx, body, off, n, func(sent int64, err error) {
-		done()
-		if h.opt.Served != nil {
-			h.opt.Served(uid, sent)
-		}
-	})
+	web.SendBody(ctx, body, off, n, func(sent int64, _ error) { done(sent) })
 	return nil
 }
 
