@@ -9,7 +9,8 @@
 //	                                └─▶ verify.go ─▶ Report ─▶ lines, JSON
 //
 // What does not belong here: the chain itself and its boxes (archive), what an
-// export is made of (mp4), who may ask for a proof (web/api), keys (keys).
+// export is made of (mp4), exports made in the background (export/jobs), who may
+// ask for a proof (web/api), keys (keys).
 //
 // Invariants:
 //   - A proof is written in one pass over the footage; memory is that of one

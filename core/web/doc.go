@@ -1,6 +1,6 @@
 // Package web is the server's HTTP side: listeners, TLS, limits, the shape of
 // errors, and the sending of stored bytes. Its sub-rooms answer: api
-// (/api/v1), cpanel (pages), playback (/live, /dvr).
+// (/api/v1), cpanel (pages), playback (/live, /dvr), titop (/v1/nvr).
 //
 //	listener ─▶ limits ─▶ fasthttp ─▶ guard (id, panic, log, headers) ─▶ routes of api, cpanel, playback
 //	                                                                      │

@@ -34,7 +34,7 @@ const (
 	CodeExpired  = "expired"
 	CodeNoFile   = "no_file"
 	CodeDeleted  = "deleted"
-	CodeStopping = "stopping"
+	CodeStopping = "unavailable" // it starts, or is being stopped
 )
 
 // ErrNoJob: there is no such job.

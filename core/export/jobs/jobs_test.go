@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"media-server/core/archive"
 	"media-server/core/config"
 	"media-server/core/export"
@@ -97,6 +99,9 @@ func TestDiesAnywhere(t *testing.T) {
 		y := again.over(x.ID)
 		if y.State != Done || y.File != x.File || y.Size != x.Size {
 			t.Fatalf("killed behind %s: %+v %+v", where, y, y.Why)
+		}
+		if sealed := kill >= slices.Index(want, "sealed"); (y.Attempts == 1) != sealed {
+			t.Errorf("killed behind %s: begun %d times", where, y.Attempts)
 		}
 		if got := files(t, dir); !slices.Equal(got, []string{x.File, x.File + export.Suffix}) {
 			t.Errorf("killed behind %s: left are %v", where, got)
@@ -400,7 +405,7 @@ func TestFootageGoes(t *testing.T) {
 			t.Errorf("%+v %+v", x, x.Why)
 		}
 	})
-	for want, err := range map[string]error{"no_key": archive.ErrNoKey, "key_destroyed": archive.ErrKeyDestroyed, "damaged": archive.ErrDamaged, "deleted": archive.ErrGone, "storage": errors.New("EIO")} {
+	for want, err := range map[string]error{"no_room": unix.ENOSPC, "no_key": archive.ErrNoKey, "key_destroyed": archive.ErrKeyDestroyed, "damaged": archive.ErrDamaged, "deleted": archive.ErrGone, "storage": errors.New("EIO")} {
 		src := &drawn{size: 3 << 20, gone: func(off int64) error {
 			if off > 1<<20 {
 				return fmt.Errorf("file 7: %w", err)
@@ -503,5 +508,29 @@ func TestNoFootage(t *testing.T) {
 	}
 	if _, err := s.Create(Ask{UID: "gate", Span: media.Span{From: 1, To: 2}, Name: "../x"}); err == nil || failureOf(err).Code != CodeBadName {
 		t.Error(err)
+	}
+}
+
+// TestLow: the worker's thread stands behind others, and no other thread does.
+func TestLow(t *testing.T) {
+	prio := func() (class, nice int) {
+		p, _, errno := unix.Syscall(unix.SYS_IOPRIO_GET, ioprioWhoProcess, 0, 0)
+		n, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
+		if errno != 0 || err != nil {
+			t.Skipf("priorities cannot be read: %v %v", errno, err)
+		}
+		return int(p), 20 - n // the system call tells 20 less nice
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		low()
+		if p, n := prio(); p != ioprioBestEffort|ioprioLast || n < niceness {
+			t.Errorf("priority %x, nice %d", p, n)
+		}
+	}()
+	<-done
+	if p, _ := prio(); p == ioprioBestEffort|ioprioLast {
+		t.Errorf("of another thread: %x", p)
 	}
 }

@@ -231,15 +231,19 @@ func (j *Jobs) end(ctx context.Context, x *job, err error) {
 	}
 	j.mu.Lock()
 	sealed := x.Sealed
+	j.mu.Unlock()
+	if err != nil && ctx.Err() != nil && sealed {
+		return // the next start publishes it
+	}
+	if err != nil {
+		j.clear(x.ID) // first: it may be what fills the disk, and nobody is to find it
+	}
+	j.mu.Lock()
 	x.cancel = nil
 	switch {
 	case x.State == Canceled:
-		err = context.Canceled
 	case err == nil:
 		x.State, x.Ended, x.Sealed = Done, now(), false
-	case ctx.Err() != nil && sealed:
-		j.mu.Unlock()
-		return // the next start publishes it
 	case ctx.Err() != nil:
 		x.State = Queued
 		x.Attempts--
@@ -248,9 +252,6 @@ func (j *Jobs) end(ctx context.Context, x *job, err error) {
 	}
 	v := x.Job
 	j.mu.Unlock()
-	if err != nil {
-		j.clear(v.ID) // first: it may be what fills the disk
-	}
 	if e := j.put(x); e != nil {
 		j.o.Log.Warn("the record of an export cannot be written", "export", v.ID, "state", v.State, "err", e)
 	}
