@@ -70,7 +70,26 @@ func doorsOf(t *testing.T, s *harness.Server, uid string, span harness.Span) (ou
 	if b, err := os.ReadFile(file); err == nil {
 		said += string(b)
 	}
-	return append(out, door{"export", code, said})
+	return append(out, door{"export", code, said}, background(t, s, uid, span))
+}
+
+// background asks for an export that is made in the background.
+func background(t *testing.T, s *harness.Server, uid string, span harness.Span) door {
+	t.Helper()
+	var x exported
+	status, err := s.Send("POST", "exports", fmt.Sprintf(`{"uid":%q,"from":%d,"to":%d}`, uid, span.From, span.To), &x)
+	if err != nil {
+		return door{"exports", status, err.Error()}
+	}
+	s.Until("the export to be over", func() bool {
+		_, err = s.Call("GET", "exports/"+x.ID, &x)
+		return err != nil || x.State != "queued" && x.State != "running"
+	})
+	b, readErr := os.ReadFile(filepath.Join(s.Data, "exports", x.FileName))
+	if err != nil || readErr != nil || x.State != "done" {
+		return door{"exports", 0, fmt.Sprintf("%v %v %+v", err, readErr, x)}
+	}
+	return door{"exports", 200, string(b)}
 }
 
 // opens wants footage through every door.

@@ -21,6 +21,7 @@ import (
 	"media-server/core/config"
 	"media-server/core/export"
 	"media-server/core/media"
+	"media-server/test/disk"
 )
 
 // TestMade: the file is what record.mp4 gives, its proof proves it, and what is
@@ -532,5 +533,20 @@ func TestLow(t *testing.T) {
 	<-done
 	if p, _ := prio(); p == ioprioBestEffort|ioprioLast {
 		t.Errorf("of another thread: %x", p)
+	}
+}
+
+// TestDiskFull: where the system has no more room, whatever it said before, the
+// job fails, and what is told of it is told, though no record can be written.
+func TestDiskFull(t *testing.T) {
+	dir := disk.Tmpfs(t, 12<<20)
+	s := serve(t, dir, &drawn{size: 30 << 20}, nil)
+	x := s.over(s.ask(Ask{}).ID)
+	if x.State != Failed || x.Why.Code != CodeNoRoom || x.Why.Hint == "" || len(files(t, dir)) != 0 {
+		t.Errorf("%+v %+v %v", x, x.Why, files(t, dir))
+	}
+	s.stop()
+	if y, err := serve(t, dir, &drawn{size: 30 << 20}, nil).opened().Get(x.ID); err != nil || y.State != Failed {
+		t.Errorf("behind a restart: %+v %v", y, err)
 	}
 }
