@@ -180,10 +180,10 @@ func (j *Jobs) List() []Job {
 // view is the job as it is told. j.mu is held.
 func (j *Jobs) view(x *job) Job {
 	v := x.Job
-	switch {
-	case v.State == Done || v.State == Expired:
+	switch v.State {
+	case Done, Expired:
 		v.Bytes, v.Progress = v.Size, 1
-	case v.State == Running || v.State == Failed || v.State == Canceled:
+	case Running, Failed, Canceled:
 		v.Bytes = x.written.Load()
 		work, all := v.Bytes, v.Size
 		if v.Proof {

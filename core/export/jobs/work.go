@@ -190,7 +190,7 @@ func (w *work) proof(m *mp4.Movie, sum [32]byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer func() { _ = p.Close() }() // never fails
 	name := proofPartOf(w.job.ID)
 	o, err := w.create(name, &w.x.proofSize)
 	if err != nil {

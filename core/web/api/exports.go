@@ -183,7 +183,7 @@ func (a *API) createExport(ctx *fasthttp.RequestCtx, who Identity, _ []string) *
 	if in.UID == "" {
 		return web.E(400, "no_uid", "uid is missing", example)
 	}
-	s, e := a.one([]string{in.UID})
+	s, e := a.one([]string{in.UID[:min(len(in.UID), 100)]})
 	if e != nil {
 		return e
 	}
