@@ -550,3 +550,22 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("behind a restart: %+v %v", y, err)
 	}
 }
+
+// TestNow: an export until now waits until its end has arrived, and holds up
+// nothing that was asked for later.
+func TestNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, t.TempDir(), &drawn{size: 1 << 20}, nil)
+		synctest.Wait()
+		end := time.Now().Add(3 * time.Second)
+		x := s.ask(Ask{Span: media.Span{From: now() - 1e9, To: media.WallOf(end)}})
+		y := s.ask(Ask{Span: media.Span{From: now() - 1e12, To: now() - 1e11}})
+		if y = s.over(y.ID); y.State != Done || time.Now().After(end) {
+			t.Errorf("%+v", y)
+		}
+		if x = s.over(x.ID); x.State != Done || x.Started.Time().Before(end.Add(settle)) || x.Started.Time().After(end.Add(2*settle)) {
+			t.Errorf("%+v", x)
+		}
+		s.stop()
+	})
+}

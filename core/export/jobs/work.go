@@ -23,27 +23,45 @@ func (j *Jobs) worker(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		if x := j.next(); x != nil {
+		x, wait := j.next()
+		if x != nil {
 			j.work(ctx, x)
 			continue
 		}
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-j.wake:
+		case <-t.C:
 		}
+		t.Stop()
 	}
 }
 
-// next is the job that has waited longest.
-func (j *Jobs) next() (first *job) {
+// settle is how long behind the end of a span all of it has arrived and is
+// listed: the sound of a moment may come after its pictures.
+const settle = 2 * time.Second
+
+// idle is how long the worker sleeps where nothing waits.
+const idle = time.Hour
+
+// next is the job that has waited longest, of those whose footage has arrived;
+// where there is none, wait is how long until there may be.
+func (j *Jobs) next() (first *job, wait time.Duration) {
+	t := now()
+	wait = idle
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, x := range j.jobs {
-		if x.saved && x.State == Queued && (first == nil || x.Made < first.Made) {
+		switch ripe := x.Span.To.Add(settle).Sub(t); {
+		case !x.saved || x.State != Queued:
+		case ripe > 0:
+			wait = min(wait, ripe)
+		case first == nil || x.Made < first.Made:
 			first = x
 		}
 	}
-	return first
+	return first, wait
 }
 
 // work is a job being made.
