@@ -1,16 +1,36 @@
 package mp4
 
 import (
+	"time"
+
 	"media-server/core/archive"
 	"media-server/core/media"
 	"media-server/core/timeline"
 )
 
+// Frame is a planned MP4 of one picture.
+type Frame struct {
+	*Movie
+	Track media.Track
+	Run   media.RunID // of the picture: with Start it names it for good, also where its file is written anew
+}
+
+// Sample is the picture as the camera sent it, without a container: of MJPEG a
+// whole JPEG. Either it or Body is read and released, not both.
+func (f *Frame) Sample() *timeline.Body {
+	cut := f.plan.files[0]
+	b := new(timeline.Body)
+	b.Hold(f.plan.lazy)
+	b.AddFile(f.plan.lazy.File(cut.file), cut.from, cut.to-cut.from)
+	return b
+}
+
 // Frame plans an MP4 of one picture: the last video key frame at or before at,
 // in the same run, or the first one after it in its segment. It needs no
 // decoder here.
-func (s *Server) Frame(uid string, at media.Wall) (*Movie, error) {
-	segs, err := s.src.Segments(uid, media.Span{From: at.Add(-lookBack), To: at + 1})
+func (s *Server) Frame(uid string, at media.Wall) (*Frame, error) {
+	// Who asks for where footage begins was told that in whole milliseconds.
+	segs, err := s.src.Segments(uid, media.Span{From: at.Add(-lookBack), To: at.Add(time.Millisecond)})
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +47,7 @@ func (s *Server) Frame(uid string, at media.Wall) (*Movie, error) {
 }
 
 // frameOf takes the picture out of one segment, if a key frame is there.
-func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie, bool, error) {
+func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Frame, bool, error) {
 	l, err := s.src.Layout(uid, seg.File)
 	if err != nil {
 		return nil, false, err
@@ -65,7 +85,10 @@ func (s *Server) frameOf(uid string, seg archive.Segment, at media.Wall) (*Movie
 		return nil, false, err
 	}
 	m, err := p.build()
-	return m, err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	return &Frame{Movie: m, Track: p.tracks[0].entries[0], Run: seg.Run}, true, nil
 }
 
 func hasKey(l *archive.Layout, seg archive.Segment, track int) bool {

@@ -397,9 +397,13 @@ func TestFrame(t *testing.T) {
 	s := newStore()
 	s.record(t, 1, t0, 20*time.Second, clip.H264, clip.AAC)
 	srv := New(s)
-	for _, d := range []time.Duration{0, 500 * time.Millisecond, 4 * time.Second, 19900 * time.Millisecond} {
+	if _, err := srv.Frame("cam", media.WallOf(t0).Add(-time.Millisecond)); !errors.Is(err, timeline.ErrNoFootage) {
+		t.Errorf("a picture of a time before footage: %v", err)
+	}
+	for _, d := range []time.Duration{-999 * time.Microsecond, 0, 500 * time.Millisecond, 4 * time.Second, 19900 * time.Millisecond} {
 		at := media.WallOf(t0.Add(d))
 		m, err := srv.Frame("cam", at)
+		at = max(at, media.WallOf(t0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +413,11 @@ func TestFrame(t *testing.T) {
 				want = u
 			}
 		}
-		file := whole(t, m)
+		bare := make([]byte, m.Sample().Size())
+		if _, err := m.Sample().ReadAt(bare, 0); err != nil || !bytes.Equal(bare, want.payload) || m.Track.Codec != media.H264 {
+			t.Errorf("at %v: %d bytes of %s without a container, %v", d, len(bare), m.Track, err)
+		}
+		file := whole(t, m.Movie)
 		got := readTrack(t, file, find(file, "moov", "trak")[0])
 		if len(got) != 1 || !bytes.Equal(got[0].payload, want.payload) || m.Start.Sub(want.at).Abs() > time.Millisecond {
 			t.Errorf("at %v: %d samples, taken %v, want %v", d, len(got), m.Start.Time(), want.at.Time())
