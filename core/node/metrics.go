@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"media-server/core/archive"
+	"media-server/core/still"
 	"media-server/core/stream"
 )
 
@@ -31,6 +32,7 @@ func (n *Node) writeMetrics(w io.Writer) {
 	_, refused := n.viewers.totals("")
 	m.counter("mediaserver_viewers_refused_total", "Requests of viewers beyond [limits] viewers.", float64(refused))
 	n.timings.write(m)
+	stillMetrics(m, n.web.stills.Counts())
 	m.gauge("mediaserver_epoch", "Starts of a server on this data-dir.", float64(n.home.epoch))
 	processMetrics(m)
 	m.writeTo(w)
@@ -111,6 +113,16 @@ func (t *timings) write(m *metricWriter) {
 	for _, proto := range slices.Sorted(maps.Keys(t.m)) {
 		m.histogram("mediaserver_first_byte_seconds", "Time from a viewer's request until its answer is ready to be sent.", t.m[proto], "proto", proto)
 	}
+}
+
+func stillMetrics(m *metricWriter, c still.Counts) {
+	for _, x := range []struct {
+		result string
+		n      uint64
+	}{{"cached", c.Cached}, {"decoded", c.Decoded}, {"failed", c.Failed}, {"refused", c.Refused}} {
+		m.counter("mediaserver_stills_total", "JPEG pictures asked for that need a decoder; refused = too many were waiting.", float64(x.n), "result", x.result)
+	}
+	m.gauge("mediaserver_stills_cache_bytes", "Bytes of the pictures that are kept.", float64(c.Bytes))
 }
 
 func bit(b bool) float64 {

@@ -334,7 +334,7 @@ func TestServer(t *testing.T) {
 	})
 
 	t.Run("names that are not built", func(t *testing.T) {
-		for _, path := range []string{"/rec/archive-1700000000-60.ts", "/live/rec/preview.jpg", "/api/v1/log.csv"} {
+		for _, path := range []string{"/api/v1/log.csv"} {
 			if code, body := r.play(path, "one"); code != 501 || !strings.Contains(body, "not_in_this_version") {
 				t.Errorf("%s: %d %s", path, code, body)
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"media-server/core/access"
+	"media-server/core/still"
 	"media-server/core/web"
 	"media-server/core/web/api"
 	"media-server/core/web/cpanel"
@@ -21,11 +22,12 @@ import (
 
 // webSide is everything that listens.
 type webSide struct {
-	main  *web.Server
-	admin *web.Server
-	play  *playback.Handler
-	cert  *web.KeyPair
-	ctx   context.Context // of run; reloads asked for by the API live as long
+	main   *web.Server
+	admin  *web.Server
+	play   *playback.Handler
+	cert   *web.KeyPair
+	stills *still.Server
+	ctx    context.Context // of run; reloads asked for by the API live as long
 }
 
 const webGrace = 3 * time.Second
@@ -33,7 +35,7 @@ const webGrace = 3 * time.Second
 // buildWeb joins API, playback and cpanel to one server, and makes the admin
 // server.
 func (n *Node) buildWeb(set *Settings) (*webSide, error) {
-	w := &webSide{ctx: context.Background()}
+	w := &webSide{ctx: context.Background(), stills: still.New(still.Options{})}
 	c := &set.Web
 	opt := web.Options{
 		Control:  filepath.Join(set.Server.RunDir, "control.sock"),
@@ -77,7 +79,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 			return name, n.watches(uid, proto, name)
 		},
 		Served: n.viewers.served, First: n.timings.add,
-		Wake: n.streams.want, Done: w.main.Done(), AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
+		Decoder: w.stills, Wake: n.streams.want, Done: w.main.Done(), AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
 	w.play = play
 	convert := &titop.Handler{On: c.Compat.Titop, Exports: a, Auth: d.Identify, Application: b.application, Allow: c.Compat.TitopAllow, Listed: d.Listed}
@@ -125,6 +127,7 @@ func (w *webSide) run(ctx context.Context) error {
 	g := newGroup(ctx)
 	g.run("http", func(ctx context.Context) error { return w.main.Run(ctx, webGrace) })
 	g.run("playback", w.play.Run)
+	g.run("stills", w.stills.Run)
 	if w.admin != nil {
 		g.run("admin", func(ctx context.Context) error { return w.admin.Run(ctx, webGrace) })
 	}

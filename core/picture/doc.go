@@ -1,12 +1,17 @@
 // Package picture gives single pictures of a stream: the newest, and the one
-// at a time, each as an MP4 of one key frame. Browsers show it in a <video>
-// without any decoder on this side.
+// at a time, each as an MP4 of one key frame, which browsers show in a <video>
+// without any decoder on this side, or as a JPEG.
 //
-//	timeline ─▶ mp4.Frame ─▶ Body
+//	timeline ─▶ mp4.Frame ─┬─────────────▶ MP4
+//	                       ├─ of MJPEG ──▶ JPEG: the frame is one
+//	                       └─ else still ▶ JPEG
 //
-// What does not belong here: JPEG (a later step: the camera's own snapshot or
-// ffmpeg), containers (mp4).
+// What does not belong here: containers (mp4), decoding (still), HTTP.
 //
-// Invariants: a picture shown for a time is never from after a gap before that
-// time's own run; nothing is decoded.
+// Invariants:
+//   - A picture shown for a time is never from after a gap before that time's own
+//     run.
+//   - Nothing is decoded, nor needs anything else than the footage, but for a JPEG
+//     of a coding that is not MJPEG, or a smaller one.
+//   - A tag names the same bytes for good, but for another ffmpeg's.
 package picture

@@ -3,6 +3,7 @@ package picture
 import (
 	"media-server/core/media"
 	"media-server/core/mp4"
+	"media-server/core/still"
 	"media-server/core/timeline"
 )
 
@@ -12,14 +13,20 @@ type Source interface {
 	Newest(uid string) (media.Wall, bool)
 }
 
+// Decoder makes a JPEG of a key frame's MP4 (still).
+type Decoder interface {
+	JPEG(of still.Shot, movie func() ([]byte, error)) ([]byte, error)
+}
+
 // Server answers for all streams. Safe for concurrent use.
 type Server struct {
 	src Source
 	mp4 *mp4.Server
+	dec Decoder
 }
 
-// New makes a server over src.
-func New(src Source) *Server { return &Server{src, mp4.New(src)} }
+// New makes a server over src and dec.
+func New(src Source, dec Decoder) *Server { return &Server{src, mp4.New(src), dec} }
 
 // Picture is a planned picture.
 type Picture struct {
@@ -30,16 +37,22 @@ type Picture struct {
 // At plans the picture at a time, or, live, the newest. The error wraps
 // timeline.ErrNoFootage when there is none.
 func (s *Server) At(uid string, at media.Wall, live bool) (*Picture, error) {
+	m, _, err := s.frame(uid, at, live)
+	if err != nil {
+		return nil, err
+	}
+	return &Picture{Body: m.Body, At: m.Start}, nil
+}
+
+// frame plans the frame, and tells where the footage ended then.
+func (s *Server) frame(uid string, at media.Wall, live bool) (*mp4.Frame, media.Wall, error) {
 	end, ok := s.src.Newest(uid)
 	if !ok {
-		return nil, timeline.ErrNoFootage
+		return nil, 0, timeline.ErrNoFootage
 	}
 	if live {
 		at = end
 	}
 	m, err := s.mp4.Frame(uid, at)
-	if err != nil {
-		return nil, err
-	}
-	return &Picture{Body: m.Body, At: m.Start}, nil
+	return m, end, err
 }

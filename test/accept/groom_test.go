@@ -1,6 +1,7 @@
 package accept
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -45,6 +46,8 @@ func TestGrooming(t *testing.T) {
 	if !strings.Contains(told, "would keep their key frames only now, which frees about") {
 		t.Errorf("the preview says\n%s", told)
 	}
+	shot := fmt.Sprintf("%s/dvr/film/videoshot.jpg?time=%d&width=320", s.HTTP, start+3_000)
+	picture, taken := image(t, shot)
 	s.Stop()
 	before := map[string][]byte{}
 	for _, f := range harness.Files(space) {
@@ -87,6 +90,9 @@ func TestGrooming(t *testing.T) {
 		}
 		return left <= 3+2
 	})
+	if now, at := image(t, shot); at != taken || !bytes.Equal(now, picture) {
+		t.Errorf("the picture of %s, of %d bytes, became one of %s, of %d", taken, len(picture), at, len(now))
+	}
 	line := ""
 	for _, uid := range []string{"film", "g711"} {
 		now, old := s.Footage(uid), was[uid]

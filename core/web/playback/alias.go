@@ -15,7 +15,7 @@ import (
 // and middleware know them: with a redirect to ours, where the names in playlists are
 // found. It is asked behind all rooms that have names of their own in the root.
 //
-//	/<uid>/index.m3u8, preview.mp4                     live
+//	/<uid>/index.m3u8, preview.jpg, preview.mp4        live
 //	/<uid>/index-F-D.m3u8, archive-F-D.m3u8|mp4|ts     from F (Unix seconds) for D seconds
 //	/<uid>/archive-F-now.m3u8, timeshift_abs-F.m3u8    from F on
 //	/<uid>/rewind-S.m3u8, timeshift_rel-S.m3u8         from S seconds ago on
@@ -31,13 +31,21 @@ type alias struct {
 
 var aliases = []alias{
 	{regexp.MustCompile(`^index\.m3u8$`), "live/playlist.m3u8", nil},
-	{regexp.MustCompile(`^preview\.mp4$`), "live/preview.mp4", nil},
+	{regexp.MustCompile(`^preview\.(jpg|mp4)$`), "live/preview.%1", nil},
 	{regexp.MustCompile(`^(?:index|archive)-(\d{1,13})-(\d{1,9})\.m3u8$`), "dvr/playlist.m3u8", []string{"from", "%1", "duration", "%2"}},
 	{regexp.MustCompile(`^archive-(\d{1,13})-(\d{1,9})\.mp4$`), "dvr/record.mp4", []string{"from", "%1", "duration", "%2"}},
 	{regexp.MustCompile(`^archive-(\d{1,13})-(\d{1,9})\.ts$`), "dvr/record.ts", []string{"from", "%1", "duration", "%2"}},
 	{regexp.MustCompile(`^archive-(\d{1,13})-now\.m3u8$`), "dvr/playlist.m3u8", []string{"from", "%1"}},
 	{regexp.MustCompile(`^timeshift_abs-(\d{1,13})\.m3u8$`), "live/playlist.m3u8", []string{"from", "%1"}},
 	{regexp.MustCompile(`^(?:rewind|timeshift_rel)-(\d{1,9})\.m3u8$`), "live/playlist.m3u8", []string{"from", "-%1s"}},
+}
+
+// filled puts what was found for %1 and %2.
+func filled(text string, found []string) string {
+	for n := 1; n < len(found); n++ {
+		text = strings.ReplaceAll(text, "%"+string(rune('0'+n)), found[n])
+	}
+	return text
 }
 
 const recordingStatus = "recording_status.json"
@@ -59,13 +67,9 @@ func (a Aliases) Handle(ctx *fasthttp.RequestCtx) bool {
 			continue
 		}
 		root, name, _ := strings.Cut(aliases[i].to, "/")
-		to = "/" + root + "/" + uid + "/" + name
+		to = "/" + root + "/" + uid + "/" + filled(name, m)
 		for k := 0; k+1 < len(aliases[i].args); k += 2 {
-			v := aliases[i].args[k+1]
-			for n := 1; n < len(m); n++ {
-				v = strings.ReplaceAll(v, "%"+string(rune('0'+n)), m[n])
-			}
-			args.Set(aliases[i].args[k], v)
+			args.Set(aliases[i].args[k], filled(aliases[i].args[k+1], m))
 		}
 		break
 	}

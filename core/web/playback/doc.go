@@ -5,12 +5,12 @@
 //	/live/<uid>/                    player page
 //	/live/<uid>/playlist.m3u8       multivariant playlist ─▶ media.m3u8 ─▶ <ms>-<n>.m4s, init-<id>.mp4
 //	                                ?container=ts ─▶ <ms>-<n>.ts
-//	/live/<uid>/preview.mp4         newest key frame
+//	/live/<uid>/preview.jpg, .mp4   newest key frame
 //	/dvr/<uid>/playlist.m3u8        closed range, or until now and on
 //	/dvr/<uid>/scrub.m3u8           key frames of a range ─▶ <ms>-<n>-k.m4s
 //	/dvr/<uid>/record.mp4           one MP4, exact length, HTTP Range
 //	/dvr/<uid>/record.ts            one MPEG-TS, made while it is sent
-//	/dvr/<uid>/videoshot.mp4        key frame at a time
+//	/dvr/<uid>/videoshot.jpg, .mp4  key frame at a time
 //	/dvr/<uid>/ranges.json          what is there, what is missing and why
 //	/<uid>/index.m3u8 …             names of other servers ─▶ ours (alias.go)
 //

@@ -8,8 +8,6 @@ import (
 
 // later are files of the published interface that this version lacks.
 var later = web.Later{Root: "/", Names: []web.Name{
-	{Path: "live/{uid}/preview.jpg", Use: "/live/<uid>/preview.mp4 is the newest picture, a key frame that browsers show in <video>"},
-	{Path: "dvr/{uid}/videoshot.jpg", Use: "/dvr/<uid>/videoshot.mp4?time=T is the picture, a key frame that browsers show in <video>"},
 	{Path: "live/{uid}/whep/...", Use: "/live/<uid>/playlist.m3u8 plays in browsers as HLS"},
 }}
 

@@ -11,11 +11,6 @@ import (
 func TestLater(t *testing.T) {
 	h := newHandler()
 	for _, c := range []struct{ method, uri string }{
-		{"GET", "/live/gate/preview.jpg"},
-		{"HEAD", "/live/gate/preview.jpg"},
-		{"GET", "/live/shut/preview.jpg"},
-		{"GET", "/live/none/preview.jpg"},
-		{"GET", "/dvr/gate/videoshot.jpg?time=-1h"},
 		{"POST", "/live/gate/whep"},
 		{"POST", "/live/gate/whep/"},
 		{"GET", "/live/gate/whep"},
@@ -30,8 +25,6 @@ func TestLater(t *testing.T) {
 		shape(t, ctx, "not_in_this_version")
 	}
 	for uri, want := range map[string]string{ // what stands near the names
-		"/dvr/gate/preview.jpg":                    "no_such_file",
-		"/live/gate/videoshot.jpg":                 "no_such_file",
 		"/live/gate/playlist.m3u8?container=mkv":   "bad_container",
 		"/live/gate/playlist.m3u8?container=fmp4":  "no_footage",
 		"/live/shut/playlist.m3u8?container=ts":    "login",

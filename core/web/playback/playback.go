@@ -15,6 +15,7 @@ import (
 	"media-server/core/media"
 	"media-server/core/mp4"
 	"media-server/core/picture"
+	"media-server/core/still"
 	"media-server/core/timeline"
 	"media-server/core/web"
 )
@@ -48,6 +49,7 @@ type Grant struct {
 // Options are the parts a Handler is made of.
 type Options struct {
 	Timeline    *timeline.Timeline
+	Decoder     picture.Decoder // of what must be decoded for a JPEG
 	Streams     Streams
 	Gate        Gate
 	Zone        func() *time.Location                                          // the server's time zone
@@ -71,7 +73,7 @@ type Handler struct {
 
 // New makes a handler.
 func New(opt Options) *Handler {
-	return &Handler{opt: opt, hls: hls.New(opt.Timeline), mp4: mp4.New(opt.Timeline), pic: picture.New(opt.Timeline)}
+	return &Handler{opt: opt, hls: hls.New(opt.Timeline), mp4: mp4.New(opt.Timeline), pic: picture.New(opt.Timeline, opt.Decoder)}
 }
 
 // request is a playback URL taken apart.
@@ -163,7 +165,7 @@ func proto(live bool, file string) string {
 	case file == "playlist.m3u8" || file == "media.m3u8" || file == "playlist_ios.m3u8",
 		!live && (file == "scrub.m3u8" || file == "record.ts"), strings.HasSuffix(file, ".m4s"), strings.HasSuffix(file, ".ts"), strings.HasPrefix(file, "init-") && strings.HasSuffix(file, ".mp4"):
 		return "hls"
-	case live && file == "preview.mp4", !live && file == "videoshot.mp4":
+	case live && (file == previewMP4 || file == previewJPEG), !live && (file == shotMP4 || file == shotJPEG):
 		return "picture"
 	case !live && file == "record.mp4":
 		return "mp4"
@@ -228,9 +230,9 @@ func (h *Handler) answer(r request) *web.Error {
 
 func (h *Handler) hint(r request) string {
 	if r.live {
-		return "known here: playlist.m3u8, preview.mp4"
+		return "known here: playlist.m3u8, preview.jpg, preview.mp4"
 	}
-	return "known here: playlist.m3u8, scrub.m3u8, record.mp4, videoshot.mp4, ranges.json, record.ts"
+	return "known here: playlist.m3u8, scrub.m3u8, record.mp4, record.ts, videoshot.jpg, videoshot.mp4, ranges.json"
 }
 
 func clip(s string) string {
@@ -368,6 +370,11 @@ func nearest(tl *timeline.Timeline, uid string, s media.Span) (best media.Span, 
 func (h *Handler) fault(r request, s media.Span, err error) *web.Error {
 	if errors.Is(err, hls.ErrCodec) && (r.ts() || r.file == recordTS) {
 		return web.E(415, "codec_not_in_hls", "in MPEG-TS: "+err.Error(), "leave container out, where more codecs are carried; record.mp4 carries every one of this stream")
+	}
+	for _, still := range []error{still.ErrNoDecoder, still.ErrBusy, still.ErrDecode, still.ErrStopping} {
+		if errors.Is(err, still) {
+			return h.noPicture(r, err)
+		}
 	}
 	return fault(h.opt.Timeline, r.uid, r.live, s, err)
 }

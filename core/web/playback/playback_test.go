@@ -126,6 +126,17 @@ func TestAnswers(t *testing.T) {
 		{"rubbish time", "GET", "/dvr/gate/videoshot.mp4?time=noon", 400, "bad_time"},
 		{"no picture", "GET", "/dvr/gate/videoshot.mp4?time=-1h", 404, "no_footage"},
 		{"no preview", "GET", "/live/gate/preview.mp4", 404, "no_footage"},
+		{"no JPEG", "GET", "/live/gate/preview.jpg", 404, "no_footage"},
+		{"no JPEG, small", "HEAD", "/live/gate/preview.jpg?width=4096", 404, "no_footage"},
+		{"no JPEG then", "GET", "/dvr/gate/videoshot.jpg?time=-1h&width=16", 404, "no_footage"},
+		{"JPEG, no time", "GET", "/dvr/gate/videoshot.jpg", 400, "no_time"},
+		{"JPEG, rubbish time", "GET", "/dvr/gate/videoshot.jpg?time=noon", 400, "bad_time"},
+		{"JPEG, too narrow", "GET", "/live/gate/preview.jpg?width=15", 400, "bad_width"},
+		{"JPEG, too wide", "GET", "/live/gate/preview.jpg?width=4097", 400, "bad_width"},
+		{"JPEG, rubbish width", "GET", "/live/gate/preview.jpg?width=0x20", 400, "bad_width"},
+		{"JPEG, shut", "GET", "/live/shut/preview.jpg", 401, "login"},
+		{"JPEG preview is live", "GET", "/dvr/gate/preview.jpg", 404, "no_such_file"},
+		{"JPEG of a time is not", "GET", "/live/gate/videoshot.jpg", 404, "no_such_file"},
 		{"no such segment", "GET", "/live/gate/1795166512580-431.m4s", 404, "no_such_segment"},
 		{"rubbish segment", "GET", "/live/gate/x.m4s", 404, "no_such_segment"},
 		{"segment of the far future", "GET", "/live/gate/9223372036854775807-1.m4s", 404, "no_such_segment"},
@@ -323,7 +334,7 @@ func FuzzURL(f *testing.F) {
 		"/live/gate/playlist.m3u8", "/dvr/gate/playlist.m3u8?from=-1h&to=now", "/dvr/gate/record.mp4?from=100&to=200&download=a%0d%0ab", "/live/gate/preview.mp4",
 		"/dvr/gate/videoshot.mp4?time=2026-03-01T08:00:00Z", "/live/gate/playlist.m3u8&start_time=1&duration=2", "/live/gate/1-2.m4s", "/live/gate/init-0.mp4",
 		"/dvr/gate/ranges.json?from=1.5", "/dvr/../live//gate/", "/live/gate/?token=%00", "/live/gate/gap-1-2.m4s", "/dvr/gate/media.m3u8?from=1&container=ts",
-		"/live/gate/whep", "/dvr/gate/videoshot.jpg?time=1",
+		"/live/gate/whep", "/dvr/gate/videoshot.jpg?time=1&width=99999999999999999999",
 	} {
 		f.Add(s)
 	}

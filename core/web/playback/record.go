@@ -112,35 +112,6 @@ func Disposition(name, ext string) string {
 	return `attachment; filename*=UTF-8''` + url.PathEscape(clean)
 }
 
-func (h *Handler) picture(r request) *web.Error {
-	at := media.WallOf(time.Now())
-	if !r.live {
-		v := r.args.Get("time")
-		if v == "" {
-			v = r.args.Get("timestamp")
-		}
-		if v == "" {
-			return web.E(400, "no_time", "time is missing", "for instance ?time=-1h or ?time=2026-03-01T08:00:00Z")
-		}
-		var err error
-		if at, err = timeline.ParseTime(v, time.Now(), h.opt.Zone()); err != nil {
-			return web.E(400, "bad_time", "time: "+err.Error(), "")
-		}
-	}
-	if _, _, e := r.granted(media.Span{From: at, To: at + 1}, false); e != nil {
-		return e
-	}
-	p, err := h.pic.At(r.uid, at, r.live)
-	if err != nil {
-		return h.fault(r, media.Span{From: at, To: at + 1}, err)
-	}
-	h.first("picture", r)
-	r.ctx.SetContentType("video/mp4")
-	r.ctx.Response.Header.Set("Cache-Control", "no-cache")
-	r.ctx.Response.Header.Set("X-Media-Start", fmt.Sprintf("%.3f", float64(p.At)/1e6))
-	return h.send(r, p.Body, "")
-}
-
 // rangesAnswer is ranges.json; times in Unix milliseconds.
 type rangesAnswer struct {
 	Start  int64       `json:"start"`
