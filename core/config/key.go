@@ -287,17 +287,21 @@ func (s *Section) Paths(name string, p *[]string, doc string) *Key {
 		}})
 }
 
-// Listen binds an address to listen on: host:port, :port, [v6]:port.
+// Listen binds an address to listen on: host:port, :port, [v6]:port, or interface:port
+// (ports.Resolve finds it when it is listened on: it may come later than the settings).
 func (s *Section) Listen(name string, p *string, doc string) *Key {
 	return s.add(&Key{Name: name, Doc: doc, Type: "address", Default: *p,
 		parse: func(_ *Env, text string) *bad {
-			const hint = "write host:port, or :port for all addresses"
-			_, port, err := net.SplitHostPort(text)
+			const hint = "write host:port, [IPv6 address]:port, eth0:port for a network interface, or :port for all"
+			host, port, err := net.SplitHostPort(text)
 			if err != nil {
 				return &bad{"not an address to listen on", hint}
 			}
 			if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 				return &bad{"the port is not a number from 0 to 65535", hint}
+			}
+			if strings.ContainsAny(host, " \t/") {
+				return &bad{"the host holds what no host does", hint}
 			}
 			*p = text
 			return nil

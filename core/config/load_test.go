@@ -52,7 +52,7 @@ func bindDemo() (*demo, *Set) {
 		sec.Path("path", &sp.Path, "").Needed()
 		sec.Rest(Rest{Into: &sp.Own})
 	})
-	s.Later("rtsp", "address-map.*")
+	s.Later("rtsp", "lua.*")
 	return d, s
 }
 
@@ -118,7 +118,7 @@ func TestLoadProblems(t *testing.T) {
 		{"key of another section", "[main]\nlisten = :1", `a.ini:2:1: unknown key "listen" in [main]; it belongs in [http]`},
 		{"unknown section", "[htp]", `a.ini:1:1: unknown section [htp]; did you mean "http"?`},
 		{"later section", "[rtsp]\nx = 1", `a.ini:1:1: section [rtsp]: not in this version; remove it`},
-		{"later named section", "[address-map.1]", `a.ini:1:1: section [address-map.1]: not in this version; remove it`},
+		{"later named section", "[lua.vars]", `a.ini:1:1: section [lua.vars]: not in this version; remove it`},
 		{"later key", "[main]\nencrypt = on", `a.ini:2:1: key "encrypt" in [main]: not in this version; remove it`},
 		{"warned key", "[main]\nstandby = warm", `a.ini:2:1: warning: key "standby" has no effect: the cluster is off`},
 		{"nameless", "[space]\npath = /", `a.ini:1:1: section [space] needs a name; write [space.NAME]; names are letters, digits, - and _`},
@@ -133,15 +133,17 @@ func TestLoadProblems(t *testing.T) {
 		{"later word", "[main]\nlevel = trace", `a.ini:2:9: bad value "trace" for level: not in this version; allowed: debug, info`},
 		{"words", "[main]\ntracks = video, vidoe", `a.ini:2:10: bad value "video, vidoe" for tracks: "vidoe": unknown word; did you mean "video"? allowed: video, audio, data`},
 		{"twice", "[main]\ntracks = video, video", `a.ini:2:10: bad value "video, video" for tracks: "video" is there twice`},
-		{"listen", "[http]\nlisten = 8080", `a.ini:2:10: bad value "8080" for listen: not an address to listen on; write host:port, or :port for all addresses`},
-		{"port", "[http]\nlisten = :99999", `a.ini:2:10: bad value ":99999" for listen: the port is not a number from 0 to 65535; write host:port, or :port for all addresses`},
+		{"listen", "[http]\nlisten = 8080", `a.ini:2:10: bad value "8080" for listen: not an address to listen on; write host:port, [IPv6 address]:port, eth0:port for a network interface, or :port for all`},
+		{"port", "[http]\nlisten = :99999", `a.ini:2:10: bad value ":99999" for listen: the port is not a number from 0 to 65535; write host:port, [IPv6 address]:port, eth0:port for a network interface, or :port for all`},
+		{"IPv6 without brackets", "[http]\nlisten = ::1:8080", `a.ini:2:10: bad value "::1:8080" for listen: not an address to listen on; write host:port, [IPv6 address]:port, eth0:port for a network interface, or :port for all`},
+		{"listen on a blank", "[http]\nlisten = eth 0:8080", `a.ini:2:10: bad value "eth 0:8080" for listen: the host holds what no host does; write host:port, [IPv6 address]:port, eth0:port for a network interface, or :port for all`},
 		{"network", "[http]\nallow = here", `a.ini:2:9: bad value "here" for allow: "here" is not a network; write for example 10.0.0.7, 192.168.0.0/16 or 2001:db8::/32`},
 		{"size", "[main]\nfree = lots", `a.ini:2:8: bad value "lots" for free: a size is a whole number with a unit or %; write for example 512M, 10G or 2T, or a share such as 10%`},
 		{"unset variable", "[main]\nsecret = ${UNSET}", `a.ini:2:10: value of secret: ${UNSET} is not set in the environment; set it, or use ${file:/path}`},
 		{"missing file", "[main]\nsecret = ${file:/no/such}", `a.ini:2:10: value of secret: ${file:/no/such} cannot be read: no such file or directory`},
 		{"relative file", "[main]\nsecret = ${file:x}", `a.ini:2:10: value of secret: ${file:x} is not an absolute path; write ${file:/path}`},
 		{"open reference", "[main]\nsecret = ${X", `a.ini:2:10: value of secret: ${ without a closing }; write $${ for a plain ${`},
-		{"secret is not told", "[http]\nlisten = rtsp://u:hunter2@h/", `a.ini:2:10: bad value "rtsp://u:***@h/" for listen: not an address to listen on; write host:port, or :port for all addresses`},
+		{"secret is not told", "[http]\nlisten = rtsp://u:hunter2@h/", `a.ini:2:10: bad value "rtsp://u:***@h/" for listen: not an address to listen on; write host:port, [IPv6 address]:port, eth0:port for a network interface, or :port for all`},
 		{"several", "[main]\nthreads = x\nwait = y\n[htp]", "a.ini:2:11: bad value \"x\" for threads: not a whole number; allowed: 0 to 64\na.ini:3:8: bad value \"y\" for wait: a duration is a whole number with its unit; write for example 500ms, 10s, 2m, 12h, 10d or 4w, or off\na.ini:4:1: unknown section [htp]; did you mean \"http\"?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"media-server/core/access"
+	"media-server/core/ports"
 	"media-server/core/still"
 	"media-server/core/web"
 	"media-server/core/web/api"
@@ -86,7 +87,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	w.main.Use(a, play, convert, panel, playback.Aliases{Handler: play}, web.Foreign)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
-		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
+		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Open: ports.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
 		w.admin.Use(adm)
 	}
 	return w, nil

@@ -8,7 +8,7 @@
 //	core ── Starting ─▶ the holder of an earlier core waits for this one
 //	  ├── Open ─▶ connect to run-dir/ports.sock ─▶ take ─▶ sockets held so far
 //	  │               else start a holder, detached
-//	  ├── Listen(address) ─▶ the held socket, else bind ─▶ hold (SCM_RIGHTS) ─▶ holder
+//	  ├── Listen(address) ─▶ Resolve: eth0 ─▶ its address ─▶ the held socket, else bind ─▶ hold (SCM_RIGHTS) ─▶ holder
 //	  ├── Settle ─▶ drop what no service has asked for
 //	  ├── Run: a holder that ends is replaced and given every socket
 //	  └── Leave(how long) ─▶ kept for a restart, or closed at once

@@ -15,10 +15,14 @@ import (
 // killed may be closed after its end is known.
 const busyFor = 500 * time.Millisecond
 
-// Listen gives the listener of an address, as net.Listen("tcp", address) does:
-// the one that was held, or a new one. One whose port is 0 is not held, as
-// nobody could find it.
+// Listen gives the listener of an address, as net.Listen("tcp", address) does, which
+// may name a network interface (Resolve): the one that was held, or a new one. One
+// whose port is 0 is not held, as nobody could find it.
 func (p *Ports) Listen(address string) (net.Listener, error) {
+	address, err := Resolve(address)
+	if err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held := checkAddress(address) == nil && !anyPort(address)
@@ -97,7 +101,7 @@ func (p *Ports) bind(address string) (*net.TCPListener, error) {
 			return l.(*net.TCPListener), nil
 		}
 		if !errors.Is(err, unix.EADDRINUSE) {
-			return nil, err // it names the address
+			return nil, nowhere(err, address) // it names the address
 		}
 		if p.dropPort(address) {
 			continue

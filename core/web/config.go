@@ -79,14 +79,14 @@ func DefaultConfig() Config {
 func (c *Config) Bind(set *config.Set) {
 	h := set.Section("http", "Plain HTTP: playback, API, cpanel.")
 	h.Bool("enable", &c.HTTP.Enable, "Serve plain HTTP.").Restart()
-	h.Listen("listen", &c.HTTP.Listen, "Address to listen on: host:port, or :port for all.").Restart()
+	h.Listen("listen", &c.HTTP.Listen, "Address to listen on: host:port, [IPv6 address]:port, eth0:port for the first address of a network interface (IPv4 before IPv6), or :port for all.").Restart()
 	h.Bool("login", &c.HTTP.Login, "Let people log in over plain HTTP from elsewhere than this machine. Passwords then travel in the clear.").Restart()
 	h.Networks("trusted-proxies", &c.HTTP.TrustedProxies, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.").Restart()
 	h.List("allow-origin", &c.HTTP.AllowOrigin, "Web pages that may play from here: origins such as https://example.org, by comma, or *. Empty = only our own.").Restart().Check(checkOrigins)
 
 	s := set.Section("https", "The same over TLS.")
 	s.Bool("enable", &c.HTTPS.Enable, "Serve HTTPS. Without cert and key in [tls] a self-signed pair is made.").Restart()
-	s.Listen("listen", &c.HTTPS.Listen, "Address to listen on.").Restart()
+	s.Listen("listen", &c.HTTPS.Listen, "Address to listen on, as in [http].").Restart()
 
 	t := set.Section("tls", "Certificate of everything that speaks TLS. The files are read again when they change.")
 	t.Path("cert", &c.TLS.Cert, "Certificate with its chain, PEM.").Restart()
@@ -95,7 +95,7 @@ func (c *Config) Bind(set *config.Set) {
 
 	a := set.Section("admin", "Metrics and health on a port apart: /metrics, /healthz, /readyz.")
 	a.Bool("enable", &c.Admin.Enable, "Serve them.").Restart()
-	a.Listen("listen", &c.Admin.Listen, "Address to listen on.").Restart()
+	a.Listen("listen", &c.Admin.Listen, "Address to listen on, as in [http].").Restart()
 	a.Networks("allow", &c.Admin.Allow, "Who may read /metrics; /healthz and /readyz are open.").Restart()
 
 	k := set.Section("compat", "Interfaces of other servers that this one answers too, beside its own.")

@@ -1,0 +1,106 @@
+package ports
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+
+	"media-server/core/fault"
+)
+
+func TestFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		all  []string
+		want string // "" = none
+	}{
+		"IPv4 before IPv6":       {[]string{"2001:db8::7/64", "10.0.0.7/24"}, "10.0.0.7"},
+		"the first of several":   {[]string{"10.0.0.7/24", "10.0.0.8/24"}, "10.0.0.7"},
+		"IPv6 alone":             {[]string{"fe80::1/64", "2001:db8::7/64"}, "2001:db8::7"},
+		"IPv6 before the link's": {[]string{"169.254.3.4/16", "2001:db8::7/64"}, "2001:db8::7"},
+		"the link's, IPv4":       {[]string{"fe80::1/64", "169.254.3.4/16"}, "169.254.3.4"},
+		"the link's alone":       {[]string{"fe80::1/64"}, "fe80::1%eth0"},
+		"none":                   {nil, ""},
+	} {
+		var all []net.Addr
+		for _, a := range c.all {
+			ip, n, err := net.ParseCIDR(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, &net.IPNet{IP: ip, Mask: n.Mask})
+		}
+		a, ok := first(all, "eth0")
+		if ok != (c.want != "") || ok && a.String() != c.want {
+			t.Errorf("%s: %v %v, want %s", name, a, ok, c.want)
+		}
+	}
+}
+
+// loopback is the name of the loopback interface: lo, but not everywhere.
+func loopback(t *testing.T) string {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		if as, err := i.Addrs(); err == nil && i.Flags&net.FlagLoopback != 0 && len(as) > 0 {
+			return i.Name
+		}
+	}
+	t.Skip("there is no loopback interface with an address")
+	return ""
+}
+
+func TestResolve(t *testing.T) {
+	lo := loopback(t)
+	for address, want := range map[string]string{
+		lo + ":8080": "127.0.0.1:8080", ":8080": ":8080", "10.0.0.7:1": "10.0.0.7:1", "[::1]:80": "[::1]:80", "[fe80::1%eth0]:80": "[fe80::1%eth0]:80",
+		"cam.example:80": "cam.example:80", "localhost:0": "localhost:0", "rubbish": "rubbish",
+	} {
+		if got, err := Resolve(address); err != nil || got != want {
+			t.Errorf("%s: %s %v, want %s", address, got, err, want)
+		}
+	}
+	all, _ := net.Interfaces()
+	for _, i := range all {
+		if as, err := i.Addrs(); err != nil || len(as) > 0 {
+			continue
+		}
+		var p *fault.Problem
+		if _, err := Resolve(i.Name + ":8080"); !errors.As(err, &p) || !strings.Contains(err.Error(), i.Name+" has no address") || p.Hint == "" {
+			t.Errorf("%s has no address: %v", i.Name, err)
+		}
+	}
+}
+
+// TestListenOn: a name of an interface is listened on and held as its address is; one
+// of none is told with what there is.
+func TestListenOn(t *testing.T) {
+	lo := loopback(t)
+	p := newPlace(t)
+	_, port, _ := net.SplitHostPort(freePort(t))
+	c := p.core()
+	c.mustServe(lo+":"+port, "by name")
+	c.Settle()
+	if got := dialed(t, "127.0.0.1:"+port)(); got != "by name" {
+		t.Errorf("%q", got)
+	}
+	l, err := Listen(lo + ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	for what, listen := range map[string]func(string) (net.Listener, error){"held": c.Listen, "not held": Listen} {
+		l, err := listen("eth77.invalid:8080")
+		if err == nil {
+			l.Close()
+			t.Fatalf("%s: there is one", what)
+		}
+		var f *fault.Problem
+		if !errors.As(err, &f) || !strings.Contains(err.Error(), "no network interface") || !strings.Contains(f.Hint, lo) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
