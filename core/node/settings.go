@@ -13,6 +13,7 @@ import (
 	"media-server/core/fault"
 	"media-server/core/keys"
 	"media-server/core/pluginhost"
+	"media-server/core/urls"
 	"media-server/core/web"
 )
 
@@ -20,7 +21,7 @@ import (
 // it, and the streams' folder. It is immutable after Load and may be shared.
 //
 //	media-server.ini ┐
-//	conf.d/*.ini     ┴▶ Server, Log, Web, Access, Archive, Plugins
+//	conf.d/*.ini     ┴▶ Server, Log, Web, Access, Archive, Plugins, Addresses
 //	streams-dir/_defaults.ini, _defaults.<application>.ini, _<template>.ini, <uid>.ini ─▶ Streams
 //
 // What is refused keeps the last good settings of the Settings it follows: the
@@ -37,6 +38,8 @@ type Settings struct {
 	Signing keys.Config
 	Backup  backup.Config
 	Export  jobs.Config
+
+	Addresses urls.Config // the map of addresses
 
 	Keys    config.Effective           // the server's keys in force
 	Streams map[string]*StreamSettings // in force, by uid
@@ -131,7 +134,8 @@ func (s *Settings) bind() *config.Set {
 	s.Signing.Bind(set)
 	s.Backup.Bind(set)
 	s.Export.Bind(set)
-	set.Later("rtsp", "rtsps", "webrtc", "cluster", "lua", "lua.*", "address-map.*")
+	s.Addresses.Bind(set)
+	set.Later("rtsp", "rtsps", "webrtc", "cluster", "lua", "lua.*")
 	return set
 }
 
@@ -162,7 +166,9 @@ func (s *Settings) loadServer(env *config.Env) {
 	s.Keys = keys
 	s.problems = append(s.problems, ps...)
 	s.Archive.Complete(s.Server.DataDir)
-	for _, check := range []func() fault.Problems{s.Server.Validate, s.Web.Validate, s.Archive.Validate, s.Plugins.Validate} {
+	s.Addresses.Complete()
+	mapped := func() fault.Problems { return s.Addresses.Validate(s.services()) }
+	for _, check := range []func() fault.Problems{s.Server.Validate, s.Web.Validate, s.Archive.Validate, s.Plugins.Validate, mapped} {
 		s.problems = append(s.problems, keys.Locate(check())...)
 	}
 	s.readDrivers()

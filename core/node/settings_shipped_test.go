@@ -35,7 +35,7 @@ func TestShippedFilesLoad(t *testing.T) {
 	}
 }
 
-var offLine = regexp.MustCompile(`(?m)^;(\[[a-z.]+\]|[a-z0-9-]+ =)`)
+var offLine = regexp.MustCompile(`(?m)^;(\[[a-z0-9.-]+\]|[a-z0-9-]+ =)`)
 
 // uncommented returns a shipped file with every key it shows switched on.
 func uncommented(t *testing.T, path string) *config.File {
@@ -56,8 +56,9 @@ func uncommented(t *testing.T, path string) *config.File {
 // nothing else stands there.
 func TestShippedFilesAreTheManual(t *testing.T) {
 	server := uncommented(t, shippedServer)
-	example := map[string]string{"space.NAME": "space.main", "pool.NAME": "pool.default", "plugin.NAME": "plugin.rtsp"}
-	set := map[string]bool{"data-dir": true, "streams-dir": true, "plugins-dir": true, "run-dir": true, "path": true, "spaces": true}
+	example := map[string]string{"space.NAME": "space.main", "pool.NAME": "pool.default", "plugin.NAME": "plugin.rtsp", "address-map.NAME": "address-map.1"}
+	set := map[string]bool{"data-dir": true, "streams-dir": true, "plugins-dir": true, "run-dir": true, "path": true, "spaces": true,
+		"inner": true, "outer": true, "clients": true}
 	for _, sec := range Schema() {
 		name := sec.Name
 		if e, ok := example[name]; ok {

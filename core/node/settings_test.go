@@ -148,7 +148,7 @@ func TestNeverGroomed(t *testing.T) {
 
 func TestServerProblems(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"later sections", "[rtsp]\n[cluster]\nenable = on\n[address-map.1]\n[lua.vars]", "media-server.ini:1:1: section [rtsp]: not in this version; remove it\nmedia-server.ini:2:1: section [cluster]: not in this version; remove it\nmedia-server.ini:4:1: section [address-map.1]: not in this version; remove it\nmedia-server.ini:5:1: section [lua.vars]: not in this version; remove it"},
+		{"later sections", "[rtsp]\n[cluster]\nenable = on\n[compat]\n[lua.vars]", "media-server.ini:1:1: section [rtsp]: not in this version; remove it\nmedia-server.ini:2:1: section [cluster]: not in this version; remove it\nmedia-server.ini:4:1: section [compat]: not in this version; remove it\nmedia-server.ini:5:1: section [lua.vars]: not in this version; remove it"},
 		{"later keys", "[server]\nntp-server = x\nntp-interval = 1h\n[pool.a]\nspaces = main", "media-server.ini:2:1: key \"ntp-server\" in [server]: not in this version; remove it\nmedia-server.ini:3:1: key \"ntp-interval\" in [server]: not in this version; remove it"},
 		{"half a pair", "[tls]\ncert = a.pem", "media-server.ini:2:1: cert is set and key is not; set both, or neither for a self-signed pair"},
 		{"one port twice", "[https]\nlisten = :8080", "media-server.ini:2:1: listen = :8080 is that of [http] too; each needs a port of its own"},

@@ -65,7 +65,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 
 	b := backend{n}
 	d := &door.Door{Accounts: n.access, Config: c, Rule: n.ruleOf}
-	a := api.New(b, d.Identify, n.timeline, n.zone, w.main.Done())
+	a := api.New(b, d.Identify, n.timeline, n.zone, n.addresses(d), w.main.Done())
 	panel := cpanel.New(cpanel.Options{
 		Access: n.access, Name: func() string { return n.current.Load().Server.Label() }, Version: n.opt.Version,
 		LoginAllowed: d.LoginAllowed, Origin: d.SameOrigin, Secure: d.Secure, TTL: set.Access.SessionTTL, First: n.firstPending, Event: func(typ, level, msg string, data map[string]any) {

@@ -15,7 +15,7 @@ import (
 // order is the house from the ground up: a room imports only rooms before it.
 var order = []string{
 	"media", "fault", "process", "ports", "config", "keys", "schedule", "clock", "flac", "mux", "archive", "inspect", "access", "journal", "backup",
-	"stream", "backfill", "timeline", "hls", "mp4", "rtsp", "webrtc", "still", "picture", "export",
+	"stream", "backfill", "timeline", "hls", "mp4", "rtsp", "webrtc", "still", "picture", "export", "urls",
 	"script", "cluster", "web", "pluginhost", "node",
 }
 

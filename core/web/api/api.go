@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,11 +186,13 @@ type API struct {
 	tl   *timeline.Timeline
 	zone func() *time.Location
 	done <-chan struct{}
+
+	addresses Addresses
 }
 
 // New makes the API. done ends event streams at shutdown.
-func New(b Backend, auth Auth, tl *timeline.Timeline, zone func() *time.Location, done <-chan struct{}) *API {
-	return &API{b, auth, tl, zone, done}
+func New(b Backend, auth Auth, tl *timeline.Timeline, zone func() *time.Location, addresses Addresses, done <-chan struct{}) *API {
+	return &API{b, auth, tl, zone, done, addresses}
 }
 
 type handler func(a *API, ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error
@@ -203,7 +204,7 @@ type route struct {
 }
 
 // routes are all of the API, group by group.
-var routes = slices.Concat(baseRoutes, playTokenRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, exportRoutes, storedRoutes)
+var routes = slices.Concat(baseRoutes, addressRoutes, playTokenRoutes, lockRoutes, retentionRoutes, moveRoutes, groomRoutes, eventRoutes, spaceRoutes, inspectRoutes, backupRoutes, gapRoutes, keyRoutes, proofRoutes, exportRoutes, storedRoutes)
 
 var baseRoutes = []route{
 	{"GET", "server", Viewer, (*API).server},
@@ -211,7 +212,6 @@ var baseRoutes = []route{
 	{"GET", "streams", Viewer, (*API).streams},
 	{"GET", "streams/{uid}", Viewer, (*API).stream},
 	{"GET", "streams/{uid}/ranges", Viewer, (*API).ranges},
-	{"GET", "streams/{uid}/urls", Viewer, (*API).urls},
 	{"GET", "events", Viewer, (*API).events},
 	{"GET", "events/stream", Viewer, (*API).follow},
 	{"POST", "reload", Operator, (*API).reload},
@@ -410,37 +410,6 @@ func (a *API) ranges(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.E
 	}
 	web.JSON(ctx, playback.Ranges(rs, gs, a.tl.Locks(s.UID, span)))
 	return nil
-}
-
-func (a *API) urls(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
-	s, e := a.one(args)
-	if e != nil {
-		return e
-	}
-	web.JSON(ctx, streamURLs(ctx, s.UID, ""))
-	return nil
-}
-
-// streamURLs are where a stream is found, with a token if there is one.
-func streamURLs(ctx *fasthttp.RequestCtx, uid, token string) map[string]string {
-	base := string(ctx.URI().Scheme()) + "://" + string(ctx.Host())
-	u := func(p string) string {
-		u := base + "/" + p
-		switch {
-		case token == "":
-		case strings.Contains(u, "?"):
-			u += "&token=" + token
-		default:
-			u += "?token=" + token
-		}
-		return u
-	}
-	id := url.PathEscape(uid)
-	return map[string]string{
-		"page": u("live/" + id + "/"), "hls": u("live/" + id + "/playlist.m3u8"), "preview": u("live/" + id + "/preview.mp4"),
-		"dvr": u("dvr/" + id + "/playlist.m3u8?from={T}&to={T}"), "mp4": u("dvr/" + id + "/record.mp4?from={T}&to={T}"),
-		"videoshot": u("dvr/" + id + "/videoshot.mp4?time={T}"), "ranges": u("dvr/" + id + "/ranges.json"),
-	}
 }
 
 func (a *API) reload(ctx *fasthttp.RequestCtx, who Identity, _ []string) *web.Error {

@@ -270,7 +270,7 @@ func newAPI(f *fake) *API {
 		}
 		return Identity{}, nil
 	}
-	return New(f, auth, timeline.New(empty{}, func(string) timeline.Ring { return nil }), func() *time.Location { return time.UTC }, nil)
+	return New(f, auth, timeline.New(empty{}, func(string) timeline.Ring { return nil }), func() *time.Location { return time.UTC }, places{}, nil)
 }
 
 func do(a *API, who, method, uri, body string) (*fasthttp.RequestCtx, bool) {
@@ -327,6 +327,14 @@ func TestAnswers(t *testing.T) {
 		{"gaps of none", "viewer", "GET", "streams/zz/gaps", "", 404, "no_such_stream"},
 		{"gaps", "viewer", "GET", "streams/a/gaps", "", 200, ""},
 		{"urls", "viewer", "GET", "streams/a/urls", "", 200, ""},
+		{"urls for another", "viewer", "GET", "streams/a/urls?client=2001:db8::1", "", 200, ""},
+		{"urls for nobody", "viewer", "GET", "streams/a/urls?client=me", "", 400, "bad_client"},
+		{"urls of none", "viewer", "GET", "streams/zz/urls", "", 404, "no_such_stream"},
+		{"urls, anybody", "", "GET", "streams/a/urls", "", 401, "login"},
+		{"address map", "operator", "GET", "address-map", "", 200, ""},
+		{"address map, viewer", "viewer", "GET", "address-map", "", 403, "role"},
+		{"address map as CSV, viewer", "viewer", "GET", "address-map.csv", "", 403, "role"},
+		{"address map is read", "operator", "POST", "address-map", "{}", 405, "method"},
 		{"events", "viewer", "GET", "events", "", 200, ""},
 		{"events, bad cursor", "viewer", "GET", "events?cursor=-1", "", 400, "bad_cursor"},
 		{"events, bad limit", "viewer", "GET", "events?limit=1001", "", 400, "bad_limit"},

@@ -29,7 +29,7 @@ func (holed) Ranges(_ string, s media.Span) (rs []archive.Range, gs []archive.Ga
 
 func holedAPI(f *fake) *API {
 	auth := func(*fasthttp.RequestCtx) (Identity, *web.Error) { return Identity{Name: "x", Role: Viewer}, nil }
-	return New(f, auth, timeline.New(holed{}, func(string) timeline.Ring { return nil }), func() *time.Location { return time.UTC }, nil)
+	return New(f, auth, timeline.New(holed{}, func(string) timeline.Ring { return nil }), func() *time.Location { return time.UTC }, places{}, nil)
 }
 
 func page(t *testing.T, a *API, path, cursor string) (l gapList) {

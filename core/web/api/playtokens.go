@@ -105,7 +105,7 @@ func (a *API) createPlayToken(ctx *fasthttp.RequestCtx, who Identity, _ []string
 		Text string            `json:"token"`
 		End  int64             `json:"expires"`
 		URLs map[string]string `json:"urls"`
-	}{made, text, made.Expires, streamURLs(ctx, made.UID, text)})
+	}{made, text, made.Expires, a.addresses.URLs(ctx, t.Address.Addr(), made.UID, text)}) // as those find it whom it is for
 	return nil
 }
 
