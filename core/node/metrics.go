@@ -119,8 +119,8 @@ func stillMetrics(m *metricWriter, c still.Counts) {
 	for _, x := range []struct {
 		result string
 		n      uint64
-	}{{"cached", c.Cached}, {"decoded", c.Decoded}, {"failed", c.Failed}, {"refused", c.Refused}} {
-		m.counter("mediaserver_stills_total", "JPEG pictures asked for that need a decoder; refused = too many were waiting.", float64(x.n), "result", x.result)
+	}{{"cached", c.Cached}, {"decoded", c.Decoded}, {"failed", c.Failed}, {"no_decoder", c.NoDecoder}, {"refused", c.Refused}} {
+		m.counter("mediaserver_stills_total", "JPEG pictures asked for that need a decoder: no_decoder = there is no ffmpeg, refused = too many were waiting.", float64(x.n), "result", x.result)
 	}
 	m.gauge("mediaserver_stills_cache_bytes", "Bytes of the pictures that are kept.", float64(c.Bytes))
 }

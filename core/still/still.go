@@ -52,6 +52,7 @@ type Options struct {
 // Counts are what has happened since the start.
 type Counts struct {
 	Decoded, Cached, Refused, Failed uint64
+	NoDecoder                        uint64
 	Bytes                            int // in the cache now
 }
 
@@ -160,6 +161,8 @@ func (s *Server) make(of Shot, f *flight, movie func() ([]byte, error)) {
 			s.cache.put(of, f.jpeg)
 		case errors.Is(f.err, ErrBusy):
 			s.counts.Refused++
+		case errors.Is(f.err, ErrNoDecoder):
+			s.counts.NoDecoder++
 		case errors.Is(f.err, ErrDecode):
 			s.counts.Failed++
 		}

@@ -129,9 +129,10 @@ func TestEscapes(t *testing.T) {
 
 func TestNoProgram(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := server(t, Options{}).JPEG(shot(1), func() ([]byte, error) { t.Error("the footage was read"); return nil, nil })
-	if !errors.Is(err, ErrNoDecoder) {
-		t.Error(err)
+	s := server(t, Options{})
+	_, err := s.JPEG(shot(1), func() ([]byte, error) { t.Error("the footage was read"); return nil, nil })
+	if n := s.Counts(); !errors.Is(err, ErrNoDecoder) || n.NoDecoder != 1 {
+		t.Errorf("%v %+v", err, n)
 	}
 	_, err = server(t, Options{Program: func() (string, error) { return "/nonexistent/ffmpeg", nil }}).JPEG(shot(1), movie)
 	if !errors.Is(err, ErrDecode) {

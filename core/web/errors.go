@@ -17,6 +17,7 @@ type Error struct {
 	Hint    string         `json:"hint,omitempty"`
 	ID      string         `json:"id"`
 	Extra   map[string]any `json:"-"` // further members of the error object
+	Counted bool           `json:"-"` // a metric counts it, and who asks again and again must not fill the log
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -52,6 +53,9 @@ func Fail(ctx *fasthttp.RequestCtx, e *Error) {
 	ctx.SetContentType("application/json")
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetBody(append(b, '\n'))
+	if e.Counted {
+		ctx.SetUserValue(countedKey, true)
+	}
 }
 
 // JSON answers 200 with v.
@@ -66,7 +70,10 @@ func JSON(ctx *fasthttp.RequestCtx, v any) {
 	ctx.SetBody(append(b, '\n'))
 }
 
-const requestIDKey = "request-id"
+const (
+	requestIDKey = "request-id"
+	countedKey   = "counted"
+)
 
 // RequestID is a random name of this request, the same in answer and log.
 func RequestID(ctx *fasthttp.RequestCtx) string {

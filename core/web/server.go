@@ -238,7 +238,7 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 	s.answer(ctx)
 	// 501 refuses a name of the interface that is not built: nothing failed here,
 	// and a client that polls one would fill the log.
-	if st := ctx.Response.StatusCode(); st >= 500 && st != 501 && s.opt.Log != nil {
+	if st := ctx.Response.StatusCode(); st >= 500 && st != 501 && ctx.UserValue(countedKey) == nil && s.opt.Log != nil {
 		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", st)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -43,6 +44,23 @@ func send(t *testing.T, base, raw string) (status []int) {
 		if resp.Close {
 			return status
 		}
+	}
+}
+
+// TestCounted: a failure of the server is in its log, one that a metric counts is not.
+func TestCounted(t *testing.T) {
+	var log strings.Builder
+	base := serve(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, func(ctx *fasthttp.RequestCtx) {
+		e := E(503, "busy", "busy", "")
+		e.Counted = string(ctx.Path()) == "/counted"
+		Fail(ctx, e)
+	})
+	// Of one connection: what is said of a request is not said of the next.
+	if st := fmt.Sprint(send(t, base, "GET /counted HTTP/1.1\r\nHost: a\r\n\r\nGET /failed HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")); st != "[503 503]" {
+		t.Error(st)
+	}
+	if said := log.String(); strings.Count(said, "request failed") != 1 || !strings.Contains(said, "path=/failed") {
+		t.Error(said)
 	}
 }
 

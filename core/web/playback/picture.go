@@ -134,12 +134,16 @@ func (h *Handler) noPicture(r request, err error) *web.Error {
 		other = "/dvr/" + r.uid + "/" + shotMP4 + "?time=T"
 	}
 	other += " is the same picture and needs no decoder: browsers show it in <video>"
+	var e *web.Error
 	switch {
-	case errors.Is(err, still.ErrNoDecoder):
-		return web.E(503, "no_decoder", "a JPEG of this stream needs ffmpeg, which is not on this server", "install it there (Debian: apt install ffmpeg), no restart needed; "+other)
 	case errors.Is(err, still.ErrDecode):
 		return web.E(500, "not_decoded", err.Error(), other)
+	case errors.Is(err, still.ErrNoDecoder):
+		e = web.E(503, "no_decoder", "a JPEG of this stream needs ffmpeg, which is not on this server", "install it there (Debian: apt install ffmpeg), no restart needed; "+other)
+	default:
+		r.ctx.Response.Header.Set("Retry-After", "2")
+		e = web.E(503, "busy", err.Error(), "try again in a moment; "+other)
 	}
-	r.ctx.Response.Header.Set("Retry-After", "2")
-	return web.E(503, "busy", err.Error(), "try again in a moment; "+other)
+	e.Counted = true // mediaserver_stills_total
+	return e
 }
