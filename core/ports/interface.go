@@ -18,7 +18,7 @@ import (
 func Resolve(address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" {
-		return address, nil // net.Listen has the words for what is wrong
+		return address, nil //nolint:nilerr // net.Listen has the words for what is wrong
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		return address, nil

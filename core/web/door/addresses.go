@@ -46,7 +46,7 @@ func (a *Addresses) asker(ctx *fasthttp.RequestCtx, services []urls.Service) url
 	if ip, ok := netip.AddrFromSlice(ctx.LocalIP()); ok && !ip.IsUnspecified() {
 		ask.Local = ip.Unmap()
 	}
-	if ask.Host == "" && ctx.LocalAddr() != nil { // HTTP/1.0
+	if ask.Host == "" && ask.Local.IsValid() { // HTTP/1.0
 		ask.Host = ctx.LocalAddr().String()
 	}
 	return ask
