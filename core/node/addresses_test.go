@@ -38,6 +38,18 @@ func TestAddressMap(t *testing.T) {
 	if got := urls("")["hls"]; got != u["hls"] {
 		t.Errorf("inside: %s", got)
 	}
+	resp, err := r.http.Post("http://control/api/v1/tokens/play", "application/json", strings.NewReader(`{"uid":"rec","ip":"203.0.113.7"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var made struct {
+		Token string
+		URLs  map[string]string
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || made.Token == "" || made.URLs["hls"] != "http://video.example.org/live/rec/playlist.m3u8?token="+made.Token {
+		t.Errorf("a play token: %v %+v", err, made)
+	}
 	r.write("media-server.ini", r.server()+"[address-map.2]\ninner = 127.0.0.1\nouter = other.example.org\nclients = 203.0.113.7\n")
 	if ps := r.reloadNow(); len(ps) != 1 || !strings.Contains(ps[0].What, "is mapped in [address-map.1] too") {
 		t.Error(ps)
