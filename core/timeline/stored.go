@@ -123,6 +123,7 @@ func (s *stored) next() ([]media.Frame, error) {
 				return nil, err
 			}
 		}
+		given := s.given
 		frames, err := s.part()
 		if err != nil {
 			return nil, err
@@ -130,7 +131,7 @@ func (s *stored) next() ([]media.Frame, error) {
 		if len(frames) > 0 {
 			return frames, nil
 		}
-		if !s.done {
+		if !s.done && s.given == given { // a part may lie before the beginning as a whole
 			return nil, io.EOF
 		}
 	}
