@@ -77,6 +77,9 @@ var steps = []string{
 		from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, made_by TEXT NOT NULL,
 		created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL) WITHOUT ROWID;
 	CREATE INDEX play_tokens_expires ON play_tokens(expires_ms);`,
+	// Digest accounts: both HA1, encrypted under the key that is named.
+	`CREATE TABLE players(
+		name TEXT PRIMARY KEY COLLATE NOCASE, key BLOB NOT NULL, sealed BLOB NOT NULL, created_ms INTEGER NOT NULL);`,
 }
 
 // Options say where the accounts lie.
@@ -95,6 +98,8 @@ type Access struct {
 	hashing chan struct{}
 	lock    lockout
 	secrets secrets
+	digest  *digests
+	sealer  Sealer // of Digest accounts; nil: they cannot be read
 
 	mu       sync.Mutex
 	users    map[string]*user // by lower-case name
@@ -104,6 +109,7 @@ type Access struct {
 	ended     map[string]int64 // revoked play tokens, and when they would have expired
 	playRows  int              // in the file, since it was swept
 	playCount int              // made since the start
+	players  map[string]*player // by lower-case name
 }
 
 // Open opens or makes data-dir/accounts.db.
@@ -122,7 +128,8 @@ func Open(ctx context.Context, o Options) (*Access, error) {
 		return nil, err
 	}
 	a := &Access{o: o, db: db, hashing: make(chan struct{}, hashesAtOnce), lock: lockout{window: o.Config.Lockout},
-		users: map[string]*user{}, sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*Token{}, ended: map[string]int64{}}
+		users: map[string]*user{}, sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*Token{}, ended: map[string]int64{},
+		digest: newDigests(o.Config.Lockout), players: map[string]*player{}}
 	a.secrets = secrets{path: filepath.Join(cmp.Or(o.KeysDir, filepath.Join(o.DataDir, "keys")), secretFile), now: o.Now}
 	a.secrets.set(o.Config.TokenSecrets)
 	if err := a.load(ctx); err != nil {
@@ -162,6 +169,9 @@ func (a *Access) load(ctx context.Context) error {
 		return err
 	}
 	if err := a.loadTokens(ctx); err != nil {
+		return err
+	}
+	if err := a.loadPlayers(ctx); err != nil {
 		return err
 	}
 	return a.loadPlayTokens(ctx)
