@@ -105,39 +105,59 @@ func (r remote) SetPassword(user, password string) error {
 	return r.c.do("POST", "/api/v1/users/"+url.PathEscape(user)+"/password", map[string]string{"password": password}, nil)
 }
 
+func (r remote) SetPlayer(user, password string) error {
+	return r.c.do("POST", "/api/v1/users/"+url.PathEscape(user)+"/digest", map[string]string{"password": password}, nil)
+}
+
+func (r remote) RemovePlayer(user string) error {
+	return r.c.do("DELETE", "/api/v1/users/"+url.PathEscape(user)+"/digest", nil, nil)
+}
+
 type passwdCmd struct {
 	User   string `arg:"" help:"User."`
-	Digest bool   `help:"Not in this version." hidden:""`
+	Digest bool   `help:"Of an account for players that know HTTP Digest ([rtsp] auth), apart from the users of cpanel. It is made if there is none; the server must run."`
+	Remove bool   `help:"With --digest: remove the account. What plays by it ends."`
 }
 
 // Run reads the password from standard input: it must not stand in a process
 // list or a shell's history.
 func (c *passwdCmd) Run(g *globals) error {
-	if c.Digest {
-		return usagef("--digest is not in this version")
+	if c.Remove && !c.Digest {
+		return usagef("--remove goes with --digest")
 	}
-	var pw string
-	if term.IsTerminal(int(os.Stdin.Fd())) {
-		fmt.Fprint(os.Stderr, "new password: ")
-		b, err := term.ReadPassword(int(os.Stdin.Fd()))
-		fmt.Fprintln(os.Stderr)
-		if err != nil {
+	pw := ""
+	if !c.Remove {
+		var err error
+		if pw, err = readPassword(); err != nil {
 			return err
 		}
-		pw = string(b)
-	} else {
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-		if err != nil && line == "" {
-			return fmt.Errorf("read the password from standard input: %w", err)
-		}
-		pw = strings.TrimRight(line, "\r\n")
 	}
 	acc, done, err := g.accounts()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = done() }()
+	switch {
+	case c.Remove:
+		return acc.RemovePlayer(c.User)
+	case c.Digest:
+		return acc.SetPlayer(c.User, pw)
+	}
 	return acc.SetPassword(c.User, pw)
+}
+
+func readPassword() (string, error) {
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		fmt.Fprint(os.Stderr, "new password: ")
+		b, err := term.ReadPassword(int(os.Stdin.Fd()))
+		fmt.Fprintln(os.Stderr)
+		return string(b), err
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && line == "" {
+		return "", fmt.Errorf("read the password from standard input: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
 }
 
 type tokenCmd struct {

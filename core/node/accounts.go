@@ -44,6 +44,18 @@ func (b backend) SetPassword(user, password string) error {
 	return b.n.access.SetPassword(b.n.web.ctx, user, password)
 }
 
+// SetPlayer implements api.Accounts.
+func (b backend) SetPlayer(user, password string) error {
+	ctx, stop := context.WithTimeout(b.n.web.ctx, 10*time.Second) // a key may have to be saved first
+	defer stop()
+	return b.n.access.SetPlayer(ctx, user, password)
+}
+
+// RemovePlayer implements api.Accounts.
+func (b backend) RemovePlayer(user string) error {
+	return b.n.access.RemovePlayer(b.n.web.ctx, user)
+}
+
 // Offline is the accounts of a server that does not run, for the command line.
 // It holds the data folder's lock: a server cannot start meanwhile.
 type Offline struct {
@@ -87,4 +99,14 @@ func (o *Offline) RevokeToken(id string) error { return o.acc.RevokeToken(contex
 // SetPassword implements api.Accounts.
 func (o *Offline) SetPassword(user, password string) error {
 	return o.acc.SetPassword(context.Background(), user, password)
+}
+
+// SetPlayer implements api.Accounts: it needs keys, which only a server makes.
+func (o *Offline) SetPlayer(user, password string) error {
+	return o.acc.SetPlayer(context.Background(), user, password)
+}
+
+// RemovePlayer implements api.Accounts.
+func (o *Offline) RemovePlayer(user string) error {
+	return o.acc.RemovePlayer(context.Background(), user)
 }

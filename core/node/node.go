@@ -22,6 +22,7 @@ import (
 	"media-server/core/keys"
 	"media-server/core/pluginhost"
 	"media-server/core/ports"
+	"media-server/core/rtsp"
 	"media-server/core/timeline"
 )
 
@@ -57,6 +58,7 @@ type Node struct {
 	places   *places
 	drivers  *driverChecks
 	web      *webSide
+	rtsp     *rtsp.Server // nil: it is off
 	ports    *ports.Ports
 	starting func() // ends the holder's wait for this server
 	given    []int  // listening sockets that systemd has opened
@@ -144,6 +146,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	}
 
 	n.vault = openVault(set, n.log)
+	n.access.UseSealer(sealer{n.vault})
 	if n.signer, err = openSigner(set, n.vault, n.log); err != nil {
 		n.journal.Close()
 		return errors.Join(err, n.access.Close())
@@ -194,6 +197,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	n.applyAll(set)
 	if front.ctx.Err() != nil {
 		n.web.close()
+		n.closeRTSP()
 		return ctx.Err()
 	}
 	n.announce(set)
@@ -203,6 +207,9 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	front.run("backups", n.backups.run)
 	front.run("exports", n.exports.Run)
 	front.run("web", n.web.run)
+	if n.rtsp != nil {
+		front.run("rtsp", n.rtsp.Run)
+	}
 	front.run("ports", n.ports.Run)
 	front.run("settings", n.followSettings)
 	front.run("drivers", n.checkDrivers)

@@ -40,7 +40,8 @@ func (n *Node) listen(ctx context.Context, set *Settings) (err error) {
 	if n.web, err = n.buildWeb(set); err != nil {
 		return err
 	}
-	if err := n.web.listen(); err != nil {
+	n.rtsp = n.buildRTSP(set)
+	if err := n.listenAll(); err != nil {
 		n.ports.Leave(0) // nobody would serve those who wait at the other ports
 		hint := "another program may use the port; change listen in media-server.ini"
 		var known *fault.Problem
@@ -51,6 +52,18 @@ func (n *Node) listen(ctx context.Context, set *Settings) (err error) {
 	}
 	n.ports.Settle()
 	return nil
+}
+
+// listenAll opens every listener, or none.
+func (n *Node) listenAll() error {
+	if err := n.web.listen(); err != nil || n.rtsp == nil {
+		return err
+	}
+	err := n.rtsp.Listen()
+	if err != nil {
+		n.web.close()
+	}
+	return err
 }
 
 // leavePorts says how long ports are held after this server.

@@ -13,6 +13,7 @@ import (
 	"media-server/core/fault"
 	"media-server/core/keys"
 	"media-server/core/pluginhost"
+	"media-server/core/rtsp"
 	"media-server/core/urls"
 	"media-server/core/web"
 )
@@ -32,6 +33,7 @@ type Settings struct {
 	Server  ServerConfig
 	Log     LogConfig
 	Web     web.Config
+	RTSP    rtsp.Config
 	Access  access.Config
 	Archive archive.Config
 	Plugins pluginhost.Config
@@ -116,7 +118,7 @@ func (s *Settings) UIDs() []string { return slices.Sorted(maps.Keys(s.Streams)) 
 func newSettings(path string) *Settings {
 	return &Settings{
 		Path:   path,
-		Server: defaultServer(), Log: defaultLog(), Web: web.DefaultConfig(), Access: access.DefaultConfig(),
+		Server: defaultServer(), Log: defaultLog(), Web: web.DefaultConfig(), RTSP: rtsp.DefaultConfig(), Access: access.DefaultConfig(),
 		Archive: archive.DefaultConfig(), Plugins: pluginhost.DefaultConfig(), Backup: backup.DefaultConfig(), Export: jobs.DefaultConfig(),
 	}
 }
@@ -128,6 +130,7 @@ func (s *Settings) bind() *config.Set {
 	s.Server.bind(set)
 	s.Log.bind(set)
 	s.Web.Bind(set)
+	s.RTSP.Bind(set)
 	s.Access.Bind(set)
 	s.Archive.Bind(set)
 	s.Plugins.Bind(set)
@@ -135,7 +138,7 @@ func (s *Settings) bind() *config.Set {
 	s.Backup.Bind(set)
 	s.Export.Bind(set)
 	s.Addresses.Bind(set)
-	set.Later("rtsp", "rtsps", "webrtc", "cluster", "lua", "lua.*")
+	set.Later("webrtc", "cluster", "lua", "lua.*")
 	return set
 }
 
@@ -168,7 +171,7 @@ func (s *Settings) loadServer(env *config.Env) {
 	s.Archive.Complete(s.Server.DataDir)
 	s.Addresses.Complete()
 	mapped := func() fault.Problems { return s.Addresses.Validate(s.services()) }
-	for _, check := range []func() fault.Problems{s.Server.Validate, s.Web.Validate, s.Archive.Validate, s.Plugins.Validate, mapped} {
+	for _, check := range []func() fault.Problems{s.Server.Validate, s.Web.Validate, s.RTSP.Validate, s.Archive.Validate, s.Plugins.Validate, mapped} {
 		s.problems = append(s.problems, keys.Locate(check())...)
 	}
 	s.readDrivers()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,7 +65,9 @@ func TestShippedFilesAreTheManual(t *testing.T) {
 		if e, ok := example[name]; ok {
 			name = e
 		}
-		compare(t, server, name, sec, set)
+		on := maps.Clone(set)
+		on["enable"] = name == "rtsp" // a checkout serves it; an older file does not begin to by an upgrade
+		compare(t, server, name, sec, on)
 	}
 	compare(t, uncommented(t, shippedStreams+"/_defaults.ini"), "defaults", StreamSchema(), map[string]bool{"stream-access": true})
 }

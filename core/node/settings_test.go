@@ -148,7 +148,7 @@ func TestNeverGroomed(t *testing.T) {
 
 func TestServerProblems(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"later sections", "[rtsp]\n[cluster]\nenable = on\n[compat]\n[lua.vars]", "media-server.ini:1:1: section [rtsp]: not in this version; remove it\nmedia-server.ini:2:1: section [cluster]: not in this version; remove it\nmedia-server.ini:4:1: section [compat]: not in this version; remove it\nmedia-server.ini:5:1: section [lua.vars]: not in this version; remove it"},
+		{"later sections", "[cluster]\nenable = on\n[lua]\n[lua.vars]", "media-server.ini:1:1: section [cluster]: not in this version; remove it\nmedia-server.ini:3:1: section [lua]: not in this version; remove it\nmedia-server.ini:4:1: section [lua.vars]: not in this version; remove it"},
 		{"later keys", "[server]\nntp-server = x\nntp-interval = 1h\n[pool.a]\nspaces = main", "media-server.ini:2:1: key \"ntp-server\" in [server]: not in this version; remove it\nmedia-server.ini:3:1: key \"ntp-interval\" in [server]: not in this version; remove it"},
 		{"half a pair", "[tls]\ncert = a.pem", "media-server.ini:2:1: cert is set and key is not; set both, or neither for a self-signed pair"},
 		{"one port twice", "[https]\nlisten = :8080", "media-server.ini:2:1: listen = :8080 is that of [http] too; each needs a port of its own"},
@@ -219,7 +219,7 @@ func TestStreamProblems(t *testing.T) {
 		{"not yet", "gate", "[gate]\n" + url + "stream-enable = at-night\nstream-access = hidden\nstream-proto = hls, webrtc\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\naipix = on",
 			`streams.d/gate.ini:3:17: bad value "at-night" for stream-enable; allowed: true, false, on-demand (also yes, no, on, off)
 streams.d/gate.ini:4:17: bad value "hidden" for stream-access; allowed: public, protected, private
-streams.d/gate.ini:5:16: bad value "hls, webrtc" for stream-proto: "webrtc": not in this version; allowed: hls, mp4
+streams.d/gate.ini:5:16: bad value "hls, webrtc" for stream-proto: "webrtc": not in this version; allowed: hls, mp4, rtsp
 streams.d/gate.ini:7:16: bad value "mon 8-18 event" for dvr-schedule: "8" is no time of day (at character 5 of the schedule); write for example 08:00-18:00
 streams.d/gate.ini:8:1: key "backfill" in [gate]: not in this version; remove it
 streams.d/gate.ini:9:1: key "aipix" in [gate]: not in this version; remove it`},

@@ -81,6 +81,20 @@ func (v *viewers) fullLocked(uid string, all, stream int) string {
 	return ""
 }
 
+// gone forgets a viewer whose connection has ended.
+func (v *viewers) gone(uid, proto, name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k := viewerKey{uid, proto, name}
+	if _, known := v.m[k]; !known {
+		return
+	}
+	delete(v.m, k)
+	if v.by[uid]--; v.by[uid] == 0 {
+		delete(v.by, uid)
+	}
+}
+
 func (v *viewers) served(uid string, bytes int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -23,12 +23,14 @@ import (
 
 // webSide is everything that listens.
 type webSide struct {
-	main   *web.Server
-	admin  *web.Server
-	play   *playback.Handler
-	cert   *web.KeyPair
-	stills *still.Server
-	ctx    context.Context // of run; reloads asked for by the API live as long
+	main    *web.Server
+	admin   *web.Server
+	play    *playback.Handler
+	door    *door.Door
+	cert    *web.KeyPair
+	onlyTLS bool // [https] is on and [http] is not
+	stills  *still.Server
+	ctx     context.Context // of run; reloads asked for by the API live as long
 }
 
 const webGrace = 3 * time.Second
@@ -46,7 +48,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	if c.HTTP.Enable {
 		opt.HTTP = c.HTTP.Listen
 	}
-	if c.HTTPS.Enable {
+	if c.HTTPS.Enable || set.RTSP.Secure.Enable {
 		var err error
 		if c.TLS.Cert != "" {
 			w.cert, err = web.LoadKeyPair(c.TLS.Cert, c.TLS.Key)
@@ -56,15 +58,19 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 		if err != nil {
 			return nil, err
 		}
-		opt.HTTPS, opt.Cert = c.HTTPS.Listen, w.cert.Get
+		if opt.Cert = w.cert.Get; c.HTTPS.Enable {
+			opt.HTTPS = c.HTTPS.Listen
+		}
 		if c.TLS.MinVersion == "1.3" {
 			opt.MinTLS = tls.VersionTLS13
 		}
 	}
+	w.onlyTLS = opt.HTTPS != "" && opt.HTTP == ""
 	w.main = web.New(opt)
 
 	b := backend{n}
 	d := &door.Door{Accounts: n.access, Config: c, Rule: n.ruleOf}
+	w.door = d
 	a := api.New(b, d.Identify, n.timeline, n.zone, n.addresses(d), w.main.Done())
 	panel := cpanel.New(cpanel.Options{
 		Access: n.access, Name: func() string { return n.current.Load().Server.Label() }, Version: n.opt.Version,
@@ -148,7 +154,7 @@ func (w *webSide) url() string {
 			host = "localhost"
 		}
 		scheme := "http"
-		if i > 0 || w.cert != nil && len(w.main.Addrs()) == 2 {
+		if i > 0 || w.onlyTLS {
 			scheme = "https"
 		}
 		return fmt.Sprintf("%s://%s/cpanel/", scheme, net.JoinHostPort(host, fmt.Sprint(t.Port)))

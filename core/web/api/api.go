@@ -219,6 +219,8 @@ var baseRoutes = []route{
 	{"POST", "tokens/api", Administrator, (*API).createToken},
 	{"DELETE", "tokens/{id}", Administrator, (*API).revokeToken},
 	{"POST", "users/{name}/password", Administrator, (*API).setPassword},
+	{"POST", "users/{name}/digest", Administrator, (*API).setPlayer},
+	{"DELETE", "users/{name}/digest", Administrator, (*API).removePlayer},
 }
 
 const prefix = "/api/v1/"

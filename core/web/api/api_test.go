@@ -98,6 +98,15 @@ func (f *fake) RevokeToken(id string) error {
 	}
 	return nil
 }
+func (f *fake) SetPlayer(user, password string) error { return f.SetPassword(user, password) }
+
+func (f *fake) RemovePlayer(user string) error {
+	if user != "anna" {
+		return errors.New("no such account")
+	}
+	return nil
+}
+
 func (f *fake) SetPassword(user, password string) error {
 	if len(password) < 10 {
 		return errors.New("the password is too short")

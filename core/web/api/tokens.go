@@ -35,6 +35,9 @@ type Accounts interface {
 	Tokens() []Token
 	RevokeToken(id string) error
 	SetPassword(user, password string) error
+	// SetPlayer makes a Digest account, or gives it another password.
+	SetPlayer(user, password string) error
+	RemovePlayer(user string) error
 }
 
 func decode(ctx *fasthttp.RequestCtx, v any) *web.Error {
@@ -106,6 +109,30 @@ func (a *API) setPassword(ctx *fasthttp.RequestCtx, who Identity, args []string)
 		return web.E(400, "password", err.Error(), "")
 	}
 	a.b.Audit(who.Name, ctx.RemoteIP().String(), "set the password of "+args[0])
+	ctx.SetStatusCode(204)
+	return nil
+}
+
+func (a *API) setPlayer(ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error {
+	var in struct {
+		Password string `json:"password"`
+	}
+	if e := decode(ctx, &in); e != nil {
+		return e
+	}
+	if err := a.b.SetPlayer(args[0], in.Password); err != nil {
+		return web.E(400, "password", err.Error(), "")
+	}
+	a.b.Audit(who.Name, ctx.RemoteIP().String(), "set the password of the Digest account "+args[0])
+	ctx.SetStatusCode(204)
+	return nil
+}
+
+func (a *API) removePlayer(ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error {
+	if err := a.b.RemovePlayer(args[0]); err != nil {
+		return web.E(404, "no_such_user", err.Error(), "")
+	}
+	a.b.Audit(who.Name, ctx.RemoteIP().String(), "removed the Digest account "+args[0])
 	ctx.SetStatusCode(204)
 	return nil
 }

@@ -1,0 +1,356 @@
+package rtsp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options configure a Server.
+type Options struct {
+	Listen string // address; empty = off
+	Secure string // address of RTSPS; empty = off
+	UDP    string // ports, as [rtsp] udp-ports; empty = TCP only
+	// Open opens the TCP listeners; nil = net.Listen.
+	Open   func(address string) (net.Listener, error)
+	Cert   func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	MinTLS uint16
+
+	MaxConns         int // 0 = no limit
+	MaxConnsPerPlace int // of one address; 0 = no limit
+
+	Source   Source
+	Gate     Gate
+	Accounts Accounts // nil = no Digest
+	Zone     func() *time.Location
+	Now      func() time.Time // nil = time.Now
+
+	Served func(uid string, bytes int64)              // may be nil
+	First  func(protocol string, after time.Duration) // first packet after PLAY; may be nil
+	Log    *slog.Logger
+}
+
+// Server answers RTSP. Make it with New, then Listen, then Run.
+type Server struct {
+	o         Options
+	listeners []listener
+	udp       [2]*net.UDPConn
+
+	wg   sync.WaitGroup
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	conns   map[*conn]bool
+	byPlace map[netip.Addr]int
+	peers   map[netip.AddrPort]*conn // who sends RTCP by UDP
+	turned  uint64                   // connections beyond the limits
+}
+
+type listener struct {
+	net.Listener
+	secure bool
+}
+
+// New makes a server; nothing listens yet.
+func New(o Options) *Server {
+	if o.Open == nil {
+		o.Open = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{o: o, conns: map[*conn]bool{}, byPlace: map[netip.Addr]int{}, peers: map[netip.AddrPort]*conn{}}
+}
+
+func (s *Server) now() time.Time {
+	if s.o.Now != nil {
+		return s.o.Now()
+	}
+	return time.Now()
+}
+
+func (s *Server) zone() *time.Location {
+	if s.o.Zone != nil {
+		return s.o.Zone()
+	}
+	return time.Local
+}
+
+func (s *Server) served(uid string, n int64) {
+	if s.o.Served != nil && n > 0 {
+		s.o.Served(uid, n)
+	}
+}
+
+func (s *Server) first(d time.Duration) {
+	if s.o.First != nil {
+		s.o.First("rtsp", d)
+	}
+}
+
+// Listen opens everything. An error names the address; what was opened is closed
+// again.
+func (s *Server) Listen() (err error) {
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	for _, l := range []struct {
+		address string
+		secure  bool
+	}{{s.o.Listen, false}, {s.o.Secure, true}} {
+		if l.address == "" {
+			continue
+		}
+		nl, err := s.o.Open(l.address)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, listener{nl, l.secure})
+	}
+	if s.o.Listen == "" {
+		return nil
+	}
+	return s.listenUDP()
+}
+
+func (s *Server) listenUDP() error {
+	ports, err := parsePorts(s.o.UDP)
+	if err != nil || ports[0] == 0 {
+		return err
+	}
+	host, _, err := net.SplitHostPort(s.o.Listen)
+	if err != nil {
+		return err
+	}
+	for i, port := range ports {
+		address := net.JoinHostPort(host, strconv.Itoa(port))
+		a, err := net.ResolveUDPAddr("udp", address)
+		if err != nil {
+			return err
+		}
+		if s.udp[i], err = net.ListenUDP("udp", a); err != nil {
+			return fmt.Errorf("[rtsp] udp-ports: %w", err)
+		}
+		_ = s.udp[i].SetWriteBuffer(1 << 20) // what the system allows
+	}
+	return nil
+}
+
+// udpPorts are those that packets come from.
+func (s *Server) udpPorts() (rtp, rtcp int) {
+	return s.udp[0].LocalAddr().(*net.UDPAddr).Port, s.udp[1].LocalAddr().(*net.UDPAddr).Port
+}
+
+// Addrs are the addresses of the TCP listeners, RTSP first.
+func (s *Server) Addrs() (out []net.Addr) {
+	for _, l := range s.listeners {
+		out = append(out, l.Addr())
+	}
+	return out
+}
+
+// Close closes what Listen has opened, of a server that was never run.
+func (s *Server) Close() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	for _, u := range s.udp {
+		if u != nil {
+			u.Close()
+		}
+	}
+	s.listeners, s.udp = nil, [2]*net.UDPConn{}
+}
+
+// Run serves until ctx ends, and returns when no goroutine is left.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, s.stop = context.WithCancel(ctx)
+	failed := make(chan error, len(s.listeners)+2)
+	for _, l := range s.listeners {
+		s.runs(func() { failed <- s.accept(ctx, l) })
+	}
+	for i, u := range s.udp {
+		if u != nil {
+			s.runs(func() { s.hear(u, i == 1) })
+		}
+	}
+	s.runs(func() { s.sweep(ctx) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.stop()
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	for _, u := range s.udp {
+		if u != nil {
+			u.Close()
+		}
+	}
+	s.wg.Wait()
+	return err
+}
+
+// runs starts a goroutine that Run waits for. A mistake of ours in it ends what it
+// was doing and nothing else.
+func (s *Server) runs(f func()) {
+	s.wg.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				s.o.Log.Error("panic in the RTSP server", "err", r, "stack", string(debug.Stack()))
+			}
+		}()
+		f()
+	})
+}
+
+func (s *Server) accept(ctx context.Context, l listener) error {
+	for {
+		nc, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				nc.Close()
+			}
+			return nil
+		case scarce(err):
+			time.Sleep(50 * time.Millisecond)
+			continue
+		case err != nil:
+			return err
+		}
+		s.take(ctx, nc, l.secure)
+	}
+}
+
+// scarce tells of an error that passes when others have closed something.
+func scarce(err error) bool {
+	for _, no := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+// take serves a connection, or closes one beyond the limits.
+func (s *Server) take(ctx context.Context, nc net.Conn, secure bool) {
+	ap, err := netip.ParseAddrPort(nc.RemoteAddr().String())
+	place := ap.Addr().Unmap()
+	s.mu.Lock()
+	if err != nil || s.o.MaxConns > 0 && len(s.conns) >= s.o.MaxConns || s.o.MaxConnsPerPlace > 0 && s.byPlace[place] >= s.o.MaxConnsPerPlace {
+		s.turned++
+		s.mu.Unlock()
+		nc.Close()
+		return
+	}
+	c := &conn{s: s, nc: nc, from: place, secure: secure, id: fmt.Sprintf("%08x%08x", random32(), random32())}
+	if secure {
+		c.nc = tls.Server(nc, &tls.Config{MinVersion: max(s.o.MinTLS, tls.VersionTLS12), GetCertificate: s.o.Cert})
+	}
+	c.ctx, c.stop = context.WithCancel(ctx)
+	c.heard()
+	s.conns[c] = true
+	s.byPlace[place]++
+	s.mu.Unlock()
+	s.runs(func() {
+		defer s.leave(c)
+		c.serve()
+	})
+}
+
+func (s *Server) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.byPlace[c.from]--; s.byPlace[c.from] <= 0 {
+		delete(s.byPlace, c.from)
+	}
+}
+
+// Sessions counts open connections.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// sweep ends, once a second, what is over.
+func (s *Server) sweep(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		all := make([]*conn, 0, len(s.conns))
+		for c := range s.conns {
+			all = append(all, c)
+		}
+		s.mu.Unlock()
+		for _, c := range all {
+			switch {
+			case c.revoked():
+				s.o.Log.Info("rtsp playback ended: the right to it was revoked or has expired", "client", c.from)
+				c.stop()
+			case c.idle(time.Now()):
+				c.stop()
+			}
+		}
+	}
+}
+
+// expect takes RTCP of a medium's client as a sign that it lives.
+func (s *Server) expect(c *conn, m *medium) {
+	if m.tcp {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peers[m.to[1]] = c
+}
+
+func (s *Server) forget(ms []*medium) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range ms {
+		delete(s.peers, m.to[1])
+	}
+}
+
+// hear reads what clients send by UDP: reports, of which only that they come
+// counts, and packets that open a way through a NAT.
+func (s *Server) hear(u *net.UDPConn, reports bool) {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := u.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil || !reports || n < 8 || buf[0]>>6 != 2 {
+			continue
+		}
+		s.mu.Lock()
+		c := s.peers[netip.AddrPortFrom(from.Addr().Unmap(), from.Port())]
+		s.mu.Unlock()
+		if c != nil {
+			c.heard()
+		}
+	}
+}
