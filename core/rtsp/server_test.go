@@ -1,0 +1,667 @@
+package rtsp
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"media-server/core/media"
+	"media-server/core/timeline"
+)
+
+// film is a stream: a picture every 40 ms, a key frame each second, sound each 20 ms,
+// from begin on for length with a hole in the middle; live goes on for ever.
+type film struct {
+	begin  media.Wall
+	length time.Duration
+	hole   media.Span
+	tracks []media.Track
+	opened atomic.Int32
+}
+
+func newFilm() *film {
+	return &film{begin: media.WallOf(noon.Add(-time.Hour)), length: 60 * time.Second, tracks: []media.Track{h264Track, {ID: 2, Codec: media.PCMA, Timescale: 8000, SampleRate: 8000, Channels: 1}}}
+}
+
+func (f *film) Bounds(uid string) (media.Span, bool) {
+	return media.Span{From: f.begin, To: f.begin.Add(f.length)}, uid == "film"
+}
+
+func (f *film) Stream(uid string) (string, bool, bool) {
+	return "A film", uid != "mp4-only", uid != "nobody"
+}
+
+func (f *film) Frames(uid string, o timeline.Read) (Reader, error) {
+	if uid != "film" || !o.Live && (o.From >= f.begin.Add(f.length) || o.To != 0 && o.To <= f.begin && !o.Backward) {
+		return nil, fmt.Errorf("film: %w", timeline.ErrNoFootage)
+	}
+	f.opened.Add(1)
+	r := &filmReader{f: f, o: o, at: max(o.From, f.begin), first: true}
+	r.at -= (r.at - f.begin) % media.Wall(time.Second)
+	if o.Live {
+		r.at = f.begin
+	}
+	return r, nil
+}
+
+type filmReader struct {
+	f     *film
+	o     timeline.Read
+	at    media.Wall
+	n     int
+	first bool
+}
+
+const tick = 20 * time.Millisecond
+
+func (r *filmReader) Close() { r.f.opened.Add(-1) }
+
+func (r *filmReader) Next(ctx context.Context) (*media.Frame, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		at, n := r.at, r.n
+		if r.n++; r.n == 2 {
+			r.n = 0
+			if r.at = r.at.Add(tick); r.o.Backward {
+				r.at = r.at.Add(-2 * tick)
+			}
+		}
+		if r.o.Live {
+			time.Sleep(time.Millisecond)
+		}
+		if r.o.Backward && at < r.o.To || !r.o.Backward && (r.o.To != 0 && at >= r.o.To || !r.o.Live && at >= r.f.begin.Add(r.f.length)) {
+			return nil, io.EOF
+		}
+		since := at.Sub(r.f.begin)
+		fr := &media.Frame{Tracks: r.f.tracks, Track: n + 1, PTS: at, DTS: at, Key: true}
+		if n == 0 {
+			if since%(2*tick) != 0 {
+				continue
+			}
+			fr.Key = since%time.Second == 0
+			fr.Payload = sample(append([]byte{0x41}, strconv.FormatInt(int64(at), 10)...))
+		} else {
+			fr.Payload = make([]byte, 160)
+		}
+		if r.f.hole.Contains(at) || r.o.Keys && (n != 0 || !fr.Key) {
+			continue
+		}
+		fr.Break = r.first || !r.f.hole.Empty() && at == r.f.hole.To
+		r.first = false
+		return fr, nil
+	}
+}
+
+// gate lets everybody in but those whom a test keeps out.
+type gate struct {
+	mu    sync.Mutex
+	asks  []Ask
+	open  int
+	dead  atomic.Bool
+	no    *Refusal
+	needs string // token
+}
+
+func (g *gate) Play(a Ask) (Pass, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asks = append(g.asks, a)
+	if g.no != nil {
+		return nil, g.no
+	}
+	if g.needs != "" && a.Token != g.needs && a.User != "anna" {
+		return nil, &Refusal{Status: 401, Message: "a token"}
+	}
+	g.open++
+	return &pass{g}, nil
+}
+
+type pass struct{ g *gate }
+
+func (p *pass) Alive() bool { return !p.g.dead.Load() }
+func (p *pass) Close()      { p.g.mu.Lock(); p.g.open--; p.g.mu.Unlock() }
+
+// words are accounts that know one right answer.
+type words struct{}
+
+func (words) Challenges(_ netip.Addr, stale bool) []string {
+	return []string{fmt.Sprintf(`Digest algorithm=SHA-256, stale=%v`, stale), `Digest algorithm=MD5`}
+}
+
+func (words) Check(_, header string, same func(string) bool, _ netip.Addr) (string, bool, error) {
+	switch header {
+	case "Digest right":
+		return "anna", false, nil
+	case "Digest old":
+		return "", true, nil
+	case "Digest locked":
+		return "", false, &Refusal{Status: 403, Message: "shut out"}
+	}
+	return "", false, errors.New("wrong")
+}
+
+// start runs a server with a film; it ends with the test, and with no goroutine left.
+func start(t *testing.T, f *film, g *gate, change func(*Options)) string {
+	t.Helper()
+	o := Options{Listen: "127.0.0.1:0", Source: f, Gate: g, Zone: func() *time.Location { return time.UTC },
+		Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&o)
+	}
+	s := New(o)
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case err := <-done:
+			if err != nil || s.Sessions() != 0 || f.opened.Load() != 0 || g.open != 0 {
+				t.Errorf("%v, %d connections, %d readers, %d passes are left", err, s.Sessions(), f.opened.Load(), g.open)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("the server does not end")
+		}
+	})
+	return s.Addrs()[0].String()
+}
+
+// client speaks RTSP.
+type client struct {
+	t    *testing.T
+	nc   net.Conn
+	br   *bufio.Reader
+	base string
+	n    int
+	sid  string
+	got  []*rtp.Packet // of channel 0
+	rtcp []rtcp.Packet // of channel 1
+	all  map[uint8]int // packets by channel
+}
+
+func dial(t *testing.T, address, path string) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return &client{t: t, nc: nc, br: bufio.NewReader(nc), base: "rtsp://" + address + path, all: map[uint8]int{}}
+}
+
+var statusLine = regexp.MustCompile(`^RTSP/1\.0 (\d{3}) `)
+
+// do sends a request and reads its answer; what is interleaved before it is kept.
+func (c *client) do(method, suffix string, headers ...string) (status int, header map[string]string, body string) {
+	c.t.Helper()
+	c.n++
+	text := fmt.Sprintf("%s %s%s RTSP/1.0\r\nCSeq: %d\r\n", method, c.base, suffix, c.n)
+	if c.sid != "" {
+		text += "Session: " + c.sid + "\r\n"
+	}
+	for _, h := range headers {
+		text += h + "\r\n"
+	}
+	if _, err := io.WriteString(c.nc, text+"\r\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	for {
+		b, err := c.br.Peek(1)
+		if err != nil {
+			c.t.Fatalf("%s: %v", method, err)
+		}
+		if b[0] != '$' {
+			break
+		}
+		c.packet()
+	}
+	line, _ := c.br.ReadString('\n')
+	m := statusLine.FindStringSubmatch(line)
+	if m == nil {
+		c.t.Fatalf("%s: %q", method, line)
+	}
+	status, _ = strconv.Atoi(m[1])
+	header = map[string]string{}
+	for {
+		l, err := c.br.ReadString('\n')
+		if l = strings.TrimRight(l, "\r\n"); l == "" || err != nil {
+			break
+		}
+		k, v, _ := strings.Cut(l, ": ")
+		header[k] += v
+	}
+	if n, _ := strconv.Atoi(header["Content-Length"]); n > 0 {
+		b := make([]byte, n)
+		_, _ = io.ReadFull(c.br, b)
+		body = string(b)
+	}
+	if header["CSeq"] != strconv.Itoa(c.n) {
+		c.t.Errorf("%s: CSeq %s, want %d", method, header["CSeq"], c.n)
+	}
+	if s, _, _ := strings.Cut(header["Session"], ";"); s != "" {
+		c.sid = s
+	}
+	return status, header, body
+}
+
+// must is do that has to be 200.
+func (c *client) must(method, suffix string, headers ...string) (map[string]string, string) {
+	c.t.Helper()
+	status, h, body := c.do(method, suffix, headers...)
+	if status != 200 {
+		c.t.Fatalf("%s: %d %v %s", method, status, h, body)
+	}
+	return h, body
+}
+
+// packet takes one that is interleaved; false: the connection has ended.
+func (c *client) packet() bool {
+	var head [4]byte
+	if _, err := io.ReadFull(c.br, head[:]); err != nil {
+		return false
+	}
+	b := make([]byte, binary.BigEndian.Uint16(head[2:]))
+	if _, err := io.ReadFull(c.br, b); err != nil || head[0] != '$' {
+		return false
+	}
+	c.all[head[1]]++
+	switch head[1] {
+	case 0:
+		p := &rtp.Packet{}
+		if err := p.Unmarshal(b); err != nil {
+			c.t.Error(err)
+		}
+		c.got = append(c.got, p)
+	case 1:
+		ps, err := rtcp.Unmarshal(b)
+		if err != nil {
+			c.t.Error(err)
+		}
+		c.rtcp = append(c.rtcp, ps...)
+	}
+	return true
+}
+
+// until reads packets until a fact holds.
+func (c *client) until(what string, is func() bool) {
+	c.t.Helper()
+	_ = c.nc.SetReadDeadline(time.Now().Add(15 * time.Second))
+	defer func() { _ = c.nc.SetReadDeadline(time.Time{}) }()
+	for !is() {
+		if !c.packet() {
+			c.t.Fatalf("the connection ended before %s: %d packets", what, len(c.got))
+		}
+	}
+}
+
+func (c *client) bye() bool {
+	for _, p := range c.rtcp {
+		if _, ok := p.(*rtcp.Goodbye); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// report is the newest sender report.
+func (c *client) report() *rtcp.SenderReport {
+	for i := len(c.rtcp) - 1; i >= 0; i-- {
+		if r, ok := c.rtcp[i].(*rtcp.SenderReport); ok {
+			return r
+		}
+	}
+	return nil
+}
+
+// walls are the times in the pictures that came.
+func (c *client) walls() (out []media.Wall) {
+	for _, p := range c.got {
+		if p.Payload[0] == 0x41 {
+			n, _ := strconv.ParseInt(string(p.Payload[1:]), 10, 64)
+			out = append(out, media.Wall(n))
+		}
+	}
+	return out
+}
+
+func (c *client) setup() {
+	c.t.Helper()
+	c.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+	c.must("SETUP", "/trackID=2", "Transport: RTP/AVP/TCP;unicast;interleaved=2-3")
+}
+
+func clockOf(w media.Wall) string { return "Range: clock=" + clockText(w) + "-" }
+
+// TestReplay: a range comes as fast as it is taken, every frame once, in RTP times
+// and extensions that are the recording's, ends with a BYE, and plays again.
+func TestReplay(t *testing.T) {
+	f, g := newFilm(), &gate{}
+	f.hole = media.Span{From: f.begin.Add(5 * time.Second), To: f.begin.Add(8 * time.Second)}
+	c := dial(t, start(t, f, g, nil), "/dvr/film?from=2026-03-01T11:00:00Z&to=2026-03-01T11:00:12Z&token=secret")
+	_, sdp := c.must("DESCRIBE", "", "Accept: application/sdp")
+	for _, want := range []string{"a=range:clock=20260301T110000.000000Z-20260301T110012.000000Z\r\n", "a=range:npt=0-12.000000\r\n", "m=video 0 RTP/AVP 96\r\n", "H264/90000", "m=audio 0 RTP/AVP 8\r\n", "/trackID=2\r\n"} {
+		if !strings.Contains(sdp, want) {
+			t.Errorf("no %q in %s", want, sdp)
+		}
+	}
+	c.setup()
+	h, _ := c.must("PLAY", "", "Require: onvif-replay", "Rate-Control: no", clockOf(f.begin.Add(2500*time.Millisecond)))
+	if h["Range"] != "clock=20260301T110002.000000Z-20260301T110012.000000Z" || h["Rate-Control"] != "no" || !strings.Contains(h["RTP-Info"], "seq=") {
+		t.Errorf("%v", h)
+	}
+	c.until("a BYE", c.bye)
+	walls := c.walls()
+	if len(walls) != 25*7 || walls[0] != f.begin.Add(2*time.Second) {
+		t.Fatalf("%d pictures from %v", len(walls), walls[0].Time())
+	}
+	sr := c.rtcp[0].(*rtcp.SenderReport)
+	at := media.Wall(int64(sr.NTPTime>>32-2208988800)*1e9 + int64((sr.NTPTime&0xffffffff)*1e9>>32))
+	i := -1
+	for _, p := range c.got {
+		if p.Payload[0] != 0x41 {
+			continue
+		}
+		i++
+		w := walls[i]
+		if d := at.Add(time.Duration(int32(p.Timestamp-sr.RTPTime)) * time.Second / 90000).Sub(w); d.Abs() > 20*time.Microsecond {
+			t.Fatalf("picture %d is off by %v", i, d)
+		}
+	}
+	var flags []byte
+	for _, p := range c.got {
+		if e := p.GetExtension(0); e != nil {
+			flags = append(flags, e[8])
+			if e[9] != byte(c.n) {
+				t.Fatalf("CSeq %d in the extension, want %d", e[9], c.n)
+			}
+		}
+	}
+	// C and D with the first, E with the last before the hole, C and D behind it, E and
+	// T with the very last.
+	for at, want := range map[int]byte{0: 0xa0, 1: 0, 25: 0x80, 74: 0x40, 75: 0xa0, 76: 0, len(flags) - 1: 0x50} {
+		if len(flags) != len(walls) || flags[at] != want {
+			t.Errorf("%d pictures; flags of picture %d are %#x, want %#x", len(flags), at, flags[at], want)
+		}
+	}
+	ssrc := c.got[0].SSRC
+	c.got, c.rtcp = nil, nil
+	c.must("PLAY", "", "Rate-Control: no", "Range: npt=11-")
+	c.until("a BYE", c.bye)
+	if w := c.walls(); len(w) != 25 || c.got[0].SSRC == ssrc {
+		t.Errorf("played again: %d pictures", len(w))
+	}
+	c.must("TEARDOWN", "")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	last := g.asks[len(g.asks)-1]
+	if last.Token != "secret" || last.UID != "film" || last.From != f.begin.Add(11*time.Second) || last.To != f.begin.Add(12*time.Second) {
+		t.Errorf("the gate was asked %+v", last)
+	}
+}
+
+// TestPause: pause and go on, seek, other tempos, and backwards by key frames.
+func TestPause(t *testing.T) {
+	f := newFilm()
+	c := dial(t, start(t, f, &gate{}, nil), "/dvr/film")
+	c.must("DESCRIBE", "")
+	c.setup()
+	c.must("PLAY", "", "Speed: 16")
+	c.until("two seconds", func() bool { return len(c.walls()) > 50 })
+	c.must("PAUSE", "")
+	w := c.walls()
+	last := w[len(w)-1]
+	c.got = nil
+	c.must("PLAY", "")
+	c.until("a picture", func() bool { return len(c.walls()) > 0 })
+	if first := c.walls()[0]; first > last || last.Sub(first) > time.Second {
+		t.Errorf("goes on with %v, was at %v", first.Time(), last.Time())
+	}
+	seek := f.begin.Add(40 * time.Second)
+	h, _ := c.must("PLAY", "", clockOf(seek), "Scale: 8")
+	if h["Scale"] != "8" || h["Range"] != "clock=20260301T110040.000000Z-" {
+		t.Errorf("%v", h)
+	}
+	c.got, c.all = nil, map[uint8]int{}
+	c.until("three pictures", func() bool { return len(c.walls()) >= 3 })
+	if w := c.walls(); w[0] != seek || w[1] != seek.Add(time.Second) || c.all[2] > 0 {
+		t.Errorf("with a scale of 8: %v, %d packets of sound", w, c.all[2])
+	}
+	// A second of the recording is an eighth of one of the viewer's.
+	if d := c.got[len(c.got)-1].Timestamp - c.got[0].Timestamp; d != 2*90000/8 {
+		t.Errorf("RTP time goes on by %d", d)
+	}
+	h, _ = c.must("PLAY", "", "Range: clock=20260301T110030Z-20260301T110028Z", "Scale: -8")
+	c.got = nil
+	c.until("a BYE", c.bye)
+	w = c.walls()
+	if h["Scale"] != "-8" || len(w) != 3 || w[0] != f.begin.Add(30*time.Second) || w[2] != f.begin.Add(28*time.Second) || c.got[len(c.got)-1].Timestamp-c.got[0].Timestamp != 2*90000/8 {
+		t.Errorf("backwards: %v %v", h, w)
+	}
+}
+
+// TestRefusals: each has its status, and the connection goes on.
+func TestRefusals(t *testing.T) {
+	f := newFilm()
+	address := start(t, f, &gate{}, nil)
+	for _, c := range []struct {
+		path, method string
+		header       string
+		status       int
+	}{
+		{"/live/nobody", "DESCRIBE", "", 404},
+		{"/live/mp4-only", "DESCRIBE", "", 404},
+		{"/dvr/film?from=2026-03-01T11:30:00Z", "DESCRIBE", "", 404},
+		{"/dvr/film?from=2026-03-01T11:00:10Z&to=2026-03-01T11:00:00Z", "DESCRIBE", "", 400},
+		{"/dvr/film?from=2027-03-01T11:00:10Z", "DESCRIBE", "", 457},
+		{"/live/film", "DESCRIBE", "Require: backchannel", 551},
+		{"/live/film", "DESCRIBE", "Accept: text/html", 400},
+		{"/live/film", "PLAY", "", 455},
+		{"/live/film", "PAUSE", "", 455},
+		{"/live/film", "PLAY", "Session: 12345678", 454},
+		{"/live/film", "ANNOUNCE", "", 405},
+		{"/live/film", "DANCE", "", 501},
+		{"/live/film", "SETUP", "Transport: RTP/AVP/TCP;interleaved=0-1", 404},
+		{"/live/film/trackID=9", "SETUP", "Transport: RTP/AVP/TCP;interleaved=0-1", 404},
+		{"/live/film/trackID=1", "SETUP", "Transport: RTP/AVP;unicast;client_port=5000-5001", 461},
+		{"/live/film/trackID=1", "SETUP", "", 461},
+		{"/live/film", "OPTIONS", "", 200},
+		{"/live/film", "GET_PARAMETER", "", 200},
+		{"/live/film", "TEARDOWN", "", 200},
+	} {
+		cl := dial(t, address, c.path)
+		var headers []string
+		if c.header != "" {
+			headers = []string{c.header}
+		}
+		if status, h, body := cl.do(c.method, "", headers...); status != c.status {
+			t.Errorf("%s %s %s: %d %v %s, want %d", c.method, c.path, c.header, status, h, body, c.status)
+		}
+		cl.must("OPTIONS", "")
+	}
+	cl := dial(t, address, "/dvr/film")
+	cl.setup()
+	for _, h := range []string{"Range: clock=20260301T113000Z-", "Range: npt=0-0", "Range: x=1", "Range: clock=20260301T130000Z-"} {
+		if status, _, _ := cl.do("PLAY", "", h); status != 457 {
+			t.Errorf("PLAY %s: %d", h, status)
+		}
+	}
+	cl.must("PLAY", "", "Range: npt=1-")
+}
+
+// TestRubbish: whoever does not speak RTSP loses the connection and nothing else.
+func TestRubbish(t *testing.T) {
+	f := newFilm()
+	address := start(t, f, &gate{}, nil)
+	watching := dial(t, address, "/live/film")
+	watching.setup()
+	watching.must("PLAY", "")
+	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", strings.Repeat("A", 40000), "$\x00\xff\xff", "PLAY rtsp://h/live/film RTSP/1.0\r\nContent-Length: 9999999\r\n\r\n"} {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(nc, text)
+		_ = nc.(*net.TCPConn).CloseWrite()
+		_ = nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, nc); err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%.20q: %v", text, err)
+		}
+		nc.Close()
+	}
+	n := len(watching.got)
+	watching.until("more pictures", func() bool { return len(watching.got) > n+50 })
+}
+
+// TestRevoked: a pass that is no longer alive ends the session within two seconds.
+func TestRevoked(t *testing.T) {
+	f, g := newFilm(), &gate{}
+	c := dial(t, start(t, f, g, nil), "/live/film")
+	c.setup()
+	c.must("PLAY", "")
+	c.until("a picture", func() bool { return len(c.got) > 0 })
+	g.dead.Store(true)
+	_ = c.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for c.packet() {
+	}
+	if err := c.nc.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.br.ReadByte(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the connection goes on: %v", err)
+	}
+}
+
+// TestWho: tokens, Bearer, Digest, once on a connection and again when it is old.
+func TestWho(t *testing.T) {
+	f, g := newFilm(), &gate{needs: "t1"}
+	address := start(t, f, g, func(o *Options) { o.Accounts = words{} })
+	for _, c := range []struct {
+		path, header string
+		status       int
+		challenge    string
+	}{
+		{"/live/film", "", 401, "Digest algorithm=SHA-256, stale=falseDigest algorithm=MD5"},
+		{"/live/film?token=t1", "", 200, ""},
+		{"/live/film?token=t2", "", 401, "Digest algorithm=SHA-256, stale=falseDigest algorithm=MD5"},
+		{"/live/film", "Authorization: Bearer t1", 200, ""},
+		{"/live/film", "Authorization: Digest right", 200, ""},
+		{"/live/film", "Authorization: Digest wrong", 401, "Digest algorithm=SHA-256, stale=falseDigest algorithm=MD5"},
+		{"/live/film", "Authorization: Digest old", 401, "Digest algorithm=SHA-256, stale=trueDigest algorithm=MD5"},
+		{"/live/film", "Authorization: Digest locked", 403, ""},
+		{"/live/film", "Authorization: Basic YTpi", 401, "Digest algorithm=SHA-256, stale=falseDigest algorithm=MD5"},
+	} {
+		var headers []string
+		if c.header != "" {
+			headers = []string{c.header}
+		}
+		if status, h, _ := dial(t, address, c.path).do("DESCRIBE", "", headers...); status != c.status || h["WWW-Authenticate"] != c.challenge {
+			t.Errorf("%s %s: %d %v", c.path, c.header, status, h)
+		}
+	}
+	cl := dial(t, address, "/live/film")
+	cl.must("DESCRIBE", "", "Authorization: Digest right")
+	cl.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1", "Authorization: Digest old")
+	cl.must("PLAY", "")
+}
+
+// TestUDP: packets come from the two ports to those that the client named.
+func TestUDP(t *testing.T) {
+	f := newFilm()
+	a, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	b, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	var s *Server
+	address := ""
+	for port := 20000; port < 40000; port += 2 { // a pair that nobody has
+		o := func(o *Options) { o.UDP = fmt.Sprintf("%d-%d", port, port+1) }
+		try := Options{Listen: "127.0.0.1:0"}
+		o(&try)
+		if s = New(try); s.Listen() != nil {
+			continue
+		}
+		s.Close()
+		address = start(t, f, &gate{}, o)
+		break
+	}
+	c := dial(t, address, "/dvr/film?from=2026-03-01T11:00:00Z&to=2026-03-01T11:00:01Z")
+	port := func(u *net.UDPConn) int { return u.LocalAddr().(*net.UDPAddr).Port }
+	h, _ := c.must("SETUP", "/trackID=1", fmt.Sprintf("Transport: RTP/AVP;unicast;client_port=%d-%d", port(a), port(b)))
+	if !strings.Contains(h["Transport"], fmt.Sprintf("client_port=%d-%d;server_port=", port(a), port(b))) {
+		t.Errorf("%v", h)
+	}
+	c.must("PLAY", "", "Speed: 16")
+	buf := make([]byte, 2048)
+	pictures := 0
+	for _, u := range []*net.UDPConn{a, b} {
+		_ = u.SetReadDeadline(time.Now().Add(10 * time.Second))
+	}
+	for pictures < 25 {
+		n, err := a.Read(buf)
+		if err != nil {
+			t.Fatalf("after %d pictures: %v", pictures, err)
+		}
+		p := &rtp.Packet{}
+		if err := p.Unmarshal(buf[:n]); err != nil {
+			t.Fatal(err)
+		}
+		if p.Payload[0] == 0x41 {
+			pictures++
+		}
+	}
+	for bye := false; !bye; {
+		n, err := b.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps, err := rtcp.Unmarshal(buf[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, bye = ps[len(ps)-1].(*rtcp.Goodbye)
+	}
+}
+
+// TestMatchTracks: a new run may number its tracks anew.
+func TestMatchTracks(t *testing.T) {
+	pcma := media.Track{ID: 2, Codec: media.PCMA, SampleRate: 8000, Channels: 1}
+	described := []media.Track{h264Track, pcma}
+	ms := []*medium{{control: 1}, {control: 2}}
+	other, sound := h264Track, pcma
+	other.ID, other.SPS, sound.ID = 9, []byte{0x67, 9}, 1
+	got := matchTracks(ms, described, []media.Track{sound, other})
+	if got[9] != ms[0] || got[1] != ms[1] || len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	sound.SampleRate = 16000
+	if got := matchTracks(ms, described, []media.Track{sound}); len(got) != 0 {
+		t.Errorf("another coding goes where G.711 at 8 kHz was promised: %v", got)
+	}
+}
