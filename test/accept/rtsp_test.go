@@ -1,0 +1,360 @@
+package accept
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"media-server/test/accept/harness"
+	"media-server/test/ledger"
+)
+
+// rtspRange is a closed range in the path of a URL.
+func rtspRange(uid string, from, to int64) string {
+	return fmt.Sprintf("/dvr/%s?from=%d&to=%d", uid, from, to)
+}
+
+// TestRTSPArchive: every frame of a recording, with a lost camera in it, comes back
+// through RTSP once, over TCP as fast as it goes and over UDP sixteen times as fast
+// as it was, and the sender reports say when it was taken.
+func TestRTSPArchive(t *testing.T) {
+	t.Parallel()
+	ini, address := rtspServer(t, "")
+	s := harness.New(t, harness.Options{Ini: ini})
+	cams := []harness.Camera{
+		{UID: "film", Sent: s.Sim("film", "cue=6s:drop=2s", "dvr-chunk = 4s")},
+		{UID: "h265", Sent: s.Sim("h265", "codec=h265&audio=pcma&metadata=on", "dvr-chunk = 4s")},
+		{UID: "jpeg", Sent: s.Sim("jpeg", "codec=mjpeg&audio=opus", "dvr-chunk = 4s")},
+	}
+	s.Start()
+	footage(s, "film", "h265", "jpeg")
+	s.Past(time.Now().UnixMilli()+15000, "film", "h265", "jpeg")
+	to := s.Close("film", "h265", "jpeg")
+	var figures []string
+	var seeks []time.Duration
+	var report time.Duration
+	for _, c := range cams {
+		f := s.Footage(c.UID)
+		path := rtspRange(c.UID, f.Ranges[0].From, f.Ranges[len(f.Ranges)-1].To+1000)
+		gaps, err := ledger.Source{URL: s.HTTP + "/dvr/" + c.UID + "/ranges.json"}.Gaps(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, err := ledger.ReadSent(c.Sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, udp := range []bool{false, true} {
+			cl := rtspDial(t, address, path)
+			cl.setup(udp)
+			cl.play(nil, map[bool]string{false: "Rate-Control: no", true: "Speed: 16"}[udp])
+			r := ledger.Compare(sent, cl.media(), ledger.Rules{To: to, Tail: -1, Gaps: map[string][]ledger.Gap{"": gaps}, GapSlack: 250 * time.Millisecond})
+			way := map[bool]string{false: "TCP", true: "UDP"}[udp]
+			figures = append(figures, fmt.Sprintf("%s over %s: %s", c.UID, way, s.Judge(c.UID+" over "+way, r)))
+			for _, tr := range cl.tracks {
+				report = max(report, tr.report)
+			}
+			cl.close()
+		}
+		cl := rtspDial(t, address, fmt.Sprintf("/dvr/%s?from=%d", c.UID, f.Ranges[0].From))
+		cl.setup(false)
+		for i := range 10 {
+			began := time.Now()
+			cl.play(func() bool { return !cl.first.IsZero() }, fmt.Sprintf("Range: npt=%d-", i))
+			seeks = append(seeks, cl.first.Sub(began))
+		}
+		cl.close()
+	}
+	if report > time.Millisecond {
+		t.Errorf("two sender reports differ by %v", report)
+	}
+	worst := time.Duration(0)
+	for _, d := range seeks {
+		worst = max(worst, d)
+	}
+	if harness.Full() && worst > 200*time.Millisecond {
+		t.Errorf("a seek took %v", worst)
+	}
+	harness.Row(t, "RTSP from the archive", 0, "%s; sender reports of a track differ by %v at most; %d seeks, the slowest %.1f ms",
+		strings.Join(figures, "; "), report, len(seeks), float64(worst.Microseconds())/1000)
+}
+
+// TestRTSPPlayers: live and archive in the players that people have, over TCP, UDP
+// and TLS, and as ONVIF replay.
+func TestRTSPPlayers(t *testing.T) {
+	t.Parallel()
+	secure := harness.FreePort(t)
+	ini, address := rtspServer(t, "auth = digest\n[rtsps]\nenable = true\nlisten = "+secure)
+	s := harness.New(t, harness.Options{Ini: ini})
+	s.Sim("door", "", "dvr-chunk = 4s")
+	s.Put("safe", "stream-url = sim://", "stream-access = private", "dvr-chunk = 4s")
+	s.Start()
+	footage(s, "door")
+	s.Active("safe")
+	from := s.Footage("door").Ranges[0].From
+	s.Past(from+9000, "door")
+	base := "rtsp://" + address
+	const password = "it is long enough"
+	cmd := exec.Command(filepath.Join(harness.Bin, "media-server"), "passwd", "--digest", "anna", "-c", s.Conf)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("media-server passwd --digest: %v: %s", err, out)
+	}
+	var figures []string
+	for _, c := range rtspShows(base, secure, password, from) {
+		if _, err := exec.LookPath(c.tool); err != nil {
+			t.Logf("%s is not there", c.tool)
+			continue
+		}
+		n, said := c.show(t)
+		bad := c.complaints(said)
+		if c.want == 0 && n > 0 || c.want > 0 && (n < c.want || len(bad) > 0) {
+			t.Errorf("%s: %d pictures of %d\n%s\n%s", c.name, n, c.want, strings.Join(bad, "\n"), tail(said))
+		}
+		figures = append(figures, fmt.Sprintf("%s %d", c.name, n))
+	}
+	if !strings.Contains(s.Log(1<<20), "digest login failed") {
+		t.Error("a wrong password is not in the log")
+	}
+	s.Verb("passwd", "--digest", "--remove", "anna")
+	if status, _, _ := rtspDial(t, address, "/live/safe").do("DESCRIBE", base+"/live/safe"); status != 401 {
+		t.Errorf("without an account: %d", status)
+	}
+	token := s.Verb("token", "api", "--role", "viewer")
+	if status, head, _ := rtspDial(t, address, "").do("DESCRIBE", base+"/live/safe?token="+token); status != 200 {
+		t.Errorf("with a token: %s", head)
+	}
+	if strings.Contains(s.Log(1<<20), password) || strings.Contains(s.Log(1<<20), token) {
+		t.Error("a secret is in the log")
+	}
+	harness.Row(t, "RTSP in players, pictures decoded", 0, "%s", strings.Join(figures, ", "))
+}
+
+// rtspShow is a player on a URL.
+type rtspShow struct {
+	name, tool string
+	args       []string
+	marks      string // what it says once a picture
+	want       int    // pictures; 0 = it must be refused
+	endless    bool   // it is ended when it has shown all
+}
+
+func rtspShows(base, secure, password string, from int64) (shows []rtspShow) {
+	live, closed := base+"/live/door", fmt.Sprintf("%s/dvr/door?from=%d&to=%d", base, from, from+5000)
+	ffmpeg := func(u string, more ...string) []string {
+		return append(append([]string{"-v", "error", "-nostdin"}, more...), "-i", u, "-t", "4", "-map", "0:v", "-vf", "showinfo", "-loglevel", "info", "-fps_mode", "passthrough", "-f", "null", "-")
+	}
+	gst := func(u, depay string, more ...string) []string {
+		a := append([]string{"-v", "rtspsrc", "location=" + u, "name=s"}, more...)
+		a = append(a, strings.Fields("s. ! application/x-rtp,media=video ! "+depay+" ! h264parse ! avdec_h264 ! identity name=seen silent=false ! fakesink sync=false")...)
+		return append(a, strings.Fields("s. ! application/x-rtp,media=audio ! rtpmp4gdepay ! fakesink sync=false")...)
+	}
+	mpv := func(u string, more ...string) []string {
+		return append([]string{"--no-config", "--vo=null", "--ao=null", "--untimed", "--msg-level=all=error,ffmpeg=v", "--vf=lavfi=[showinfo]", "--length=4", u}, more...)
+	}
+	const shown, chain = " pts_time:", "seen: last-message = chain"
+	tls := "rtsps://anna:" + strings.ReplaceAll(password, " ", "%20") + "@" + secure + "/live/safe"
+	wrong := strings.Replace(base, "://", "://anna:wrong@", 1) + "/live/safe"
+	return []rtspShow{
+		{"ffmpeg live TCP", "ffmpeg", ffmpeg(live, "-rtsp_transport", "tcp"), shown, 75, false},
+		{"ffmpeg live UDP", "ffmpeg", ffmpeg(live, "-rtsp_transport", "udp"), shown, 75, false},
+		{"GStreamer live TCP", "gst-launch-1.0", gst(live, "rtph264depay", "protocols=tcp"), chain, 100, true},
+		{"GStreamer live UDP", "gst-launch-1.0", gst(live, "rtph264depay", "protocols=udp"), chain, 100, true},
+		{"mpv live", "mpv", mpv(live), shown, 75, false},
+		{"ffmpeg archive", "ffmpeg", ffmpeg(closed, "-rtsp_transport", "tcp"), shown, 75, false},
+		{"GStreamer archive", "gst-launch-1.0", gst(closed, "rtph264depay", "protocols=tcp"), chain, 110, true},
+		{"mpv archive", "mpv", mpv(closed), shown, 75, false},
+		{"GStreamer ONVIF replay", "gst-launch-1.0", gst(closed, "rtponvifparse ! rtph264depay", "protocols=tcp", "onvif-mode=true", "onvif-rate-control=false"), chain, 125, true},
+		{"ffmpeg RTSPS and Digest", "ffmpeg", ffmpeg(tls, "-rtsp_transport", "tcp"), shown, 75, false},
+		{"GStreamer Digest", "gst-launch-1.0", gst(base+"/live/safe", "rtph264depay", "protocols=tcp", "user-id=anna", "user-pw="+password), chain, 50, true},
+		{"ffmpeg with a wrong password", "ffmpeg", ffmpeg(wrong, "-rtsp_transport", "tcp"), shown, 0, false},
+		{"ffmpeg without one", "ffmpeg", ffmpeg(base+"/live/safe", "-rtsp_transport", "tcp"), shown, 0, false},
+	}
+}
+
+// show runs a player until it ends, or has shown all.
+func (c rtspShow) show(t *testing.T) (pictures int, said string) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	p := player{tool: c.tool, args: func(string, string, bool) []string { return c.args }}
+	_, path, cmd := p.start(t, ctx, "", false)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	for {
+		over := false
+		select {
+		case <-done:
+			over = true
+		case <-time.After(100 * time.Millisecond):
+		}
+		said = text(t, path)
+		pictures = strings.Count(said, c.marks)
+		if c.endless && !over && pictures >= c.want {
+			stop()
+			<-done
+			over = true
+		}
+		if over {
+			return pictures, said
+		}
+	}
+}
+
+// complaints are what it has to say against what it was given. GStreamer tells of
+// all it sees, errors in capitals.
+func (c rtspShow) complaints(said string) (bad []string) {
+	if c.tool != "gst-launch-1.0" {
+		return players[0].complaints(said)
+	}
+	for l := range strings.Lines(said) {
+		if strings.HasPrefix(l, "ERROR") {
+			bad = append(bad, l)
+		}
+	}
+	return bad
+}
+
+// TestRTSPCrowd: many readers, and such as stop, dribble or talk rubbish, cost the
+// recording no frame, and those who read as they should lose none either.
+func TestRTSPCrowd(t *testing.T) {
+	t.Parallel()
+	ini, address := rtspServer(t, "[limits]\nconnections-per-address = 2000")
+	s := harness.New(t, harness.Options{Ini: ini})
+	cameras, readers := harness.Pick(20, 4), harness.Pick(100, 20)
+	var cams []harness.Camera
+	var uids []string
+	for i := range cameras {
+		uid := fmt.Sprintf("cam-%d", i)
+		cams, uids = append(cams, harness.Camera{UID: uid, Sent: s.Sim(uid, "", "dvr-chunk = 10s")}), append(uids, uid)
+	}
+	s.Start()
+	footage(s, uids...)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var broken, strange atomic.Int64
+	all := make([]*rtspClient, readers)
+	for i := range all {
+		c := rtspDial(t, address, "/live/"+uids[i%len(uids)])
+		c.setup(false)
+		all[i] = c
+		wg.Go(func() {
+			c.play(func() bool {
+				select {
+				case <-stop:
+					return true
+				default:
+					return false
+				}
+			})
+		})
+	}
+	for i := range readers { // beside them
+		path := "/live/" + uids[i%len(uids)]
+		switch i % 4 {
+		case 0: // reads nothing after PLAY
+			c := rtspDial(t, address, path)
+			defer c.close()
+			c.setup(false)
+			c.must("PLAY", c.url)
+		case 1: // a byte a second
+			c := rtspDial(t, address, path)
+			defer c.close()
+			c.setup(false)
+			c.must("PLAY", c.url)
+			wg.Go(func() { dribble(c.nc, stop) })
+		case 2: // rubbish
+			wg.Go(func() { babble(address, stop, &strange) })
+		case 3: // comes and goes
+			wg.Go(func() {
+				for running(stop) {
+					nc, err := net.Dial("tcp", address)
+					if err == nil {
+						_, _ = fmt.Fprintf(nc, "DESCRIBE rtsp://%s%s RTSP/1.0\r\nCSeq: 1\r\n\r\n", address, path)
+						nc.Close()
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+			})
+		}
+	}
+	time.Sleep(harness.Pick(3*time.Minute, 14*time.Second))
+	close(stop)
+	wg.Wait()
+	shown := 0
+	for i, c := range all {
+		m := c.media()
+		v := byte('v')
+		last := uint64(0)
+		for _, f := range m.Found {
+			if f.ID.Track != v {
+				continue
+			}
+			shown++
+			if last != 0 && f.Number > last+8 { // B pictures come in another order
+				broken.Add(1)
+				t.Errorf("reader %d: picture %d follows %d", i, f.Number, last)
+			}
+			last = max(last, f.Number)
+		}
+		c.close()
+	}
+	to := s.Close(uids...)
+	for i := range cams {
+		cams[i].Rules.To, cams[i].Rules.Tail = to, -1
+	}
+	judge(t, s, fmt.Sprintf("recording beside %d RTSP readers, and as many that misbehave", readers), 0, cams, "mp4")
+	harness.Row(t, "RTSP readers beside those who misbehave", 0, "%d readers of %d live cameras: %d pictures, %d breaks; %d connections of rubbish", readers, cameras, shown, broken.Load(), strange.Load())
+}
+
+func running(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	default:
+		return true
+	}
+}
+
+// dribble reads a byte a second.
+func dribble(nc net.Conn, stop <-chan struct{}) {
+	for running(stop) {
+		_ = nc.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := nc.Read(make([]byte, 1)); err != nil && !strings.Contains(err.Error(), "timeout") {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// babble talks to a server in ways that are no RTSP.
+func babble(address string, stop <-chan struct{}, count *atomic.Int64) {
+	for i := 0; running(stop); i++ {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
+			continue
+		}
+		_ = nc.SetDeadline(time.Now().Add(2 * time.Second))
+		switch i % 3 {
+		case 0:
+			_, _ = nc.Write(bytes.Repeat([]byte{0xff, 0, 'R', '$'}, 5000))
+		case 1:
+			_, _ = io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		case 2:
+			_, _ = io.WriteString(nc, "$\x00\xff\xffhalf")
+		}
+		_, _ = io.Copy(io.Discard, nc)
+		nc.Close()
+		count.Add(1)
+		time.Sleep(20 * time.Millisecond)
+	}
+}
