@@ -106,10 +106,10 @@ type Access struct {
 	sessions map[[32]byte]*session
 	tokens   map[[32]byte]*Token
 
-	ended     map[string]int64 // revoked play tokens, and when they would have expired
-	playRows  int              // in the file, since it was swept
-	playCount int              // made since the start
-	players  map[string]*player // by lower-case name
+	ended     map[string]int64   // revoked play tokens, and when they would have expired
+	playRows  int                // in the file, since it was swept
+	playCount int                // made since the start
+	players   map[string]*player // by lower-case name
 }
 
 // Open opens or makes data-dir/accounts.db.

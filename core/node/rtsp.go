@@ -65,6 +65,8 @@ func (s rtspSource) Stream(uid string) (title string, offered, ok bool) {
 	return st.Title, st.Proto == nil || st.Proto["rtsp"], ok
 }
 
+func (s rtspSource) Wake(uid string) bool { return s.n.streams.want(uid) }
+
 // rtspGate says who may play over RTSP.
 type rtspGate struct{ n *Node }
 

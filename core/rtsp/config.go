@@ -43,7 +43,7 @@ func (c *Config) Bind(set *config.Set) {
 		}
 		return "", ""
 	})
-	s.Enum("auth", &c.Auth, []string{AuthNone, AuthDigest}, "How players that bring no token prove who they are, at streams that are not open to them anyway: digest = by an account made with media-server passwd --digest USER; none = they cannot.").Restart()
+	s.Enum("auth", &c.Auth, []string{AuthNone, AuthDigest}, "digest = every player has to prove who it is, at public streams too: by an account made with media-server passwd --digest USER, or a token; addresses in a stream-whitelist need not. none = there are no such accounts here, and stream-access alone says who plays.").Restart()
 
 	t := set.Section("rtsps", "The same over TLS, with the certificate of [tls]. Media go through the same connection, never by UDP.")
 	t.Bool("enable", &c.Secure.Enable, "Serve RTSPS.").Restart()

@@ -22,6 +22,9 @@ type Source interface {
 	// Stream gives the title of a stream; offered = its stream-proto has rtsp. ok is
 	// false where there is no such stream, nor footage of one.
 	Stream(uid string) (title string, offered, ok bool)
+	// Wake is told that somebody wants to see a stream live. True: it is captured only
+	// then, and what comes may take a while.
+	Wake(uid string) bool
 }
 
 // Ask is somebody who wants to play.

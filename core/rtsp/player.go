@@ -81,6 +81,9 @@ func (p *player) run(f *media.Frame) {
 // take sends a frame when it is due.
 func (p *player) take(f *media.Frame) error {
 	m := p.medium(f)
+	if len(p.byID) == 0 { // the camera sends something else now: to be described anew
+		return io.EOF
+	}
 	if m == nil || p.skips(m, f) {
 		return nil
 	}

@@ -47,6 +47,8 @@ func (f *film) Stream(uid string) (string, bool, bool) {
 	return "A film", uid != "mp4-only", uid != "nobody"
 }
 
+func (f *film) Wake(string) bool { return false }
+
 func (f *film) Frames(uid string, o timeline.Read) (Reader, error) {
 	if uid != "film" || !o.Live && (o.From >= f.begin.Add(f.length) || o.To != 0 && o.To <= f.begin && !o.Backward) {
 		return nil, fmt.Errorf("film: %w", timeline.ErrNoFootage)

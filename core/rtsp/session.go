@@ -35,8 +35,9 @@ type session struct {
 const (
 	sessionTimeout = 60 * time.Second
 	onvifFeature   = "onvif-replay"
-	// describeWait is how long a stream may take to show its first frame.
-	describeWait = 5 * time.Second
+	// describeWait is how long a stream may take to show its first frame: a camera that
+	// is captured on demand has to be connected to.
+	describeWait = 10 * time.Second
 )
 
 func random32() uint32 {
@@ -106,7 +107,7 @@ func (ss *session) channels(t transport) [2]uint8 {
 
 // begin starts a plan. The answer must be written before start is called.
 func (ss *session) begin(req *request, p plan) (res *response, start func()) {
-	r, err := ss.c.s.o.Source.Frames(ss.d.t.uid, p.read)
+	r, err := ss.c.open(ss.d.t.uid, p.read)
 	if err != nil {
 		return ss.c.noFrames(ss.d.t.uid, 457, err), nil
 	}
@@ -190,7 +191,7 @@ func (c *conn) describe(t target) (*description, *response) {
 	if b, has := c.s.o.Source.Bounds(t.uid); has && !t.live && t.from == 0 {
 		read.From = b.From
 	}
-	r, err := c.s.o.Source.Frames(t.uid, read)
+	r, err := c.open(t.uid, read)
 	if err != nil {
 		return nil, c.noFrames(t.uid, 404, err)
 	}
@@ -209,6 +210,22 @@ func (c *conn) describe(t target) (*description, *response) {
 		d.origin = f.PTS
 	}
 	return d, nil
+}
+
+// open begins to read; live, it waits for a stream that is captured on demand.
+func (c *conn) open(uid string, read timeline.Read) (Reader, error) {
+	waits := read.Live && c.s.o.Source.Wake(uid)
+	for end := time.Now().Add(describeWait); ; {
+		r, err := c.s.o.Source.Frames(uid, read)
+		if err == nil || !waits || !errors.Is(err, timeline.ErrNoFootage) || time.Now().After(end) {
+			return r, err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-c.ctx.Done():
+			return nil, c.ctx.Err()
+		}
+	}
 }
 
 // noFrames answers that there is nothing to be sent.
