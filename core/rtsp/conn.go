@@ -182,7 +182,14 @@ func (c *conn) udpAllowed() bool { return !c.secure && c.s.udp[0] != nil }
 
 // refused logs why somebody got nothing, once a connection.
 func (c *conn) refused(uid string, status int, why string) {
-	if c.told.CompareAndSwap(false, true) {
+	if !c.told.CompareAndSwap(false, true) {
+		return
+	}
+	if uid == "" { // whoever looks for open ports is no news
+		c.s.o.Log.Debug("rtsp request refused", "client", c.from, "status", status, "err", why)
+		return
+	}
+	if c.s.mayTell() {
 		c.s.o.Log.Warn("rtsp request refused", "client", c.from, "stream", wellFormed(uid), "status", status, "err", why)
 	}
 }

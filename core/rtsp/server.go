@@ -53,6 +53,8 @@ type Server struct {
 	byPlace map[netip.Addr]int
 	peers   map[netip.AddrPort]*conn // who sends RTCP by UDP
 	turned  uint64                   // connections beyond the limits
+	told    int                      // refusals logged in this second
+	untold  int                      // and those that were not
 }
 
 type listener struct {
@@ -288,6 +290,21 @@ func (s *Server) Sessions() int {
 	return len(s.conns)
 }
 
+// mostTold bounds the refusals that are logged in a second.
+const mostTold = 10
+
+// mayTell tells whether another refusal may be logged: a client that comes again
+// and again must not fill the log.
+func (s *Server) mayTell() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told++; s.told > mostTold {
+		s.untold++
+		return false
+	}
+	return true
+}
+
 // sweep ends, once a second, what is over.
 func (s *Server) sweep(ctx context.Context) {
 	t := time.NewTicker(time.Second)
@@ -303,7 +320,15 @@ func (s *Server) sweep(ctx context.Context) {
 		for c := range s.conns {
 			all = append(all, c)
 		}
+		untold, turned := s.untold, s.turned
+		s.told, s.untold, s.turned = 0, 0, 0
 		s.mu.Unlock()
+		if untold > 0 {
+			s.o.Log.Warn("more rtsp requests refused", "count", untold)
+		}
+		if turned > 0 {
+			s.o.Log.Warn("rtsp connections beyond [limits] connections closed", "count", turned)
+		}
 		for _, c := range all {
 			switch {
 			case c.revoked():

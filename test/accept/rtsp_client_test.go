@@ -102,6 +102,7 @@ func (c *rtspClient) do(method, url string, headers ...string) (status int, head
 		c.t.Fatal(err)
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(30 * time.Second))
+	defer func() { _ = c.nc.SetReadDeadline(time.Time{}) }()
 	for {
 		b, err := c.br.Peek(1)
 		if err != nil {
@@ -179,6 +180,7 @@ func (c *rtspClient) setup(udp bool) {
 
 // interleaved takes one packet from the connection.
 func (c *rtspClient) interleaved() bool {
+	_ = c.nc.SetReadDeadline(time.Now().Add(30 * time.Second))
 	var head [4]byte
 	if _, err := io.ReadFull(c.br, head[:]); err != nil || head[0] != '$' {
 		return false
@@ -267,7 +269,7 @@ func (c *rtspClient) play(enough func() bool, headers ...string) {
 		}
 		return all || enough != nil && enough()
 	}
-	for end := time.Now().Add(time.Minute); !over(); {
+	for end := time.Now().Add(harness.Patience); !over(); {
 		if time.Now().After(end) {
 			c.t.Errorf("%s: the range does not end", c.url)
 			break
