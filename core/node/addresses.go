@@ -13,6 +13,8 @@ func (s *Settings) services() []urls.Service {
 	return []urls.Service{
 		{Name: "http", Scheme: "http", Enable: s.Web.HTTP.Enable, Port: urls.Port(s.Web.HTTP.Listen)},
 		{Name: "https", Scheme: "https", Enable: s.Web.HTTPS.Enable, Port: urls.Port(s.Web.HTTPS.Listen)},
+		{Name: "rtsp", Scheme: "rtsp", Enable: s.RTSP.Enable, Port: urls.Port(s.RTSP.Listen)},
+		{Name: "rtsps", Scheme: "rtsps", Enable: s.RTSP.Secure.Enable, Port: urls.Port(s.RTSP.Secure.Listen)},
 	}
 }
 

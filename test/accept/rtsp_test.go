@@ -269,6 +269,10 @@ func TestRTSPWho(t *testing.T) {
 		}
 		return out.Token, out.ID
 	}
+	var urls map[string]string
+	if _, err := s.Call("GET", "streams/safe/urls", &urls); err != nil || !strings.HasSuffix(urls["rtsp"], address[strings.LastIndexByte(address, ':'):]+"/live/safe") {
+		t.Errorf("%v %v", urls, err)
+	}
 	play, id := token(`{"uid":"safe","ttl":"10m"}`)
 	bounded, _ := token(fmt.Sprintf(`{"uid":"safe","from":%d,"to":%d}`, began+2000, began+6000))
 	api := s.Verb("token", "api", "--role", "viewer")

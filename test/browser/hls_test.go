@@ -80,7 +80,7 @@ func TestSubStream(t *testing.T) {
 	s.Put("small", "stream-url = sim://?bitrate=200k", "stream-access = private")
 	s.Start()
 	s.Active("gate", "small")
-	listedLive(s, "small")
+	listedLive(s, "gate/sub")
 	b := cdp.Start(t)
 	p := hlsPage(t, s, b, "gate", "startLevel: 0")
 	var levels int

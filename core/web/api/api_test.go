@@ -98,6 +98,7 @@ func (f *fake) RevokeToken(id string) error {
 	}
 	return nil
 }
+
 func (f *fake) SetPlayer(user, password string) error { return f.SetPassword(user, password) }
 
 func (f *fake) RemovePlayer(user string) error {
