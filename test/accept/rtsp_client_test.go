@@ -54,6 +54,7 @@ type rtspTrack struct {
 	ntp     uint64 // newest sender report, as it stood when a packet came
 	base    uint32
 	at      []int64 // when each packet's instant was, by the report before it; Unix ns
+	came    []int64 // when it came
 	bye     bool
 	report  time.Duration // most that a later report differs from the first
 }
@@ -68,8 +69,9 @@ type rtspClient struct {
 	sid    string
 	n      int
 	tracks []*rtspTrack
-	udp    []*net.UDPConn // two a track
-	first  time.Time      // of the first packet after PLAY
+	udp    []*net.UDPConn  // two a track
+	first  time.Time       // of the first packet after PLAY
+	late   []time.Duration // from capture to arrival, of what media found
 }
 
 func rtspDial(t testing.TB, address, path string) *rtspClient {
@@ -226,6 +228,7 @@ func (c *rtspClient) take(tr *rtspTrack, control bool, b []byte) {
 	}
 	tr.packets = append(tr.packets, p)
 	tr.at = append(tr.at, tr.wall(p.Timestamp))
+	tr.came = append(tr.came, time.Now().UnixNano())
 }
 
 func ntpNanos(v uint64) int64 {
@@ -288,7 +291,7 @@ func (c *rtspClient) play(enough func() bool, headers ...string) {
 }
 
 // units joins the packets of a track to access units.
-func (tr *rtspTrack) units(t testing.TB) (units [][]byte, at []int64) {
+func (tr *rtspTrack) units(t testing.TB) (units [][]byte, at, came []int64) {
 	var nal func(*rtp.Packet) ([][]byte, error)
 	switch tr.codec {
 	case "H264":
@@ -326,24 +329,26 @@ func (tr *rtspTrack) units(t testing.TB) (units [][]byte, at []int64) {
 			joined = append(joined, p.Payload...)
 		}
 		if i+1 == len(tr.packets) || tr.packets[i+1].Timestamp != p.Timestamp {
-			units, at = append(units, joined), append(at, tr.at[i])
+			units, at, came = append(units, joined), append(at, tr.at[i]), append(came, tr.came[i])
 			joined = nil
 		}
 	}
-	return units, at
+	return units, at, came
 }
 
 // media is what came, in the words of the ledger.
 func (c *rtspClient) media() *ledger.Media {
 	c.t.Helper()
 	m := &ledger.Media{}
+	c.late = nil
 	for _, tr := range c.tracks {
-		units, at := tr.units(c.t)
+		units, at, came := tr.units(c.t)
 		for i, u := range units {
 			m.Packets++
 			found := ledger.Search(u)
 			for _, f := range found {
 				f.Shown = at[i]
+				c.late = append(c.late, time.Duration(came[i]-f.Token))
 				m.Found = append(m.Found, f)
 			}
 			if len(found) == 0 {

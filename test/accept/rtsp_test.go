@@ -89,6 +89,54 @@ func TestRTSPArchive(t *testing.T) {
 		strings.Join(figures, "; "), report, len(seeks), float64(worst.Microseconds())/1000)
 }
 
+// TestRTSPLive: every frame that a camera sends while somebody watches comes through,
+// over TCP and UDP, at the time that it was taken.
+func TestRTSPLive(t *testing.T) {
+	t.Parallel()
+	ini, address := rtspServer(t, "")
+	s := harness.New(t, harness.Options{Ini: ini})
+	sent := map[string]string{
+		"film": s.Sim("film", ""), "h265": s.Sim("h265", "codec=h265&audio=pcma&metadata=on"), "jpeg": s.Sim("jpeg", "codec=mjpeg&audio=opus"),
+	}
+	s.Start()
+	footage(s, "film", "h265", "jpeg")
+	long := harness.Pick(time.Minute, 6*time.Second)
+	var mu sync.Mutex
+	var figures []string
+	var wg sync.WaitGroup
+	for uid, file := range sent {
+		for _, way := range []string{"TCP", "UDP"} {
+			c := rtspDial(t, address, "/live/"+uid)
+			c.setup(way == "UDP")
+			wg.Go(func() {
+				began := time.Now()
+				c.play(func() bool { return time.Since(began) > long })
+				defer c.close()
+				units, err := ledger.ReadSent(file)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				m := c.media()
+				slices.Sort(c.late)
+				if len(c.late) == 0 {
+					t.Errorf("%s over %s: nothing came", uid, way)
+					return
+				}
+				// What came in front of PLAY is the group of pictures that was under way.
+				from, to := began.UnixNano(), began.Add(long-time.Second).UnixNano()
+				r := ledger.Compare(units, m, ledger.Rules{From: from, To: to, Head: -1, Tail: -1})
+				mu.Lock()
+				defer mu.Unlock()
+				figures = append(figures, fmt.Sprintf("%s over %s: %s, half of it within %v", uid, way, s.Judge(uid+" live over "+way, r), c.late[len(c.late)/2].Round(100*time.Microsecond)))
+			})
+		}
+	}
+	wg.Wait()
+	slices.Sort(figures)
+	harness.Row(t, "RTSP live", 0, "%s", strings.Join(figures, "; "))
+}
+
 // TestRTSPPlayers: live and archive in the players that people have, over TCP, UDP
 // and TLS, and as ONVIF replay.
 func TestRTSPPlayers(t *testing.T) {
