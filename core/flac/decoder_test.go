@@ -34,7 +34,7 @@ func decode(b []byte) (samples []int32, channels int, number uint64, rest []byte
 			number = number<<6 | uint64(r.get(8)&0x3f)
 		}
 	}
-	n := 0
+	var n int
 	switch size {
 	case 6:
 		n = int(r.get(8)) + 1

@@ -163,10 +163,11 @@ func adts(config []byte) (h [4]byte, ok bool) {
 		}
 	}
 	channels := c.ChannelCount
-	if channels == 8 {
-		channels = 7
-	} else if channels == 7 {
+	switch channels {
+	case 7: // no configuration says so
 		return h, false
+	case 8:
+		channels = 7
 	}
 	if rate < 0 || channels < 1 || channels > 7 {
 		return h, false

@@ -54,7 +54,6 @@ type packets struct {
 	counters map[int]byte
 	clock    int64
 	clocks   int
-	program  int // PID of the map
 }
 
 func (p *packets) check(b []byte, most int64) error {
