@@ -188,7 +188,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 			return nil, err
 		}
 		switch {
-		case live.slow || mute(forms):
+		case live.slow() || mute(forms):
 			live = nil
 		case req.Other != nil:
 			live.report = s.reportOf(req.Other)

@@ -20,13 +20,18 @@ import (
 //	   EXT-X-PART×4   EXT-X-PART×4   EXT-X-PART×2  PRELOAD-HINT 9.2
 //	                                 ▲ _HLS_msn=9&_HLS_part=2 waits for it
 
-// partTarget is the longest part (mux.Config), as EXT-X-PART-INF has it: below two
-// frames a second a part would have to be longer, and there are none.
-const partTarget = 500 * time.Millisecond
+// partMost is the longest part (mux.Config). Below two frames a second one would have to
+// be longer, and there are none. What EXT-X-PART-INF says is the longest that is listed,
+// in hundredths of a second: all but the last of a segment have to have 85 % of it, and
+// at five frames a second none is longer than 0.4 s.
+const (
+	partMost = 500 * time.Millisecond
+	partStep = media.Wall(10 * time.Millisecond)
+)
 
 // partSegments is how many whole segments are listed by their parts: those that a
 // player may begin in, three parts behind the edge, and what it missed meanwhile.
-const partSegments = 3
+const partSegments = 2
 
 // skipWithin is how near to the edge entries are never skipped: six target durations.
 const skipWithin = 60 * time.Second
@@ -193,8 +198,8 @@ type edge struct {
 	parts map[uint64][]part // by segment number
 	open  *entry            // the segment that grows; nil = none does
 
-	report string // EXT-X-RENDITION-REPORT of the other rendition
-	slow   bool   // a part is longer than parts may be: the playlist has none
+	report string     // EXT-X-RENDITION-REPORT of the other rendition
+	most   media.Wall // the longest part
 }
 
 // edgeOf lists the parts of the newest segments; grows is the one that is written.
@@ -209,7 +214,7 @@ func (s *Server) edgeOf(uid string, segs []archive.Segment, grows bool) (*edge, 
 			return nil, err
 		}
 		for k := range ps {
-			e.slow = e.slow || ps[k].length > media.Wall(partTarget)+media.Wall(time.Millisecond)
+			e.most = max(e.most, ps[k].length)
 		}
 		e.parts[seg.Number] = append(ps, e.parts[seg.Number]...) // a segment may go on in a second file
 		if open {
@@ -219,6 +224,14 @@ func (s *Server) edgeOf(uid string, segs []archive.Segment, grows bool) (*edge, 
 		}
 	}
 	return e, nil
+}
+
+// slow tells that a part is longer than parts may be: the playlist has none.
+func (e *edge) slow() bool { return e.most > media.Wall(partMost+time.Millisecond) }
+
+// target is PART-TARGET.
+func (e *edge) target() media.Wall {
+	return min(max((e.most+partStep-1)/partStep*partStep, 10*partStep), media.Wall(partMost))
 }
 
 // reportOf tells how far another rendition is (RFC 8216bis 4.4.5.4), so that a player

@@ -81,6 +81,10 @@ func TestParts(t *testing.T) {
 	if text := live(slow, Request{Live: true, Parts: true}); strings.Contains(text, "PART") {
 		t.Errorf("parts of a second each: %s", text)
 	}
+	five := new(fake).add(1, 0, 20, 2*time.Second).grows().inParts(5, 399_871*time.Microsecond)
+	if text := live(five, Request{Live: true, Parts: true}); !strings.Contains(text, "PART-TARGET=0.400\n") {
+		t.Errorf("parts of 0.4 s: %s", text)
+	}
 	// What a player has it is not told again, but for a minute.
 	long := new(fake).add(1, 0, 200, 2*time.Second).grows().inParts(4, 500*time.Millisecond)
 	whole := live(long, Request{Span: media.Span{From: begin}, Parts: true})

@@ -135,7 +135,7 @@ func mediaPlaylist(es []entry, req Request, ended bool, forms map[archive.InitID
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%d\n", version, int(target))
 	if live != nil {
 		fmt.Fprintf(&b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=%.3f,CAN-SKIP-UNTIL=%.1f\n#EXT-X-PART-INF:PART-TARGET=%.3f\n",
-			3*partTarget.Seconds(), max(skipWithin.Seconds(), 6*target), partTarget.Seconds())
+			3*partMost.Seconds(), max(skipWithin.Seconds(), 6*target), seconds(live.target()))
 	}
 	if len(es) > 0 {
 		fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", es[0].number, es[0].discontinuity)
