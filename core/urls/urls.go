@@ -108,6 +108,7 @@ func (c *Config) URLs(a Asker, services []Service, s Stream) map[string]string {
 	if offers("hls") {
 		put("hls", base, live+"playlist.m3u8")
 		put("dvr", base, dvr+"playlist.m3u8", "from={T}", "to={T}")
+		put("ts", base, dvr+"record.ts", "from={T}", "to={T}")
 		put("scrub", base, dvr+"scrub.m3u8", "from={T}", "to={T}")
 	}
 	if offers("mp4") {

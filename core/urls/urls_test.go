@@ -75,7 +75,7 @@ func TestURLs(t *testing.T) {
 			"hls": "http://h/live/gate/playlist.m3u8?token=a+b%26c", "mp4": "http://h/dvr/gate/record.mp4?from={T}&to={T}&token=a+b%26c", "rtsp": "rtsp://h:8554/live/gate?token=a+b%26c",
 			"whep": "http://h/live/gate/whep?token=a+b%26c"}},
 		"protocols": {Asker{Host: "h"}, Stream{UID: "gate", Proto: map[string]bool{"rtsp": true}}, map[string]string{
-			"hls": "", "dvr": "", "scrub": "", "mp4": "", "whep": "", "rtsp": "rtsp://h:8554/live/gate", "picture": "http://h/live/gate/preview.jpg", "ranges": "http://h/dvr/gate/ranges.json"}},
+			"hls": "", "dvr": "", "scrub": "", "ts": "", "mp4": "", "whep": "", "rtsp": "rtsp://h:8554/live/gate", "picture": "http://h/live/gate/preview.jpg", "ranges": "http://h/dvr/gate/ranges.json"}},
 	} {
 		got := c.URLs(k.ask, all, k.of)
 		for n, want := range k.want {
