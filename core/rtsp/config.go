@@ -36,7 +36,7 @@ func DefaultConfig() Config {
 func (c *Config) Bind(set *config.Set) {
 	s := set.Section("rtsp", "RTSP: rtsp://HOST:8554/live/UID and /dvr/UID?from=T&to=T, for players and video management systems.")
 	s.Bool("enable", &c.Enable, "Serve RTSP to streams that have rtsp in stream-proto.").Restart()
-	s.Listen("listen", &c.Listen, "Address to listen on.").Restart()
+	s.Listen("listen", &c.Listen, "Address to listen on, as in [http].").Restart()
 	s.String("udp-ports", &c.UDPPorts, "Two ports, the first even, from which RTP and RTCP go to players that want UDP: 8000-8001. Empty = TCP only.").Restart().Check(func(text string) (what, hint string) {
 		if _, err := parsePorts(text); err != nil {
 			return err.Error(), "write for example 8000-8001, or nothing for TCP only"
@@ -47,7 +47,7 @@ func (c *Config) Bind(set *config.Set) {
 
 	t := set.Section("rtsps", "The same over TLS, with the certificate of [tls]. Media go through the same connection, never by UDP.")
 	t.Bool("enable", &c.Secure.Enable, "Serve RTSPS.").Restart()
-	t.Listen("listen", &c.Secure.Listen, "Address to listen on.").Restart()
+	t.Listen("listen", &c.Secure.Listen, "Address to listen on, as in [http].").Restart()
 }
 
 // Validate lists what the keys say together that cannot be.

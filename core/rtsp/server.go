@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"media-server/core/ports"
 )
 
 // Options configure a Server.
@@ -127,15 +129,19 @@ func (s *Server) Listen() (err error) {
 }
 
 func (s *Server) listenUDP() error {
-	ports, err := parsePorts(s.o.UDP)
-	if err != nil || ports[0] == 0 {
+	pair, err := parsePorts(s.o.UDP)
+	if err != nil || pair[0] == 0 {
 		return err
 	}
-	host, _, err := net.SplitHostPort(s.o.Listen)
+	listen, err := ports.Resolve(s.o.Listen) // it may name a network interface
 	if err != nil {
 		return err
 	}
-	for i, port := range ports {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return err
+	}
+	for i, port := range pair {
 		address := net.JoinHostPort(host, strconv.Itoa(port))
 		a, err := net.ResolveUDPAddr("udp", address)
 		if err != nil {
