@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ func answer(challenge, user, password, method, uri, qop string) string {
 		}
 		return m[1]
 	}
-	var sum func() hash.Hash = md5.New
+	sum := md5.New
 	if field("algorithm") == "SHA-256" {
 		sum = sha256.New
 	}

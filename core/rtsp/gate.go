@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 
@@ -102,7 +103,7 @@ func (c *conn) admit(req *request, t target, from, to media.Wall) (pass Pass, re
 			return nil, c.challenge(true)
 		case err != nil:
 			c.refused(t.uid, 401, err.Error())
-			if r, ok := err.(*Refusal); ok {
+			if r := new(Refusal); errors.As(err, &r) {
 				return nil, refuse(r.status(), "%s", r.Error())
 			}
 			return nil, c.challenge(false)
@@ -116,8 +117,8 @@ func (c *conn) admit(req *request, t target, from, to media.Wall) (pass Pass, re
 	if err == nil {
 		return pass, nil
 	}
-	r, ok := err.(*Refusal)
-	if !ok {
+	r := new(Refusal)
+	if !errors.As(err, &r) {
 		c.s.o.Log.Error("cannot tell who may play", "stream", t.uid, "err", err)
 		return nil, refuse(500, "something went wrong here; look in the server's log")
 	}

@@ -37,7 +37,7 @@ func parseSpan(text string) (s span, err error) {
 	from, to, dash := strings.Cut(rest, "-")
 	s.unit = strings.ToLower(strings.TrimSpace(unit))
 	if !ok || s.unit != "npt" && s.unit != "clock" {
-		return s, fmt.Errorf("Range %.60q is not understood: %w", plain(text), errRange)
+		return s, fmt.Errorf("the range %.60q is not understood: %w", plain(text), errRange)
 	}
 	if !dash && s.unit == "clock" { // one instant
 		to = ""
@@ -59,12 +59,12 @@ func parseSpan(text string) (s span, err error) {
 			continue
 		}
 		if *x.into, err = read(x.text); err != nil {
-			return s, fmt.Errorf("Range %.60q is not understood: %w", plain(text), err)
+			return s, fmt.Errorf("the range %.60q is not understood: %w", plain(text), err)
 		}
 		*x.has = true
 	}
 	if !s.now && !s.hasFrom && !s.hasTo {
-		return s, fmt.Errorf("Range %.60q is not understood: %w", plain(text), errRange)
+		return s, fmt.Errorf("the range %.60q is not understood: %w", plain(text), errRange)
 	}
 	return s, nil
 }

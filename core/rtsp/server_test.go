@@ -326,16 +326,6 @@ func (c *client) bye() bool {
 	return false
 }
 
-// report is the newest sender report.
-func (c *client) report() *rtcp.SenderReport {
-	for i := len(c.rtcp) - 1; i >= 0; i-- {
-		if r, ok := c.rtcp[i].(*rtcp.SenderReport); ok {
-			return r
-		}
-	}
-	return nil
-}
-
 // walls are the times in the pictures that came.
 func (c *client) walls() (out []media.Wall) {
 	for _, p := range c.got {
