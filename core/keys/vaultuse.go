@@ -140,9 +140,13 @@ func (v *Vault) Info() (in Info, ok bool) {
 	if v.err != nil {
 		return in, false
 	}
-	in = Info{Master: v.id, Made: time.UnixMilli(v.made), Keys: len(v.keys)}
+	in = Info{Master: v.id, Made: time.UnixMilli(v.made)}
 	streams := map[string]bool{}
 	for _, k := range v.keys {
+		if k.rec.uid == secretsUID {
+			continue
+		}
+		in.Keys++
 		streams[k.rec.uid] = true
 		if in.First == 0 || k.rec.day < in.First {
 			in.First = k.rec.day

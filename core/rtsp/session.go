@@ -147,7 +147,11 @@ func (ss *session) begin(req *request, p plan) (res *response, start func()) {
 	return res, func() {
 		ss.play = pl
 		ss.c.playing.Store(true)
-		ss.c.s.runs(func() { pl.run(first); ss.c.playing.Store(false); ss.c.heard() })
+		ss.c.s.runs(func() {
+			defer ss.c.heard()
+			defer ss.c.playing.Store(false)
+			pl.run(first)
+		})
 	}
 }
 
