@@ -32,6 +32,8 @@ type film struct {
 	length time.Duration
 	hole   media.Span
 	tracks []media.Track
+	turns  media.Wall // from here on the tracks are others
+	others []media.Track
 	opened atomic.Int32
 }
 
@@ -93,7 +95,11 @@ func (r *filmReader) Next(ctx context.Context) (*media.Frame, error) {
 			return nil, io.EOF
 		}
 		since := at.Sub(r.f.begin)
-		fr := &media.Frame{Tracks: r.f.tracks, Track: n + 1, PTS: at, DTS: at, Key: true}
+		tracks := r.f.tracks
+		if r.f.turns != 0 && at >= r.f.turns {
+			tracks = r.f.others
+		}
+		fr := &media.Frame{Tracks: tracks, Track: n + 1, PTS: at, DTS: at, Key: true}
 		if n == 0 {
 			if since%(2*tick) != 0 {
 				continue
@@ -449,6 +455,68 @@ func TestPause(t *testing.T) {
 	w = c.walls()
 	if h["Scale"] != "-8" || len(w) != 3 || w[0] != f.begin.Add(30*time.Second) || w[2] != f.begin.Add(28*time.Second) || c.got[len(c.got)-1].Timestamp-c.got[0].Timestamp != 2*90000/8 {
 		t.Errorf("backwards: %v %v", h, w)
+	}
+}
+
+// TestTurns: parameters that change go on in band; tracks that are others end what
+// plays, and what is described then plays.
+func TestTurns(t *testing.T) {
+	f := newFilm()
+	f.turns = f.begin.Add(2 * time.Second)
+	sized := h264Track
+	sized.SPS = []byte{0x67, 0x42, 0, 0x1e, 9}
+	f.others = []media.Track{sized, f.tracks[1]}
+	address := start(t, f, &gate{}, nil)
+	play := func() (pictures int, sets map[string]int) {
+		c := dial(t, address, "/dvr/film?from=2026-03-01T11:00:00Z&to=2026-03-01T11:00:04Z")
+		c.must("DESCRIBE", "")
+		c.setup()
+		c.must("PLAY", "", "Rate-Control: no")
+		c.until("a BYE", c.bye)
+		sets = map[string]int{}
+		for _, p := range c.got {
+			if p.Payload[0] == 0x67 {
+				sets[string(p.Payload)]++
+			}
+		}
+		return len(c.walls()), sets
+	}
+	if n, sets := play(); n != 100 || sets[string(h264Track.SPS)] != 2 || sets[string(sized.SPS)] != 2 {
+		t.Errorf("%d pictures, parameter sets %v", n, sets)
+	}
+	f.others = []media.Track{{ID: 1, Codec: media.MJPEG, Timescale: 90000}}
+	if n, _ := play(); n != 50 {
+		t.Errorf("%d pictures before the tracks are others", n)
+	}
+}
+
+// TestIdle: whoever is silent for longer than a session lasts is cut, unless he plays
+// over TCP.
+func TestIdle(t *testing.T) {
+	s := New(Options{})
+	now := time.Now()
+	for _, c := range []struct {
+		name         string
+		tcp, playing bool
+		silent       time.Duration
+		idle         bool
+	}{
+		{"no session", false, false, 66 * time.Second, true},
+		{"no session yet", false, false, 30 * time.Second, false},
+		{"UDP", false, true, 66 * time.Second, true},
+		{"UDP, heard", false, true, 50 * time.Second, false},
+		{"TCP", true, true, time.Hour, false},
+		{"TCP, paused", true, false, 66 * time.Second, true},
+	} {
+		cn := &conn{s: s}
+		if c.playing || c.tcp {
+			cn.ss = &session{tcp: c.tcp}
+		}
+		cn.playing.Store(c.playing)
+		cn.lastHeard.Store(now.Add(-c.silent).UnixNano())
+		if got := cn.idle(now); got != c.idle {
+			t.Errorf("%s: %v", c.name, got)
+		}
 	}
 }
 
