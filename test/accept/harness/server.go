@@ -21,6 +21,7 @@ const Patience = 90 * time.Second
 type Options struct {
 	Data    string   // data-dir; "" = in the test's folder
 	Ini     string   // further sections of media-server.ini
+	HTTP    string   // further lines of its [http]
 	Linger  string   // [plugins] linger; "" = 20s
 	Restart string   // [plugins] restart-max; "" = 30s
 	Buffer  string   // [plugins] buffer; "" = 20s
@@ -74,8 +75,8 @@ func New(t testing.TB, o Options) *Server {
 	http, admin := FreePort(t), FreePort(t)
 	s.HTTP, s.Admin = "http://"+http, "http://"+admin
 	text := fmt.Sprintf("[server]\nname = accept\ndata-dir = %s\nstreams-dir = %s\nplugins-dir = %s\nrun-dir = %s\n"+
-		"[http]\nlisten = %s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\nbuffer = %s\n%s\n",
-		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, admin, o.Linger, o.Restart, o.Buffer, o.Ini)
+		"[http]\nlisten = %s\n%s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\nbuffer = %s\n%s\n",
+		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, o.HTTP, admin, o.Linger, o.Restart, o.Buffer, o.Ini)
 	if err := errors.Join(os.MkdirAll(s.Streams, 0o755), os.WriteFile(s.Conf, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
