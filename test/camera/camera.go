@@ -34,7 +34,7 @@ var ErrMissing = errors.New("needs the Debian packages python3-gi gir1.2-gst-rts
 // Camera is one camera; all but Name may be left zero.
 type Camera struct {
 	Name        string  `json:"name"`                   // as in tokens, and the path of its URL
-	Video       string  `json:"video,omitempty"`        // h264 (default), h265, mjpeg, none
+	Video       string  `json:"video,omitempty"`        // h264 (default), h264-plain (no B-frames), h265, mjpeg, none
 	Audio       string  `json:"audio,omitempty"`        // aac (default), opus, pcma, none; g722, l16, mp2 of noise
 	Metadata    bool    `json:"metadata,omitempty"`     // an ONVIF metadata track
 	FPS         int     `json:"fps,omitempty"`          // under 5: key frames only

@@ -7,7 +7,7 @@ gstreamer1.0-plugins-good, -bad and -ugly. Run it with Debian's own python3.
     camera.py --clips plugins/sim/clip --ledger DIR [--port N] [--preset ten] [--cameras JSON]
               [--clock-offset S] [--drift PPM] [--no-sr]
 
-A camera is {"name", "video": h264|h265|mjpeg|none, "audio": aac|opus|pcma|g722|l16|mp2|none,
+A camera is {"name", "video": h264|h264-plain|h265|mjpeg|none, "audio": aac|opus|pcma|g722|l16|mp2|none,
 "metadata": bool, "fps": 1, "gop": 30, "transport": tcp|udp|any, "user", "password",
 "clock_offset": seconds, "drift": ppm, "sr": bool}; all but name may be left out.
 

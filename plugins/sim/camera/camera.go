@@ -78,6 +78,9 @@ func videoClip(set Settings) string {
 	if set.GOP > time.Second {
 		return "h264-long"
 	}
+	if set.NoB {
+		return "h264-plain"
+	}
 	return set.Codec
 }
 

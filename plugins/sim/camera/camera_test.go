@@ -130,6 +130,7 @@ func TestPlays(t *testing.T) {
 		{"sim://?codec=h265&audio=pcma", 750, 1500, 0, time.Second / 90000, time.Second / 8000},
 		{"sim://?codec=mjpeg&audio=opus&metadata=on", 150, 1500, 30, time.Second / 90000, time.Second / 48000},
 		{"sim://?codec=none", 0, 1406, 0, 1, time.Second / 48000},
+		{"sim://?b-frames=off&audio=opus", 750, 1500, 0, time.Second / 90000, time.Second / 48000},
 		{"sim://?fps=1", 30, 1406, 0, time.Second / 90000, time.Second / 48000},
 		{"sim://?gop=30s", 750, 1406, 0, time.Second / 90000, time.Second / 48000},
 		{"sim://?fps=12.5&bitrate=2M", 375, 1406, 0, time.Second / 90000, time.Second / 48000},
@@ -394,7 +395,7 @@ func TestParseProblems(t *testing.T) {
 		{"rtsp://x", "url"}, {"sim://?codec=vp9", "codec"}, {"sim://?audio=none&codec=none", "codec"},
 		{"sim://?bitrate=2T", "bitrate"}, {"sim://?loss=200", "loss"}, {"sim://?nothing=1", "nothing"},
 		{"sim://?cue=10s:fly", "cue"}, {"sim://?cue=drop", "cue"}, {"sim://?codec=h265&cue=1s:params", "cue"},
-		{"sim://?gop=30s&codec=mjpeg", "gop"}, {"sim://?ledger=here.csv", "ledger"}, {"sim://A_b", "name"},
+		{"sim://?gop=30s&codec=mjpeg", "gop"}, {"sim://?b-frames=off&codec=h265", "b-frames"}, {"sim://?ledger=here.csv", "ledger"}, {"sim://A_b", "name"},
 		{"sim://?clock-drift=fast", "clock-drift"}, {"sim://?sr=maybe", "sr"}, {"sim://?fps=NaN", "fps"},
 	} {
 		_, p := Parse(tc.url, "u", nil)

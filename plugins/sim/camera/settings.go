@@ -22,6 +22,7 @@ type Settings struct {
 
 	MilliFPS int64         // thousandths of a picture a second; 0 = the clip's own
 	GOP      time.Duration // 1s or 30s
+	NoB      bool          // h264 without B-frames
 	Bitrate  int64         // bit/s of video, reached by filling up; 0 = as it is
 
 	ClockOffset time.Duration // of the camera's wall clock
@@ -49,6 +50,7 @@ var Keys = []Key{
 	{"metadata", "bool", "off", "Whether there is an ONVIF metadata track, one document a second.", ""},
 	{"fps", "string", "", "Pictures a second, 0.1 to 120; under 5 every picture is a key frame. Default: the clip's own, 25 (mjpeg 5).", ""},
 	{"gop", "enum", "1s", "Distance of key frames at 25 pictures a second; 30s only with h264.", "1s 30s"},
+	{"b-frames", "bool", "on", "Whether pictures refer to later ones, as in most footage; off = as WebRTC wants it, only with h264.", ""},
 	{"bitrate", "size", "0", "Bits a second of video, such as 2M, reached by filling units up (h264 and h265); 0 = as the clip is.", ""},
 	{"clock-offset", "duration", "0s", "How far the camera's wall clock is ahead of the host's; may be negative.", ""},
 	{"clock-drift", "int", "0", "Parts per million by which the camera's clock runs too fast, -100000 to 100000.", ""},
@@ -122,6 +124,7 @@ func (p *parser) settings(host, uid string) Settings {
 	s.Metadata = p.boolean("metadata")
 	s.Reports = p.boolean("sr")
 	s.GOP = p.duration("gop", p.enum("gop"))
+	s.NoB = !p.boolean("b-frames")
 	s.MilliFPS = p.fps()
 	s.Bitrate = p.bits()
 	s.ClockOffset = p.duration("clock-offset", p.value("clock-offset"))
@@ -144,6 +147,9 @@ func (p *parser) settings(host, uid string) Settings {
 	}
 	if s.GOP > time.Second && s.Codec != "h264" {
 		p.bad("gop", "only h264 has key frames 30 s apart", "use codec=h264")
+	}
+	if s.NoB && (s.Codec != "h264" || s.GOP > time.Second) {
+		p.bad("b-frames", "only h264 with key frames 1 s apart is there without B-frames", "use codec=h264 and gop=1s")
 	}
 	for _, c := range s.cues {
 		if (c.Verb == "params" || c.Verb == "params-inband") && s.Codec != "h264" {

@@ -43,6 +43,7 @@ const (
 	H264      = "h264"
 	H264Small = "h264-small"
 	H264Long  = "h264-long"
+	H264Plain = "h264-plain" // without B-frames
 	H265      = "h265"
 	MJPEG     = "mjpeg"
 	AAC       = "aac"

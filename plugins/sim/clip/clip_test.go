@@ -19,6 +19,7 @@ func TestClips(t *testing.T) {
 		{H264, media.H264, 250, 25, 3600, true},
 		{H264Small, media.H264, 250, 25, 3600, true},
 		{H264Long, media.H264, 750, 750, 3600, true},
+		{H264Plain, media.H264, 250, 25, 3600, false},
 		{H265, media.H265, 250, 25, 3600, true},
 		{MJPEG, media.MJPEG, 50, 0, 18000, false},
 		{AAC, media.AAC, 469, 0, 1024, false},

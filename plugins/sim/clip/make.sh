@@ -9,6 +9,7 @@
 #	h264.mp4        640x360p25, key frame each second, B-frames with pyramid
 #	h264-small.mp4  320x180p25, the same: "new parameters"
 #	h264-long.mp4   320x180p25, 30 s with one key frame
+#	h264-plain.mp4  h264.mp4 without B-frames, as WebRTC wants it
 #	h265.mp4        640x360p25, key frame each second, B-frames
 #	mjpeg.mp4       320x180p5, baseline 4:2:0 with the standard Huffman tables (RFC 2435)
 #	aac.mp4         48 kHz mono AAC-LC     opus.mp4  48 kHz mono, 20 ms packets
@@ -78,6 +79,7 @@ ff -i "$work/scene.mkv" -filter_complex "scale=out_color_matrix=bt709:out_range=
 ff -i "$work/main.mkv" -c:v libx264 -preset veryslow -tune animation -crf 27 -g 25 -keyint_min 25 -sc_threshold 0 -bf 3 -profile:v high $colour $frag h264.mp4
 ff -i "$work/main.mkv" -vf scale=320:180 -c:v libx264 -preset veryslow -crf 30 -g 25 -keyint_min 25 -sc_threshold 0 -bf 3 -profile:v main $colour $frag h264-small.mp4
 ff -stream_loop 2 -i "$work/main.mkv" -vf scale=320:180 -c:v libx264 -preset veryslow -crf 34 -g 750 -keyint_min 750 -sc_threshold 0 -bf 3 -profile:v main $colour $frag h264-long.mp4
+ff -i h264.mp4 -c:v libx264 -preset veryslow -tune animation -crf 30 -g 25 -keyint_min 25 -sc_threshold 0 -bf 0 -profile:v main $colour $frag h264-plain.mp4
 ff -i "$work/main.mkv" -c:v libx265 -preset slow -crf 29 -tag:v hvc1 -x265-params log-level=error:keyint=25:min-keyint=25:scenecut=0:open-gop=0:bframes=3:info=0 $colour $frag h265.mp4
 ff -i "$work/main.mkv" -vf fps=5,scale=320:180:out_range=pc,format=yuvj420p -c:v mjpeg -huffman default -q:v 7 $frag mjpeg.mp4
 
