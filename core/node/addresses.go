@@ -15,6 +15,7 @@ func (s *Settings) services() []urls.Service {
 		{Name: "https", Scheme: "https", Enable: s.Web.HTTPS.Enable, Port: urls.Port(s.Web.HTTPS.Listen)},
 		{Name: "rtsp", Scheme: "rtsp", Enable: s.RTSP.Enable, Port: urls.Port(s.RTSP.Listen)},
 		{Name: "rtsps", Scheme: "rtsps", Enable: s.RTSP.Secure.Enable, Port: urls.Port(s.RTSP.Secure.Listen)},
+		{Name: "webrtc", Enable: s.WebRTC.Enable, Port: urls.Port(s.WebRTC.Listen)}, // of the media; the offer comes over HTTP
 	}
 }
 

@@ -146,7 +146,7 @@ func (b backend) Problems() []api.Problem {
 	if err := n.web.certError(); err != nil {
 		out = append(out, api.Problem{Level: "error", Where: "[tls]", What: err.Error(), Hint: "the last good certificate is still in use"})
 	}
-	return out
+	return append(out, n.webrtcProblems()...)
 }
 
 // pendingProblems is one for each section: a new one changes all its keys.

@@ -24,6 +24,7 @@ import (
 	"media-server/core/ports"
 	"media-server/core/rtsp"
 	"media-server/core/timeline"
+	"media-server/core/webrtc"
 )
 
 // Options is what main knows and the settings do not.
@@ -59,6 +60,7 @@ type Node struct {
 	drivers  *driverChecks
 	web      *webSide
 	rtsp     *rtsp.Server // nil: it is off
+	webrtc   *webrtc.Server
 	ports    *ports.Ports
 	starting func() // ends the holder's wait for this server
 	given    []int  // listening sockets that systemd has opened
@@ -191,13 +193,18 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	n.timeline.Complete(backend{n}.missing)
 	n.timeline.Follow(n.streams.tap)
 	n.exports = newExports(n, set)
+	if err := n.openWebRTC(set); err != nil {
+		return err
+	}
 	if err := n.listen(ctx, set); err != nil {
+		n.webrtc.Close()
 		return err
 	}
 	n.applyAll(set)
 	if front.ctx.Err() != nil {
 		n.web.close()
 		n.closeRTSP()
+		n.webrtc.Close()
 		return ctx.Err()
 	}
 	n.announce(set)
@@ -210,6 +217,7 @@ func (n *Node) run(ctx context.Context, set *Settings) (err error) {
 	if n.rtsp != nil {
 		front.run("rtsp", n.rtsp.Run)
 	}
+	front.run("webrtc", n.webrtc.Run)
 	front.run("ports", n.ports.Run)
 	front.run("settings", n.followSettings)
 	front.run("drivers", n.checkDrivers)

@@ -100,7 +100,7 @@ func newRig(t *testing.T, more string, files ...string) *rig {
 		os.RemoveAll(run)
 	})
 	r.write("media-server.ini", "[server]\ndata-dir = var\nrun-dir = "+run+"\nplugins-dir = "+plugins+
-		"\n[http]\nlisten = 127.0.0.1:0\n[https]\nenable = false\n[admin]\nlisten = 127.0.0.1:0\n[log]\nlevel = error\n"+more)
+		"\n[http]\nlisten = 127.0.0.1:0\n[https]\nenable = false\n[admin]\nlisten = 127.0.0.1:0\n[webrtc]\nlisten = 127.0.0.1:0\n[log]\nlevel = error\n"+more)
 	socket := filepath.Join(run, "control.sock")
 	r.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -258,7 +258,7 @@ func TestServer(t *testing.T) {
 			if name == "run-dir" {
 				dirs = "data-dir = var\nrun-dir = " + r.run
 			}
-			other.write("media-server.ini", "[server]\n"+dirs+"\n[http]\nlisten = 127.0.0.1:0\n[https]\nenable = false\n[admin]\nenable = false\n")
+			other.write("media-server.ini", "[server]\n"+dirs+"\n[http]\nlisten = 127.0.0.1:0\n[https]\nenable = false\n[admin]\nenable = false\n[webrtc]\nenable = false\n")
 			err := Run(context.Background(), Options{Path: filepath.Join(other.dir, "media-server.ini")})
 			var p *fault.Problem
 			if !errors.As(err, &p) || p.Where != name || !strings.Contains(p.What, "another server") {

@@ -16,6 +16,7 @@ import (
 	"media-server/core/rtsp"
 	"media-server/core/urls"
 	"media-server/core/web"
+	"media-server/core/webrtc"
 )
 
 // Settings is everything the files say: media-server.ini, conf.d/*.ini beside
@@ -34,6 +35,7 @@ type Settings struct {
 	Log     LogConfig
 	Web     web.Config
 	RTSP    rtsp.Config
+	WebRTC  webrtc.Config
 	Access  access.Config
 	Archive archive.Config
 	Plugins pluginhost.Config
@@ -118,7 +120,7 @@ func (s *Settings) UIDs() []string { return slices.Sorted(maps.Keys(s.Streams)) 
 func newSettings(path string) *Settings {
 	return &Settings{
 		Path:   path,
-		Server: defaultServer(), Log: defaultLog(), Web: web.DefaultConfig(), RTSP: rtsp.DefaultConfig(), Access: access.DefaultConfig(),
+		Server: defaultServer(), Log: defaultLog(), Web: web.DefaultConfig(), RTSP: rtsp.DefaultConfig(), WebRTC: webrtc.DefaultConfig(), Access: access.DefaultConfig(),
 		Archive: archive.DefaultConfig(), Plugins: pluginhost.DefaultConfig(), Backup: backup.DefaultConfig(), Export: jobs.DefaultConfig(),
 	}
 }
@@ -131,6 +133,7 @@ func (s *Settings) bind() *config.Set {
 	s.Log.bind(set)
 	s.Web.Bind(set)
 	s.RTSP.Bind(set)
+	s.WebRTC.Bind(set)
 	s.Access.Bind(set)
 	s.Archive.Bind(set)
 	s.Plugins.Bind(set)
@@ -138,7 +141,7 @@ func (s *Settings) bind() *config.Set {
 	s.Backup.Bind(set)
 	s.Export.Bind(set)
 	s.Addresses.Bind(set)
-	set.Later("webrtc", "cluster", "lua", "lua.*")
+	set.Later("cluster", "lua", "lua.*")
 	return set
 }
 

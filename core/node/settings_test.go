@@ -216,10 +216,10 @@ func TestStreamProblems(t *testing.T) {
 		{"protected for nobody", "gate", "[gate]\n" + url + "stream-access = protected", `streams.d/gate.ini:3:1: stream-access = protected without a stream-whitelist; write for example stream-whitelist = 10.0.0.0/8, or stream-access = private`},
 		{"protected for no network", "gate", "[gate]\n" + url + "stream-access = protected\nstream-whitelist = 10.0.0.0/8, lan", `streams.d/gate.ini:4:20: bad value "10.0.0.0/8, lan" for stream-whitelist: "lan" is not a network; write for example 10.0.0.7, 192.168.0.0/16 or 2001:db8::/32`},
 		{"waits", "gate", "[gate]\n" + url + "reconnect-timeout = 1m", `streams.d/gate.ini:1:1: the first wait, reconnect-timeout = 1m, is longer than the longest, reconnect-interval = 30s; raise reconnect-interval`},
-		{"not yet", "gate", "[gate]\n" + url + "stream-enable = at-night\nstream-access = hidden\nstream-proto = hls, webrtc\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\naipix = on",
+		{"not yet", "gate", "[gate]\n" + url + "stream-enable = at-night\nstream-access = hidden\nstream-proto = hls, mse\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\naipix = on",
 			`streams.d/gate.ini:3:17: bad value "at-night" for stream-enable; allowed: true, false, on-demand (also yes, no, on, off)
 streams.d/gate.ini:4:17: bad value "hidden" for stream-access; allowed: public, protected, private
-streams.d/gate.ini:5:16: bad value "hls, webrtc" for stream-proto: "webrtc": not in this version; allowed: hls, mp4, rtsp
+streams.d/gate.ini:5:16: bad value "hls, mse" for stream-proto: "mse": not in this version; allowed: hls, mp4, rtsp, webrtc
 streams.d/gate.ini:7:16: bad value "mon 8-18 event" for dvr-schedule: "8" is no time of day (at character 5 of the schedule); write for example 08:00-18:00
 streams.d/gate.ini:8:1: key "backfill" in [gate]: not in this version; remove it
 streams.d/gate.ini:9:1: key "aipix" in [gate]: not in this version; remove it`},

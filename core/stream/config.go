@@ -71,7 +71,7 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		Enable: true, Application: "live", Access: AccessPublic,
-		Tracks: []string{"video", "audio", "data"}, Proto: []string{"hls", "mp4", "rtsp"},
+		Tracks: []string{"video", "audio", "data"}, Proto: []string{"hls", "mp4", "rtsp", "webrtc"},
 		ReconnectTimeout: time.Second, ReconnectInterval: 30 * time.Second, ReadTimeout: 5 * time.Second,
 		DVR: DVRConfig{Enable: true, Pool: archive.DefaultPool, Duration: 10 * 24 * time.Hour, Chunk: 2 * time.Minute, Mode: "continuous", Pre: 10 * time.Second, Post: 20 * time.Second},
 	}
@@ -91,7 +91,7 @@ func (c *Config) Bind(s *config.Section) {
 	s.String("stream-template", &c.Template, "Takes the keys of _<template>.ini, above the defaults and below this file.").Check(checkWord)
 	s.String("application", &c.Application, "Group of streams; the keys of _defaults.<application>.ini apply to it.").Needed().Check(checkWord)
 	s.Words("stream-tracks", &c.Tracks, []string{"video", "audio", "data"}, "Channels to capture.").RestartStream().Needed()
-	s.Words("stream-proto", &c.Proto, []string{"hls", "mp4", "rtsp"}, "Protocols viewers may use; rtsp where [rtsp] is on.").NotYet("webrtc", "mse")
+	s.Words("stream-proto", &c.Proto, []string{"hls", "mp4", "rtsp", "webrtc"}, "Protocols viewers may use; rtsp where [rtsp] is on.").NotYet("mse")
 	s.Enum("stream-access", &c.Access, []string{AccessPublic, AccessProtected, AccessPrivate}, "Who plays: public = anyone; protected = the addresses in stream-whitelist, and who may play what is private; private = who is logged in, has an API token, or a play token for it.")
 	s.Networks("stream-whitelist", &c.Whitelist, "Addresses and networks that play a protected stream: 10.0.0.0/8, 192.168.7.20, 2001:db8::/32. Behind a proxy they count only if [http] trusted-proxies names it.")
 	s.Int("stream-limit", &c.Limit, 0, 1_000_000, "Most viewers of the stream at once. 0 = as many as the server takes ([limits] viewers).")

@@ -120,7 +120,7 @@ func TestBadInput(t *testing.T) {
 		{"b-value", "[b-value]\nstream-url = sim://\ndvr-duration = ten days\n", []string{"b-value.ini:3:", "ten days"}},
 		{"b-section", "[other]\nstream-url = sim://\n", []string{"b-section.ini:1:", "other"}},
 		{"b-nourl", "[b-nourl]\nstream-name = x\n", []string{"b-nourl", "stream-url"}},
-		{"b-later", "[b-later]\nstream-url = sim://\nstream-proto = webrtc\n", []string{"b-later.ini:3:", "not in this version"}},
+		{"b-later", "[b-later]\nstream-url = sim://\nstream-proto = mse\n", []string{"b-later.ini:3:", "not in this version"}},
 		{"b-scheme", "[b-scheme]\nstream-url = gopher://host/1\n", []string{"b-scheme", "gopher"}},
 		{"b-driverkey", "[b-driverkey]\nstream-url = sim://\ndriver-codek = h264\n", []string{"b-driverkey", "codek", "unknown"}},
 		{"b-simvalue", "[b-simvalue]\nstream-url = sim://?codec=vp9\n", []string{"b-simvalue", "vp9"}},

@@ -27,6 +27,7 @@ var owners = []struct{ lib, room, why string }{
 	{"github.com/fasthttp/router", "core/web", "routing belongs to web"},
 	{"github.com/bluenviron/gortsplib/v4", "core/rtsp|plugins/rtsp|plugins/internal/rtspsource", "the RTSP library stays behind our own interface"},
 	{"github.com/bluenviron/mediacommon/v2", "core/mux|plugins/", "boxes and codecs are the mux's vocabulary"},
+	{"github.com/pion/webrtc/v4", "core/webrtc", "ICE, DTLS and SRTP stay behind one room's few methods"},
 	{"github.com/minio/minio-go/v7", "plugins/s3", "a slow object store stays in its own process"},
 	{"modernc.org/sqlite", "core/archive|core/access|core/journal", "databases belong to the rooms that document their schema"},
 }

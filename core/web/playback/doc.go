@@ -6,6 +6,7 @@
 //	/live/<uid>/playlist.m3u8       multivariant playlist ─▶ media.m3u8 ─▶ <ms>-<n>.m4s, init-<id>.mp4
 //	                                ?container=ts ─▶ <ms>-<n>.ts
 //	/live/<uid>/preview.jpg, .mp4   newest key frame
+//	/live/<uid>/whep                WebRTC: POST of an offer ─▶ 201, whep/<session> (DELETE ends it)
 //	/dvr/<uid>/playlist.m3u8        closed range, or until now and on
 //	/dvr/<uid>/scrub.m3u8           key frames of a range ─▶ <ms>-<n>-k.m4s
 //	/dvr/<uid>/record.mp4           one MP4, exact length, HTTP Range

@@ -18,13 +18,14 @@ import (
 	"media-server/core/still"
 	"media-server/core/timeline"
 	"media-server/core/web"
+	"media-server/core/webrtc"
 )
 
 // Stream is what playback needs to know of a configured stream.
 type Stream struct {
 	UID   string
 	Title string
-	Proto map[string]bool // hls, mp4
+	Proto map[string]bool // hls, mp4, webrtc
 	Sub   string          // the uid of its smaller stream; "" = it has none
 }
 
@@ -60,6 +61,7 @@ type Options struct {
 	Wake        func(uid string) bool                                          // somebody wants to see the stream live: it may have to be captured first. false = it is captured anyway
 	Done        <-chan struct{}                                                // the server ends: nobody waits any longer
 	AllowOrigin string                                                         // "", "*" or a list: CORS of media
+	WebRTC      *webrtc.Server                                                 // nil = none
 }
 
 // Handler answers playback URLs.
@@ -119,16 +121,22 @@ func (h *Handler) Handle(ctx *fasthttp.RequestCtx) bool {
 	if !ok {
 		return false
 	}
+	_, whep := r.whep()
 	if h.opt.AllowOrigin != "" {
 		cors(ctx, h.opt.AllowOrigin)
 	}
 	if ctx.IsOptions() {
-		ctx.Response.Header.Set("Allow", "GET, HEAD, OPTIONS")
+		ctx.Response.Header.Set("Allow", r.methods())
+		if whep {
+			ctx.Response.Header.Set("Accept-Post", "application/sdp")
+		}
 		ctx.SetStatusCode(204)
 		return true
 	}
-	if e := r.later(); e != nil {
-		web.Fail(ctx, e)
+	if whep {
+		if e := h.answerWHEP(r); e != nil {
+			web.Fail(ctx, e)
+		}
 		return true
 	}
 	if !ctx.IsGet() && !ctx.IsHead() {
@@ -152,8 +160,9 @@ func cors(ctx *fasthttp.RequestCtx, allow string) {
 	for _, a := range strings.Split(allow, ",") {
 		if a = strings.TrimSpace(a); a == "*" || a == origin {
 			h.Set("Access-Control-Allow-Origin", a)
-			h.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag, X-Media-Start")
-			h.Set("Access-Control-Allow-Headers", "Range, Authorization, If-Match, If-Range, If-None-Match")
+			h.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag, Location, X-Media-Note, X-Media-Start")
+			h.Set("Access-Control-Allow-Headers", "Range, Authorization, Content-Type, If-Match, If-Range, If-None-Match")
+			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE, OPTIONS")
 			return
 		}
 	}
@@ -171,6 +180,8 @@ func proto(live bool, file string) string {
 		return "mp4"
 	case !live && file == "ranges.json":
 		return "ranges"
+	case live && file == "whep":
+		return "webrtc"
 	case live && file == "":
 		return "page"
 	}
@@ -208,7 +219,7 @@ func (h *Handler) answer(r request) *web.Error {
 		return web.E(404, "no_such_stream", fmt.Sprintf("there is no stream %q", clip(r.uid)), "the list of streams is at /api/v1/streams")
 	case p == "":
 		return web.E(404, "no_such_file", fmt.Sprintf("a stream has no %q", clip(r.file)), h.hint(r))
-	case (p == "hls" || p == "mp4") && st.Proto != nil && !st.Proto[p]:
+	case (p == "hls" || p == "mp4" || p == "webrtc") && st.Proto != nil && !st.Proto[p]:
 		return web.E(404, "proto_off", fmt.Sprintf("stream %s does not offer %s", r.uid, p), "stream-proto in its stream file lists what it offers")
 	}
 	if bad := r.args.Get(""); bad != "" {
@@ -223,6 +234,8 @@ func (h *Handler) answer(r request) *web.Error {
 		return h.picture(r)
 	case "ranges":
 		return h.ranges(r)
+	case "webrtc":
+		return h.offer(r)
 	}
 	h.opt.Page(r.ctx, r.uid, st.Title)
 	return nil
@@ -230,7 +243,7 @@ func (h *Handler) answer(r request) *web.Error {
 
 func (h *Handler) hint(r request) string {
 	if r.live {
-		return "known here: playlist.m3u8, preview.jpg, preview.mp4"
+		return "known here: playlist.m3u8, preview.jpg, preview.mp4, whep"
 	}
 	return "known here: playlist.m3u8, scrub.m3u8, record.mp4, record.ts, videoshot.jpg, videoshot.mp4, ranges.json"
 }

@@ -96,7 +96,7 @@ func (c *camera) newTrack(id int, name string) (*track, error) {
 			t.num, t.den = int64(t.film.track.Timescale)*1000, c.set.MilliFPS
 		}
 		t.target = c.set.Bitrate * t.num / t.den / int64(t.film.track.Timescale) / 8
-		if c.set.Codec == "h264" {
+		if c.set.Codec == "h264" && !c.set.NoB { // the other one has B-frames, and would make this one wait for them
 			if t.other, err = loadFilm("h264-small", keysOnly); err != nil {
 				return nil, err
 			}

@@ -152,8 +152,8 @@ func (p *parser) settings(host, uid string) Settings {
 		p.bad("b-frames", "only h264 with key frames 1 s apart is there without B-frames", "use codec=h264 and gop=1s")
 	}
 	for _, c := range s.cues {
-		if (c.Verb == "params" || c.Verb == "params-inband") && s.Codec != "h264" {
-			p.bad("cue", "only h264 has a second set of parameters", "use codec=h264")
+		if (c.Verb == "params" || c.Verb == "params-inband") && (s.Codec != "h264" || s.NoB) {
+			p.bad("cue", "only h264 with B-frames has a second set of parameters", "use codec=h264 and b-frames=on")
 		}
 	}
 	return s

@@ -28,6 +28,7 @@ type Stream struct {
 	Counters map[string]uint64
 	Problems []Problem
 	Removed  bool
+	Viewers  int
 }
 
 // Problem is an item of GET problems.

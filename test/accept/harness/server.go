@@ -75,8 +75,8 @@ func New(t testing.TB, o Options) *Server {
 	http, admin := FreePort(t), FreePort(t)
 	s.HTTP, s.Admin = "http://"+http, "http://"+admin
 	text := fmt.Sprintf("[server]\nname = accept\ndata-dir = %s\nstreams-dir = %s\nplugins-dir = %s\nrun-dir = %s\n"+
-		"[http]\nlisten = %s\n%s\n[https]\nenable = false\n[admin]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\nbuffer = %s\n%s\n",
-		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, o.HTTP, admin, o.Linger, o.Restart, o.Buffer, o.Ini)
+		"[http]\nlisten = %s\n%s\n[https]\nenable = false\n[admin]\nlisten = %s\n[webrtc]\nlisten = %s\n[plugins]\nlinger = %s\nrestart-max = %s\nbuffer = %s\n%s\n",
+		s.Data, s.Streams, strings.Join(append([]string{filepath.Join(Bin, "plugins")}, o.Plugins...), ", "), run, http, o.HTTP, admin, FreePort(t), o.Linger, o.Restart, o.Buffer, o.Ini)
 	if err := errors.Join(os.MkdirAll(s.Streams, 0o755), os.WriteFile(s.Conf, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}

@@ -6,24 +6,6 @@ import (
 	"media-server/core/web"
 )
 
-// later are files of the published interface that this version lacks.
-var later = web.Later{Root: "/", Names: []web.Name{
-	{Path: "live/{uid}/whep/...", Use: "/live/<uid>/playlist.m3u8 plays in browsers as HLS"},
-}}
-
-// later refuses a file that is not served, if it is one of those names. The
-// method does not matter: WHEP begins with POST.
-func (r *request) later() *web.Error {
-	if proto(r.live, r.file) != "" {
-		return nil
-	}
-	root := "dvr"
-	if r.live {
-		root = "live"
-	}
-	return later.Refuse(string(r.ctx.Method()), root+"/"+r.uid+"/"+r.file)
-}
-
 // ts tells whether segments of MPEG-TS are asked for.
 func (r *request) ts() bool { return r.args.Get("container") == "ts" }
 

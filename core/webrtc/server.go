@@ -1,0 +1,299 @@
+package webrtc
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
+	"github.com/pion/webrtc/v4"
+)
+
+// Bounds of what strangers can make the server hold.
+const (
+	maxSessions = 512 // at once
+	maxWaiting  = 64  // of them not connected yet
+	maxFrom     = 16  // of these from one address
+	maxTCP      = 256 // connections to the port
+)
+
+// Options are the parts a Server is made of.
+type Options struct {
+	Config Config
+	Source Source
+	Gate   Gate
+	Served func(uid string, bytes int64) // bytes sent; may be nil
+	Log    *slog.Logger
+}
+
+// Server holds the sessions. Safe for concurrent use.
+type Server struct {
+	opt  Options
+	cert webrtc.Certificate
+
+	mu       sync.Mutex
+	udp      net.PacketConn // nil = it does not listen
+	tcp      net.Listener
+	udpMux   ice.UDPMux
+	tcpMux   ice.TCPMux
+	why      error // it does not listen
+	sessions map[string]*session
+	waiting  int
+	from     map[netip.Addr]int // of these, by address
+	closed   bool
+	wg       sync.WaitGroup // sessions
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+// New makes a server that does not listen yet.
+func New(opt Options) (*Server, error) {
+	cert, err := certificate()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opt: opt, cert: cert, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// certificate is that of DTLS: known by its fingerprint in the answer alone.
+func certificate() (webrtc.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	// pion refuses to begin with one that has expired; a process does not live so long.
+	now := time.Now()
+	c, err := webrtc.NewCertificate(key, x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "webrtc"}, Issuer: pkix.Name{CommonName: "webrtc"}, Version: 2,
+		NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(10, 0, 0),
+	})
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	return *c, nil
+}
+
+// quiet keeps pion's words, which strangers can cause in any number, out of the log.
+var quiet = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled, ScopeLevels: map[string]logging.LogLevel{}}
+
+// Listen opens the port. Where that fails sessions are refused with the reason,
+// and Err tells it; nothing else of a server depends on it.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.opt.Config.Enable {
+		s.why = errors.New("[webrtc] enable is off")
+		return nil
+	}
+	udp, tcp, err := open(s.opt.Config.Listen)
+	if err != nil {
+		s.why = err
+		return err
+	}
+	log := quiet.NewLogger("ice")
+	s.udp, s.tcp, s.why = udp, tcp, nil
+	s.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: log, UDPConn: udp})
+	s.tcpMux = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: &bounded{Listener: tcp, free: make(chan struct{}, maxTCP)}, Logger: log, ReadBufferSize: 16,
+		WriteBufferSize: 1 << 20, FirstStunBindTimeout: 5 * time.Second, AliveDurationForConnFromStun: 5 * time.Second})
+	return nil
+}
+
+// open takes one port for UDP and TCP. With port 0 the system picks one, which may
+// be free for one of the two alone.
+func open(listen string) (net.PacketConn, net.Listener, error) {
+	for try := 0; ; try++ {
+		udp, err := net.ListenPacket("udp", listen)
+		if err != nil {
+			return nil, nil, err
+		}
+		if u, ok := udp.(*net.UDPConn); ok {
+			_ = u.SetWriteBuffer(2 << 20) // a key frame of many viewers at once
+		}
+		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp, nil
+		}
+		_ = udp.Close()
+		if _, port, _ := net.SplitHostPort(listen); port != "0" || try == 20 {
+			return nil, nil, err
+		}
+	}
+}
+
+// Addr is the address of the media; invalid where it does not listen.
+func (s *Server) Addr() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addrLocked()
+}
+
+func (s *Server) addrLocked() netip.AddrPort {
+	if s.udp == nil {
+		return netip.AddrPort{}
+	}
+	a, ok := s.udp.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return a.AddrPort()
+}
+
+// Err is why the port is not open, nil where it is or is not wanted.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.opt.Config.Enable {
+		return nil
+	}
+	return s.why
+}
+
+// Run serves until ctx ends, then ends every session and closes the port.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	s.Close()
+	return nil
+}
+
+// Close ends every session, waits for them and closes the port.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.cancel()
+	s.mu.Unlock()
+	s.wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.udp == nil {
+		return
+	}
+	_ = s.udpMux.Close()
+	_ = s.tcpMux.Close()
+	_ = s.udp.Close()
+	_ = s.tcp.Close()
+	s.udp, s.why = nil, errors.New("it has been closed")
+}
+
+// Sessions counts those that are open.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// reserve takes a place for a session that is about to be made.
+func (s *Server) reserve(from netip.Addr) (id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return "", closing()
+	case s.udp == nil:
+		return "", &Refusal{503, "webrtc_off", "WebRTC is not served here: " + s.why.Error(), "HLS plays at playlist.m3u8; [webrtc] of media-server.ini sets enable and listen"}
+	case len(s.sessions) >= maxSessions || s.waiting >= maxWaiting || s.from[from] >= maxFrom:
+		return "", &Refusal{429, "too_many_sessions", "as many WebRTC sessions as may be are open", "try again later, or play HLS"}
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	id = hex.EncodeToString(b[:])
+	s.sessions[id] = nil
+	s.waiting++
+	s.from[from]++
+	s.wg.Add(1)
+	return id, nil
+}
+
+// release gives the place back; waiting: it was not connected yet.
+func (s *Server) release(id string, waiting bool, from netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, id)
+	if waiting {
+		s.cameLocked(from)
+	}
+	s.wg.Done()
+}
+
+// came frees a place among those that are not connected yet.
+func (s *Server) came(from netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cameLocked(from)
+}
+
+func (s *Server) cameLocked(from netip.Addr) {
+	s.waiting--
+	if s.from[from]--; s.from[from] <= 0 {
+		delete(s.from, from)
+	}
+}
+
+// find is a session of a stream by its name, which nobody can guess.
+func (s *Server) find(uid, id string) (*session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ses := s.sessions[id]; ses != nil && ses.uid == uid {
+		return ses, nil
+	}
+	return nil, &Refusal{404, "no_such_session", "there is no such session; it may have ended", "begin one with POST /live/UID/whep"}
+}
+
+// End ends a session.
+func (s *Server) End(uid, id string) error {
+	ses, err := s.find(uid, id)
+	if err == nil {
+		ses.end()
+	}
+	return err
+}
+
+// bounded is a listener with a most of connections; one more is closed at once.
+type bounded struct {
+	net.Listener
+	free chan struct{}
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		c, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case b.free <- struct{}{}:
+			return &counted{Conn: c, free: b.free}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+type counted struct {
+	net.Conn
+	free chan struct{}
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { <-c.free })
+	return c.Conn.Close()
+}
