@@ -36,7 +36,7 @@ type Options struct {
 	Source Source
 	Gate   Gate
 	Served func(uid string, bytes int64) // bytes sent; may be nil
-	Log    *slog.Logger
+	Log    *slog.Logger                  // nil = nothing is logged
 }
 
 // Server holds the sessions. Safe for concurrent use.
@@ -64,6 +64,9 @@ func New(opt Options) (*Server, error) {
 	cert, err := certificate()
 	if err != nil {
 		return nil, err
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{opt: opt, cert: cert, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -72,6 +72,7 @@ func (s *Server) Open(ctx context.Context, ask Ask, text []byte) (*Answer, error
 	s.mu.Lock()
 	s.sessions[id] = ses
 	s.mu.Unlock()
+	s.opt.Log.Debug("a WebRTC session begins", "stream", ask.UID, "who", ask.Who, "notes", answer.Notes)
 	go ses.run()
 	return answer, nil
 }
@@ -169,7 +170,7 @@ func (s *Server) api(p *plan) (*webrtc.API, error) {
 	e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6})
 	e.SetICETimeouts(iceSilent, iceGone, time.Second)
 	// What is sent again on request: 1024 packets are 1.2 MB, a second of 10 Mbit/s.
-	// Reports are ours (reports.go): pion's go by the time of sending.
+	// Reports are ours (send.go): pion's go by the time of sending.
 	again, err := nack.NewResponderInterceptor(nack.ResponderSize(1024), nack.ResponderLog(quiet.NewLogger("nack")))
 	if err != nil {
 		return nil, err
@@ -195,6 +196,7 @@ func (s *session) run() {
 		s.end()
 		s.close()
 		s.tell()
+		s.server.opt.Log.Debug("a WebRTC session has ended", "stream", s.uid, "connected", !waiting)
 		s.server.release(s.id, waiting, s.from)
 	}()
 	late := time.NewTimer(connectWithin)
