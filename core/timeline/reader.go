@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -134,7 +135,7 @@ func (r *Reader) one(ctx context.Context) (*media.Frame, error) {
 	}
 	frames, err := r.list.next()
 	switch {
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		return nil, err
 	case err == nil:
 		r.out, r.idle = frames, time.Time{}
@@ -194,34 +195,31 @@ func kindOf(tracks []media.Track, id int) media.Kind {
 
 // fromTap gives the next unit of the capture that was not given already.
 func (r *Reader) fromTap(ctx context.Context) (*media.Frame, error) {
+	until := ctx
 	if r.o.To != 0 {
 		late, cancel := context.WithDeadline(ctx, r.o.To.Time().Add(lateAtMost))
 		defer cancel()
-		f, err := r.tap.Next(late)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil && late.Err() != nil:
-			return nil, io.EOF
-		}
-		return r.taken(f, err)
+		until = late
 	}
-	f, err := r.tap.Next(ctx)
-	if err != nil && ctx.Err() != nil {
+	f, err := r.tap.Next(until)
+	switch {
+	case err == nil:
+		return r.taken(f)
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case until.Err() != nil:
+		return nil, io.EOF
 	}
-	return r.taken(f, err)
+	// The capture begins anew with other settings, or was stopped: back to what is stored.
+	r.tap.Close()
+	r.tap, r.on, r.idle = nil, false, time.Time{}
+	return nil, nil //nolint:nilerr // that is no fault
 }
 
 // lateAtMost is how long behind the end of a range its last frame may come.
 const lateAtMost = 3 * time.Second
 
-func (r *Reader) taken(f *media.Frame, err error) (*media.Frame, error) {
-	if err != nil { // the capture begins anew with other settings, or was stopped: back to what is stored
-		r.tap.Close()
-		r.tap, r.on, r.idle = nil, false, time.Time{}
-		return nil, nil
-	}
+func (r *Reader) taken(f *media.Frame) (*media.Frame, error) {
 	first := f.Track == primary(f.Tracks)
 	switch same := f.Follows(r.run, r.zero); {
 	case same && r.last[f.Track] != 0 && f.DTS <= r.last[f.Track]:

@@ -145,7 +145,7 @@ func unbroken(t *testing.T, gs []got, run byte, track int) (first, last uint64) 
 			continue
 		}
 		if n == 0 {
-			first, last = g.seq, g.seq
+			first = g.seq
 		} else if g.seq != last+1 {
 			t.Fatalf("run %d track %d: %d behind %d", run, track, g.seq, last)
 		}
@@ -191,7 +191,7 @@ func TestLiveReader(t *testing.T) {
 			t.Errorf("pictures %d to %d of the first run, want 175 to %d", first, last, c.frames(12700)-1)
 		}
 		unbroken(t, gs, 1, 2)
-		if first, last = unbroken(t, gs, 2, 1); first != 0 || last != c.next[1]-1 {
+		if first, last := unbroken(t, gs, 2, 1); first != 0 || last != c.next[1]-1 {
 			t.Errorf("pictures %d to %d of the second run, want all %d", first, last, c.next[1])
 		}
 		for _, g := range gs {
