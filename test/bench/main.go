@@ -49,6 +49,7 @@ var measurements = []measurement{
 	{"most", "the most cameras without a lost frame", [2]time.Duration{15 * time.Minute, 4 * time.Minute}, most},
 	{"reconnect", "what an outage of 3 s costs beyond it", [2]time.Duration{5 * time.Minute, 2 * time.Minute}, reconnect},
 	{"viewers", "100 HLS viewers of one camera", [2]time.Duration{5 * time.Minute, 90 * time.Second}, viewers},
+	{"outgoing", "500 HLS viewers of one of 20 cameras, beside nginx with the same bytes", [2]time.Duration{10 * time.Minute, 3 * time.Minute}, outgoing},
 	{"profile", "allocations per access unit, and CPU and allocation profiles of the three processes", [2]time.Duration{5 * time.Minute, 2 * time.Minute}, profile},
 	{"read", "first byte of record.mp4 and playlists, an export, rebuild and start, on 1, 7 and 30 days", [2]time.Duration{60 * time.Minute, 6 * time.Minute}, read},
 }
