@@ -42,15 +42,39 @@ func (h *Handler) picture(r request) *web.Error {
 	if r.file == previewJPEG || r.file == shotJPEG {
 		return h.jpeg(r, s, fixed)
 	}
-	p, err := h.pic.At(r.uid, at, r.live)
+	p, err := h.pic.At(r.src, at, r.live)
 	if err != nil {
 		return h.fault(r, s, err)
+	}
+	if e := r.shown(p.At); e != nil {
+		p.Body.Release()
+		return e
 	}
 	h.first("picture", r)
 	r.ctx.SetContentType("video/mp4")
 	r.ctx.Response.Header.Set("Cache-Control", "no-cache")
 	taken(r, p.At)
 	return h.send(r, p.Body, "")
+}
+
+// shownBefore is how far before the span that a token is for a picture may have been
+// taken: a group of pictures that reaches into it.
+const shownBefore = 10 * time.Second
+
+// shown refuses a picture of before the span that may be seen: the newest of a camera
+// that has been away, or the last one before a gap.
+func (r *request) shown(at media.Wall) *web.Error {
+	if w := r.grant.Within; w.From != 0 && at < w.From.Add(-shownBefore) {
+		return web.E(403, "other_time", "there is no picture of the time that the token is for", "ask for another time of it, or get a token for more").
+			With("allowed", map[string]int64{"from": w.From.Milli(), "to": w.To.Milli()})
+	}
+	return nil
+}
+
+// covered tells whether footage of the time itself is there; a gap may still be filled.
+func (h *Handler) covered(uid string, s media.Span) bool {
+	segs, err := h.opt.Timeline.Segments(uid, s)
+	return err == nil && len(segs) > 0
 }
 
 // shotTime reads the time of a picture. fixed: the address means this time for ever.
@@ -86,14 +110,17 @@ func (h *Handler) jpeg(r request, s media.Span, fixed bool) *web.Error {
 	if e != nil {
 		return e
 	}
-	p, err := h.pic.JPEG(r.uid, s.From, r.live, width)
+	p, err := h.pic.JPEG(r.src, s.From, r.live, width)
 	if err != nil {
 		return h.fault(r, s, err)
+	}
+	if e := r.shown(p.At); e != nil {
+		return e
 	}
 	hd := &r.ctx.Response.Header
 	taken(r, p.At)
 	cache := "private, no-cache"
-	if fixed && p.End.Sub(s.From) > settledAfter {
+	if fixed && p.End.Sub(s.From) > settledAfter && h.covered(r.src, s) {
 		cache = "private, max-age=" + strconv.Itoa(int(pictureAge.Seconds()))
 	}
 	hd.Set("Cache-Control", cache)

@@ -195,10 +195,15 @@ const subRoot = "sub/"
 func (h *Handler) answer(r request) *web.Error {
 	st, known := h.opt.Streams.Stream(r.uid)
 	r.src, r.sub = r.uid, st.Sub
-	if file, is := strings.CutPrefix(r.file, subRoot); is && st.Sub != "" && strings.Contains(file, ".") {
-		r.file, r.src = file, st.Sub
-	}
 	p := proto(r.live, r.file)
+	if file, is := strings.CutPrefix(r.file, subRoot); is && st.Sub != "" {
+		// What is one recording, and what tells of it, is asked for under its own name.
+		if q := proto(r.live, file); q == "picture" || q == "hls" && file != recordTS {
+			p, r.file, r.src = q, file, st.Sub
+		} else {
+			p = ""
+		}
+	}
 	if known {
 		var e *web.Error
 		if r.grant, e = h.opt.Gate.Play(r.ctx, r.uid, r.live); e != nil {
