@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,7 +71,7 @@ type rtspClient struct {
 	n      int
 	tracks []*rtspTrack
 	udp    []*net.UDPConn  // two a track
-	first  time.Time       // of the first packet after PLAY
+	begun  atomic.Int64    // when the first packet came, Unix ns; 0 = none has
 	late   []time.Duration // from capture to arrival, of what media found
 }
 
@@ -223,9 +224,7 @@ func (c *rtspClient) take(tr *rtspTrack, control bool, b []byte) {
 		c.t.Errorf("RTP: %v", err)
 		return
 	}
-	if c.first.IsZero() {
-		c.first = time.Now()
-	}
+	c.begun.CompareAndSwap(0, time.Now().UnixNano()) // its tracks are read by goroutines of their own
 	tr.packets = append(tr.packets, p)
 	tr.at = append(tr.at, tr.wall(p.Timestamp))
 	tr.came = append(tr.came, time.Now().UnixNano())
@@ -247,7 +246,7 @@ func (tr *rtspTrack) wall(ts uint32) int64 {
 // has said goodbye.
 func (c *rtspClient) play(enough func() bool, headers ...string) {
 	c.t.Helper()
-	c.first = time.Time{}
+	c.begun.Store(0)
 	var wg sync.WaitGroup
 	for i, u := range c.udp {
 		_ = u.SetReadDeadline(time.Now().Add(time.Minute))

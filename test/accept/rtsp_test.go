@@ -52,8 +52,8 @@ func TestRTSPArchive(t *testing.T) {
 		cl.setup(false)
 		for i := range 10 {
 			began := time.Now()
-			cl.play(func() bool { return !cl.first.IsZero() }, fmt.Sprintf("Range: npt=%d-", i))
-			seeks = append(seeks, cl.first.Sub(began))
+			cl.play(func() bool { return cl.begun.Load() != 0 }, fmt.Sprintf("Range: npt=%d-", i))
+			seeks = append(seeks, time.Unix(0, cl.begun.Load()).Sub(began))
 		}
 		cl.close()
 	}
@@ -385,7 +385,7 @@ func TestRTSPWho(t *testing.T) {
 		c := rtspDial(t, address, path)
 		defer c.close()
 		c.setup(false)
-		c.play(func() bool { return !c.first.IsZero() })
+		c.play(func() bool { return c.begun.Load() != 0 })
 		end()
 		at := time.Now()
 		_ = c.nc.SetReadDeadline(at.Add(20 * time.Second))
