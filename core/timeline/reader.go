@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"media-server/core/archive"
 	"media-server/core/media"
 )
 
@@ -128,6 +129,9 @@ func (r *Reader) one(ctx context.Context) (*media.Frame, error) {
 	if len(r.out) > 0 {
 		f := &r.out[0]
 		r.out = r.out[1:]
+		if f.Follows(r.run, r.zero) && r.last[f.Track] != 0 && f.DTS <= r.last[f.Track] && !r.o.Backward {
+			return nil, nil // given before
+		}
 		return f, nil
 	}
 	if r.on {
@@ -210,10 +214,23 @@ func (r *Reader) fromTap(ctx context.Context) (*media.Frame, error) {
 	case until.Err() != nil:
 		return nil, io.EOF
 	}
-	// The capture begins anew with other settings, or was stopped: back to what is stored.
+	r.leave()
+	return nil, nil //nolint:nilerr // that is no fault
+}
+
+// leave goes back from a tap that has ended to what is stored, where it was: the capture
+// begins anew with other settings, or was stopped.
+func (r *Reader) leave() {
 	r.tap.Close()
 	r.tap, r.on, r.idle = nil, false, time.Time{}
-	return nil, nil //nolint:nilerr // that is no fault
+	for _, at := range r.last {
+		r.o.From = max(r.o.From, at)
+	}
+	r.list = stored{t: r.t, uid: r.uid, read: &r.o, cur: archive.Segment{Span: media.Span{From: r.o.From}}}
+	if r.move != nil {
+		r.stop()
+		r.move, r.stop = r.t.Watch(r.uid) // of the ring that is now
+	}
 }
 
 // lateAtMost is how long behind the end of a range its last frame may come.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ import (
 // camera is a stream without recording, its driver, and a timeline over both.
 type camera struct {
 	t    *testing.T
-	s    *stream.Stream
+	cur  atomic.Pointer[stream.Stream]
 	sink stream.Sink
 	tl   *timeline.Timeline
 	next [3]uint64 // sequence numbers by track
@@ -54,16 +55,27 @@ func (r ring) HoldFile(id archive.FileID) (timeline.File, error) {
 	return h, nil
 }
 
+// start begins a capture, as that of a stream whose settings have changed.
+func (c *camera) start() {
+	c.t.Helper()
+	var first stream.Numbers
+	if s := c.cur.Load(); s != nil {
+		first = s.Next()
+	}
+	s := stream.New(stream.Spec{Capture: stream.Subscription{UID: "cam"}}, stream.Deps{Driver: c, Epoch: 1, Log: slog.New(slog.DiscardHandler),
+		First: first, LastEnd: func(string) (media.Wall, bool) { return 0, false }})
+	if err := s.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.cur.Store(s)
+}
+
 func newCamera(t *testing.T) *camera {
 	c := &camera{t: t}
-	c.s = stream.New(stream.Spec{Capture: stream.Subscription{UID: "cam"}}, stream.Deps{Driver: c, Epoch: 1, Log: slog.New(slog.DiscardHandler),
-		LastEnd: func(string) (media.Wall, bool) { return 0, false }})
-	if err := c.s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c.tl = timeline.New(none{}, func(string) timeline.Ring { return ring{c.s.Ring()} })
+	c.start()
+	c.tl = timeline.New(none{}, func(string) timeline.Ring { return ring{c.cur.Load().Ring()} })
 	c.tl.Follow(func(string) timeline.Tap {
-		if tap, ok := c.s.Tap(); ok {
+		if tap, ok := c.cur.Load().Tap(); ok {
 			return tap
 		}
 		return nil
@@ -203,11 +215,57 @@ func TestLiveReader(t *testing.T) {
 		if c.mode {
 			t.Error("nobody watches any more, and the driver delivers at once")
 		}
-		c.s.Stop()
+		c.cur.Load().Stop()
 	})
 }
 
 func (c *camera) frames(ms int) uint64 { return uint64(ms / 40) }
+
+// TestReaderOverRestart: a stream whose settings change ends its capture and begins
+// another. Who watches gets that one, and nothing of what he has seen again.
+func TestReaderOverRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCamera(t)
+		c.open(1)
+		c.play(3 * time.Second)
+		r, err := c.tl.Frames("cam", timeline.Read{Live: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan []got)
+		go func() {
+			gs, err := collect(ctx, r, nil)
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("the reading ended with %v", err)
+			}
+			done <- gs
+		}()
+		c.play(20 * time.Second)
+		c.cur.Load().Stop()
+		time.Sleep(2 * time.Second)
+		c.start()
+		c.open(2)
+		c.play(10 * time.Second)
+		cancel()
+		gs := <-done
+		unbroken(t, gs, 1, 1)
+		unbroken(t, gs, 1, 2)
+		if first, last := unbroken(t, gs, 2, 1); first != 0 || last != c.next[1]-1 {
+			t.Errorf("pictures %d to %d of the second capture, want all %d", first, last, c.next[1])
+		}
+		var prev media.Wall
+		for _, g := range gs {
+			if g.track == 1 && g.pts < prev {
+				t.Fatalf("%v behind %v", g.pts.Time(), prev.Time())
+			} else if g.track == 1 {
+				prev = g.pts
+			}
+		}
+		c.cur.Load().Stop()
+	})
+}
 
 // TestSlowReader: who does not keep up loses whole groups of pictures and goes on
 // with a key frame; the capture does not wait.
@@ -251,7 +309,7 @@ func TestSlowReader(t *testing.T) {
 		if jumps != 1 || prev != c.next[1]-1 {
 			t.Errorf("%d jumps, the last picture is %d of %d", jumps, prev, c.next[1])
 		}
-		c.s.Stop()
+		c.cur.Load().Stop()
 	})
 }
 
@@ -298,6 +356,6 @@ func TestRanges(t *testing.T) {
 			t.Errorf("into the future: pictures %d to %d, want 225 to 299", first, last)
 		}
 		time.Sleep(10 * time.Second)
-		c.s.Stop()
+		c.cur.Load().Stop()
 	})
 }

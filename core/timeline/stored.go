@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -258,6 +259,10 @@ func (s *stored) seek() error {
 // part reads the next part of the current segment.
 func (s *stored) part() ([]media.Frame, error) {
 	l, sl, err := s.layout()
+	if errors.Is(err, archive.ErrGone) && s.cur.File >= RingFiles {
+		s.done = true // the memory has moved on, or is that of another capture now
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
