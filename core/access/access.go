@@ -106,10 +106,14 @@ type Access struct {
 	sessions map[[32]byte]*session
 	tokens   map[[32]byte]*Token
 
-	ended     map[string]int64   // revoked play tokens, and when they would have expired
-	playRows  int                // in the file, since it was swept
-	playCount int                // made since the start
-	players   map[string]*player // by lower-case name
+	// Apart from mu, which every request takes: the file may be slow.
+	playMu    sync.Mutex
+	playRows  int // in the file, since it was swept
+	playCount int // made since the start
+
+	endedMu sync.RWMutex
+	ended   map[string]int64   // revoked play tokens, and when they would have expired; 0 = not known
+	players map[string]*player // by lower-case name
 }
 
 // Open opens or makes data-dir/accounts.db.

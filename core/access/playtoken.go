@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -44,8 +45,10 @@ var (
 // IsPlayToken tells whether a credential has the form of a play token rather than
 // that of an API token or session.
 func IsPlayToken(secret string) bool {
-	return len(secret) <= mostPlayToken && strings.Count(secret, ".") == 2
+	return len(secret) <= mostPlayToken && playToken.MatchString(secret)
 }
+
+var playToken = regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
 
 type playClaims struct {
 	jwt.RegisteredClaims
@@ -74,7 +77,7 @@ func (a *Access) PlayToken(text string) (t PlayToken, err error) {
 	}
 	var c playClaims
 	now := a.o.Now()
-	p := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway))
+	p := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithStrictDecoding())
 	if _, err := p.ParseWithClaims(text, &c, a.secrets.find); err != nil {
 		if errors.Is(err, jwt.ErrTokenExpired) {
 			return t, ErrExpired
@@ -85,8 +88,8 @@ func (a *Access) PlayToken(text string) (t PlayToken, err error) {
 	if c.IssuedAt != nil {
 		t.CreatedMS = c.IssuedAt.UnixMilli()
 	}
-	if c.ID == "" {
-		sum := sha256.Sum256([]byte(text))
+	if c.ID == "" { // of what is signed: a signature can be written in more than one way
+		sum := sha256.Sum256([]byte(text[:strings.LastIndexByte(text, '.')]))
 		t.ID = hex.EncodeToString(sum[:8])
 	}
 	if c.IP != "" {

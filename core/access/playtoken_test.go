@@ -141,6 +141,7 @@ func TestForeignToken(t *testing.T) {
 		"address":           {mint(t, given, jwt.SigningMethodHS256, with("ip", "10.0.0.7")), nil},
 		"another secret":    {mint(t, "x"+given, jwt.SigningMethodHS256, ok), ErrPlayToken},
 		"another algorithm": {mint(t, given, jwt.SigningMethodHS512, ok), ErrPlayToken},
+		"written otherwise": {mint(t, given, jwt.SigningMethodHS256, ok) + "\n", ErrPlayToken},
 		"unsigned":          {mint(t, given, jwt.SigningMethodNone, ok), ErrPlayToken},
 		"no stream":         {mint(t, given, jwt.SigningMethodHS256, with("uid", nil)), ErrPlayToken},
 		"no expiry":         {mint(t, given, jwt.SigningMethodHS256, with("exp", nil)), ErrPlayToken},
@@ -165,6 +166,11 @@ func TestForeignToken(t *testing.T) {
 	}
 	if _, err := a.PlayToken(text); !errors.Is(err, ErrRevoked) {
 		t.Errorf("revoked by its id: %v", err)
+	}
+	for _, same := range []string{text[:len(text)-1] + string(text[len(text)-1]+1), text + "\n", text[:len(text)-4] + "\r\n" + text[len(text)-4:], text + "="} {
+		if _, err := a.PlayToken(same); err == nil {
+			t.Errorf("revoked, and good again as %q", same)
+		}
 	}
 	named := mint(t, given, jwt.SigningMethodHS256, with("jti", "portal-77"))
 	if err := a.RevokeForeign(t.Context(), "portal-77"); err != nil {

@@ -44,15 +44,15 @@ func (a *Access) CreatePlayToken(ctx context.Context, t PlayToken, ttl time.Dura
 	if len(text) > mostPlayToken {
 		return "", t, fault.New("token", "the token would be longer than 2 kB", "shorten the user's name")
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.playMu.Lock()
+	defer a.playMu.Unlock()
 	if a.playCount++; a.playCount%1000 == 1 {
 		if err := a.sweepPlayTokens(ctx, now); err != nil {
 			return "", t, err
 		}
 	}
 	if a.playRows >= mostPlayTokens {
-		return "", t, fault.New("token", fmt.Sprintf("%d play tokens are good already", a.playRows), "give them a shorter ttl, or revoke some")
+		return "", t, fmt.Errorf("%w: %d are good already", ErrTooManyTokens, a.playRows)
 	}
 	address := ""
 	if t.Address.IsValid() {
@@ -65,16 +65,21 @@ func (a *Access) CreatePlayToken(ctx context.Context, t PlayToken, ttl time.Dura
 	return text, t, nil
 }
 
-// sweepPlayTokens forgets what has expired. Needs mu.
+// ErrTooManyTokens: give them a shorter life, or revoke some.
+var ErrTooManyTokens = errors.New("there are too many play tokens")
+
+// sweepPlayTokens forgets what has expired. Needs playMu.
 func (a *Access) sweepPlayTokens(ctx context.Context, now time.Time) error {
-	if _, err := a.db.Write.ExecContext(ctx, "DELETE FROM play_tokens WHERE expires_ms <= ?", now.UnixMilli()); err != nil {
+	if _, err := a.db.Write.ExecContext(ctx, "DELETE FROM play_tokens WHERE expires_ms > 0 AND expires_ms <= ?", now.UnixMilli()); err != nil {
 		return fmt.Errorf("forget expired tokens: %w", err)
 	}
+	a.endedMu.Lock()
 	for id, until := range a.ended {
-		if until <= now.UnixMilli() {
+		if until > 0 && until <= now.UnixMilli() {
 			delete(a.ended, id)
 		}
 	}
+	a.endedMu.Unlock()
 	return a.db.Write.QueryRowContext(ctx, "SELECT count(*) FROM play_tokens").Scan(&a.playRows)
 }
 
@@ -101,19 +106,21 @@ func (a *Access) PlayTokens(ctx context.Context, after string, limit int) (out [
 }
 
 // revokePlayToken makes a play token worthless. made says that it has to be one made
-// here; one of elsewhere is remembered for as long as a token can live.
+// here; one of elsewhere is remembered without an end, since nobody knows its expiry.
 func (a *Access) revokePlayToken(ctx context.Context, id string, made bool) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.playMu.Lock()
+	defer a.playMu.Unlock()
 	now := a.o.Now()
-	expires := now.Add(MaxPlayTTL).UnixMilli()
+	expires := int64(0)
 	err := a.db.Write.QueryRowContext(ctx, "SELECT expires_ms FROM play_tokens WHERE id=?", id).Scan(&expires)
 	if known := !errors.Is(err, sql.ErrNoRows); err != nil && known {
 		return fmt.Errorf("revoke token %s: %w", id, err)
 	} else if !known && made {
 		return errNoToken(id)
 	}
+	a.endedMu.Lock()
 	a.ended[id] = expires // in memory first, as with API tokens
+	a.endedMu.Unlock()
 	if _, err := a.db.Write.ExecContext(ctx, "INSERT INTO play_tokens VALUES(?,'','','',0,0,'',?,?,?) ON CONFLICT(id) DO UPDATE SET revoked_ms=excluded.revoked_ms",
 		id, now.UnixMilli(), expires, now.UnixMilli()); err != nil {
 		return fmt.Errorf("revoke token %s (refused until the next start only): %w", id, err)
@@ -122,10 +129,10 @@ func (a *Access) revokePlayToken(ctx context.Context, id string, made bool) erro
 }
 
 func (a *Access) revoked(id string, now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.endedMu.RLock()
+	defer a.endedMu.RUnlock()
 	until, ok := a.ended[id]
-	return ok && now.UnixMilli() < until
+	return ok && (until == 0 || now.UnixMilli() < until)
 }
 
 func (a *Access) loadPlayTokens(ctx context.Context) error {

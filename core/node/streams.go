@@ -76,8 +76,16 @@ func (s *streams) startWaiting() {
 	defer s.n.reloading.Unlock()
 	for _, r := range s.list() {
 		if r.waits && s.n.archive.PoolReady(r.set.Config.DVR.Pool) {
-			s.put(s.start(r.set, nil))
+			s.startWaited(r)
 		}
+	}
+}
+
+func (s *streams) startWaited(r *running) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.get(r.set.UID) == r && !s.detached { // else somebody who watches was first
+		s.put(s.start(r.set, nil))
 	}
 }
 

@@ -217,7 +217,7 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if r := recover(); r != nil {
 			if s.opt.Log != nil {
-				s.opt.Log.Error("panic in a request", "id", RequestID(ctx), "path", string(ctx.Path()), "err", r, "stack", string(debug.Stack()))
+				s.opt.Log.Error("panic in a request", "id", RequestID(ctx), "path", shownPath(ctx), "err", r, "stack", string(debug.Stack()))
 			}
 			Fail(ctx, E(500, "internal", "something went wrong here, not with your request", "look in the server's log for the id"))
 		}
@@ -239,8 +239,15 @@ func (s *Server) guard(ctx *fasthttp.RequestCtx) {
 	// 501 refuses a name of the interface that is not built: nothing failed here,
 	// and a client that polls one would fill the log.
 	if st := ctx.Response.StatusCode(); st >= 500 && st != 501 && ctx.UserValue(countedKey) == nil && s.opt.Log != nil {
-		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", string(ctx.Path()), "status", st)
+		s.opt.Log.Warn("request failed", "id", RequestID(ctx), "path", shownPath(ctx), "status", st)
 	}
+}
+
+// shownPath is the path for the log. What stands behind "&" is a query that was written
+// so, and may hold a token.
+func shownPath(ctx *fasthttp.RequestCtx) string {
+	p, _, _ := strings.Cut(string(ctx.Path()), "&")
+	return p
 }
 
 // ambiguous tells of a request whose end another reader, a proxy before this

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"media-server/core/access"
+	"media-server/core/fault"
 	"media-server/core/media"
 	"media-server/core/timeline"
 	"media-server/core/web"
@@ -95,7 +98,7 @@ func (a *API) createPlayToken(ctx *fasthttp.RequestCtx, who Identity, _ []string
 	}
 	text, made, err := a.b.CreatePlayToken(t)
 	if err != nil {
-		return web.E(400, "token", err.Error(), "")
+		return tokenFault(err, 400, "token")
 	}
 	a.b.Audit(who.Name, ctx.RemoteIP().String(), fmt.Sprintf("made play token %s for %s", made.ID, made.UID))
 	ctx.SetStatusCode(201)
@@ -107,6 +110,19 @@ func (a *API) createPlayToken(ctx *fasthttp.RequestCtx, who Identity, _ []string
 		URLs map[string]string `json:"urls"`
 	}{made, text, made.Expires, a.addresses.URLs(ctx, t.Address.Addr(), made.UID, text)}) // as those find it whom it is for
 	return nil
+}
+
+// tokenFault turns an error about tokens into an answer: status and code for what the
+// client got wrong.
+func tokenFault(err error, status int, code string) *web.Error {
+	var p *fault.Problem
+	switch {
+	case errors.Is(err, access.ErrTooManyTokens):
+		return web.E(429, "too_many_tokens", err.Error(), "give them a shorter ttl, or revoke some")
+	case errors.As(err, &p):
+		return web.E(status, code, err.Error(), p.Hint)
+	}
+	return web.E(503, "accounts", "accounts and keys cannot be written at present: "+err.Error(), "see the problems page: is the disk of data-dir full?")
 }
 
 // ParseAddress reads an address or a network; empty = the zero Prefix.
@@ -150,7 +166,7 @@ func (a *API) rotateTokenSecret(ctx *fasthttp.RequestCtx, who Identity, _ []stri
 		}
 	}
 	if err := a.b.RotateTokenSecret(in.Revoke); err != nil {
-		return web.E(409, "keys", err.Error(), "")
+		return tokenFault(err, 409, "keys")
 	}
 	what := "made a new secret of play tokens"
 	if in.Revoke {

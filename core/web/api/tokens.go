@@ -91,7 +91,7 @@ func (a *API) revokeToken(ctx *fasthttp.RequestCtx, who Identity, args []string)
 		revoke = a.b.RevokeForeign
 	}
 	if err := revoke(args[0]); err != nil {
-		return web.E(404, "no_such_token", err.Error(), "the lists are at /api/v1/tokens and /api/v1/tokens?kind=play")
+		return tokenFault(err, 404, "no_such_token")
 	}
 	a.b.Audit(who.Name, ctx.RemoteIP().String(), "revoked token "+args[0])
 	ctx.SetStatusCode(204)

@@ -67,7 +67,7 @@ func (h *Handler) playlist(r request) *web.Error {
 	var b []byte
 	var err error
 	if req.Live || req.Span.To == 0 {
-		h.wake(r)
+		h.wake(r, req.Live, req.Span.From)
 	}
 	switch r.file {
 	case "scrub.m3u8":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -84,6 +85,7 @@ type request struct {
 	uid   string
 	live  bool
 	file  string
+	slash bool // there was one behind it
 	args  url.Values
 	start time.Time
 	grant Grant
@@ -95,8 +97,7 @@ type request struct {
 // parse takes /live/<uid>/<file>[&a=b…] apart. Middleware of the field writes
 // the query behind "&" as well as behind "?".
 func parse(ctx *fasthttp.RequestCtx) (r request, ok bool) {
-	path := string(ctx.Path())
-	root, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	root, rest, _ := strings.Cut(strings.TrimPrefix(string(ctx.Path()), "/"), "/")
 	if root != "live" && root != "dvr" {
 		return r, false
 	}
@@ -109,9 +110,14 @@ func parse(ctx *fasthttp.RequestCtx) (r request, ok bool) {
 	if more, err := url.ParseQuery(amp); err == nil {
 		for k, v := range more {
 			args[k] = append(args[k], v...)
+			for _, x := range v {
+				ctx.QueryArgs().Add(k, x) // where the gate looks for a token
+			}
 		}
 	}
-	return request{ctx: ctx, uid: uid, live: root == "live", file: strings.TrimSuffix(file, "/"), args: args, start: time.Now()}, true
+	r = request{ctx: ctx, uid: uid, live: root == "live", args: args, start: time.Now()}
+	r.file, r.slash = strings.CutSuffix(file, "/")
+	return r, true
 }
 
 // Handle answers the request if its path is a playback URL; otherwise it
@@ -142,6 +148,18 @@ func (h *Handler) Handle(ctx *fasthttp.RequestCtx) bool {
 	if !ctx.IsGet() && !ctx.IsHead() {
 		ctx.Response.Header.Set("Allow", "GET, HEAD, OPTIONS")
 		web.Fail(ctx, web.E(405, "method", "playback URLs are read with GET", ""))
+		return true
+	}
+	if r.slash && r.file != "" {
+		// Names in a playlist, and redirects, count from the folder that its address
+		// names: with a slash behind it that is another one.
+		to := "../" + path.Base(r.file)
+		if q := r.args.Encode(); q != "" {
+			to += "?" + q
+		}
+		ctx.Response.Header.Set("Location", to)
+		ctx.Response.Header.Set("Cache-Control", "no-store")
+		ctx.SetStatusCode(302)
 		return true
 	}
 	if e := h.answer(r); e != nil {

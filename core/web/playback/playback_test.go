@@ -3,6 +3,7 @@ package playback
 import (
 	"encoding/json"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -214,16 +215,33 @@ func TestShutPage(t *testing.T) {
 func TestAliases(t *testing.T) {
 	h := newHandler()
 	for name, uri := range map[string]string{
-		"query behind &":   "/live/gate/playlist.m3u8&start_time=1700000000000&end_time=1700000060000",
-		"query behind ?":   "/live/gate/playlist.m3u8?start_time=1700000000000&duration=60000",
-		"slash at the end": "/dvr/gate/playlist.m3u8/?from=1700000000&duration=60",
-		"timestamp":        "/dvr/gate/playlist.m3u8?timestamp=1700000000&duration=1m",
-		"plus lost":        "/dvr/gate/playlist.m3u8?from=2026-03-01T08:00:00+01:00&duration=1m",
-		"local time":       "/dvr/gate/playlist.m3u8?from=2026-03-01T08:00:00&duration=1m",
+		"query behind &": "/live/gate/playlist.m3u8&start_time=1700000000000&end_time=1700000060000",
+		"query behind ?": "/live/gate/playlist.m3u8?start_time=1700000000000&duration=60000",
+		"timestamp":      "/dvr/gate/playlist.m3u8?timestamp=1700000000&duration=1m",
+		"plus lost":      "/dvr/gate/playlist.m3u8?from=2026-03-01T08:00:00+01:00&duration=1m",
+		"local time":     "/dvr/gate/playlist.m3u8?from=2026-03-01T08:00:00&duration=1m",
 	} {
 		if ctx, _ := do(h, "GET", uri); ctx.Response.StatusCode() != 404 || !strings.Contains(string(ctx.Response.Body()), "no_footage") {
 			t.Errorf("%s: %d %s", name, ctx.Response.StatusCode(), ctx.Response.Body())
 		}
+	}
+	// With a slash behind it the names in a playlist would count from another folder.
+	for uri, want := range map[string]string{
+		"/dvr/gate/playlist.m3u8/?from=1700000000&duration=60": "/dvr/gate/playlist.m3u8?duration=60&from=1700000000",
+		"/dvr/gate/record.mp4/?from=-1h&token=x":               "/dvr/gate/record.mp4?from=-1h&token=x",
+		"/live/gate/sub/media.m3u8/":                           "/live/gate/sub/media.m3u8",
+	} {
+		ctx, _ := do(h, "GET", uri)
+		base, _ := url.Parse(uri)
+		to, err := base.Parse(string(ctx.Response.Header.Peek("Location")))
+		if ctx.Response.StatusCode() != 302 || err != nil || to.String() != want {
+			t.Errorf("%s: %d to %s, want %s", uri, ctx.Response.StatusCode(), to, want)
+		}
+	}
+	// A token behind "&" is one that the gate sees.
+	ctx, _ := do(h, "GET", "/live/gate/playlist.m3u8&start_time=1700000000000&duration=1000&token=abc")
+	if got := string(ctx.QueryArgs().Peek("token")); got != "abc" {
+		t.Errorf("the token is %q", got)
 	}
 }
 

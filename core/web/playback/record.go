@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,22 +21,23 @@ func (h *Handler) first(proto string, r request) {
 	}
 }
 
-// absolute answers relative and open times with a redirect to the URL that
-// means the same for ever: a player sends several Range requests, and they
+// absolute answers relative and open times, and ends that are not past yet, with a
+// redirect to the URL that means the same for ever: a player sends several Range requests, and they
 // must all be about the same file.
 func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 	relative := func(k string) bool {
 		v := r.args.Get(k)
 		return v == "now" || strings.HasPrefix(v, "-")
 	}
-	if !open && !relative("from") && !relative("start_time") && !relative("to") && !relative("end_time") {
-		return false
-	}
 	now := media.WallOf(time.Now())
 	if open {
 		s.To = now
 	}
-	s.To = h.settled(r.uid, s, now)
+	end := h.settled(r.src, s, now)
+	if !open && end == s.To && !slices.ContainsFunc(fromKeys, relative) && !slices.ContainsFunc(toKeys, relative) {
+		return false
+	}
+	s.To = end
 	q := url.Values{}
 	for k, v := range r.args {
 		switch k {

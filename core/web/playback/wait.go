@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"media-server/core/hls"
+	"media-server/core/media"
 	"media-server/core/timeline"
 	"media-server/core/web"
 )
@@ -52,6 +53,8 @@ func (h *Handler) until(r request, ready func() (bool, error)) *web.Error {
 	defer stop()
 	t := time.NewTimer(waitMost)
 	defer t.Stop()
+	tick := time.NewTicker(lookAgain) // the memory that is watched may be that of before
+	defer tick.Stop()
 	for {
 		switch ok, err := ready(); {
 		case errors.Is(err, hls.ErrAhead):
@@ -61,6 +64,7 @@ func (h *Handler) until(r request, ready func() (bool, error)) *web.Error {
 		}
 		select {
 		case <-moved:
+		case <-tick.C:
 		case <-t.C:
 			return nil
 		case <-h.opt.Done:
@@ -69,20 +73,32 @@ func (h *Handler) until(r request, ready func() (bool, error)) *web.Error {
 	}
 }
 
+// lookAgain is how often one who waits looks by himself.
+const lookAgain = 500 * time.Millisecond
+
 // wakeMost is how long the first viewer of a stream that is captured on demand waits
 // for it: a camera answers within a second or two, and begins with a key frame.
 const wakeMost = 12 * time.Second
 
+// nearNow is how far back somebody may begin who is taken to want to see what is live in
+// the end: a camera is not captured for one who looks at what was last week.
+const nearNow = time.Hour
+
 // wake makes sure that a stream is captured that somebody wants to see live, and waits
-// until there is a first segment.
-func (h *Handler) wake(r request) {
-	if h.opt.Wake == nil || !h.opt.Wake(r.src) {
+// until there is a first segment; who begins earlier has something to look at.
+func (h *Handler) wake(r request, live bool, from media.Wall) {
+	if h.opt.Wake == nil || !live && time.Since(from.Time()) > nearNow {
+		return
+	}
+	if !h.opt.Wake(r.src) || !live {
 		return
 	}
 	moved, stop := h.opt.Timeline.Watch(r.src)
 	defer stop()
 	t := time.NewTimer(wakeMost)
 	defer t.Stop()
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
 	for {
 		segs, err := h.opt.Timeline.Last(r.src, 1)
 		if n := len(segs); err == nil && n > 0 && time.Since(segs[n-1].Span.To.Time()) < fresh && (n > 1 || segs[0].Complete) {
@@ -90,7 +106,7 @@ func (h *Handler) wake(r request) {
 		}
 		select {
 		case <-moved:
-		case <-time.After(250 * time.Millisecond): // the ring that is watched may be that of before
+		case <-tick.C:
 		case <-t.C:
 			return
 		case <-h.opt.Done:

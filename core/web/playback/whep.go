@@ -59,7 +59,7 @@ func (h *Handler) offer(r request) *web.Error {
 	if kind, _, _ := strings.Cut(string(r.ctx.Request.Header.ContentType()), ";"); !strings.EqualFold(strings.TrimSpace(kind), "application/sdp") {
 		return web.E(415, "not_sdp", "an offer is application/sdp", "set Content-Type: application/sdp")
 	}
-	h.wake(r)
+	h.wake(r, true, 0)
 	ask := webrtc.Ask{UID: r.uid, Who: r.grant.Who, Alive: r.grant.Alive}
 	if a, ok := netip.AddrFromSlice(r.ctx.RemoteIP()); ok {
 		ask.Address = a.Unmap()
