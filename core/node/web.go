@@ -90,7 +90,11 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	})
 	w.play = play
 	convert := &titop.Handler{On: c.Compat.Titop, Exports: a, Auth: d.Identify, Application: b.application, Allow: c.Compat.TitopAllow, Listed: d.Listed}
-	w.main.Use(a, play, convert, panel, playback.Aliases{Handler: play}, web.Foreign)
+	rooms := []web.Room{a, play, convert, panel}
+	if c.Compat.Flussonic {
+		rooms = append(rooms, playback.Aliases{Handler: play})
+	}
+	w.main.Use(append(rooms, web.Foreign)...)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
 		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Open: ports.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})

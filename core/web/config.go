@@ -61,6 +61,7 @@ type LimitsConfig struct {
 type CompatConfig struct {
 	Titop      bool           // POST /v1/nvr/convert2mp4; true
 	TitopAllow []netip.Prefix // who may use it without an API token; none
+	Flussonic  bool           // /<uid>/index.m3u8, archive-F-D.mp4 and the like; true
 }
 
 // DefaultConfig is what holds where the ini says nothing.
@@ -70,7 +71,7 @@ func DefaultConfig() Config {
 		HTTPS:  HTTPSConfig{Enable: true, Listen: ":8443"},
 		TLS:    TLSConfig{MinVersion: "1.2"},
 		Admin:  AdminConfig{Enable: true, Listen: "127.0.0.1:9998", Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
-		Compat: CompatConfig{Titop: true},
+		Compat: CompatConfig{Titop: true, Flussonic: true},
 		Limits: LimitsConfig{Connections: 4096, ConnectionsPer: 512, RequestSize: 1 << 20},
 	}
 }
@@ -101,7 +102,8 @@ func (c *Config) Bind(set *config.Set) {
 	k := set.Section("compat", "Interfaces of other servers that this one answers too, beside its own.")
 	k.Bool("titop", &c.Compat.Titop, "Serve /v1/nvr/convert2mp4: exports that are made in the background, see [export].").Restart()
 	k.Networks("titop-allow", &c.Compat.TitopAllow, "Addresses and networks that may use it without an API token.").Restart()
-	k.Later("aipix", "flussonic")
+	k.Bool("flussonic", &c.Compat.Flussonic, "Serve the addresses that set-top boxes and middleware know from elsewhere: /UID/index.m3u8, archive-F-D.m3u8, rewind-S.m3u8, preview.mp4, recording_status.json. They lead to this server's own.").Restart()
+	k.Later("aipix")
 
 	l := set.Section("limits", "Bounds that keep one part of the server from starving another.")
 	l.Int("viewers", &c.Limits.Viewers, 0, math.MaxInt, "Most viewers at once, all streams together. 0 = no limit.").Restart()

@@ -102,11 +102,13 @@ export class Player {
       const main = await ask(url);
       const text = await main.text();
       if (turn !== this.turn) return;
-      const has = /CODECS="([^"]*)"/.exec(text)?.[1].split(",") ?? [];
-      const cannot = has.filter((c) => !decodes(c));
-      if (cannot.length) return this.cannot(cannot);
+      // The camera's smaller stream may be in a coding that this browser decodes where the main one's is not.
+      const all = [...text.matchAll(/#EXT-X-STREAM-INF:.*?CODECS="([^"]*)".*\n(.+)/g)].map((m) => ({ has: m[1].split(","), uri: m[2] }));
+      const shown = all.find((v) => v.has.every(decodes));
+      if (!shown) return this.cannot(all[0]?.has.filter((c) => !decodes(c)) ?? []);
+      const has = shown.has;
       this.only = has.some((c) => !/^(mp4a|opus|Opus|fLaC)/.test(c)) ? null : show.only ?? { title: "Sound only" };
-      const edge = show.from ? { lag: 0, start: 0 } : await this.edge(new URL(text.trim().split("\n").pop() ?? "", new URL(url, location.href)).href);
+      const edge = show.from ? { lag: 0, start: 0 } : await this.edge(new URL(shown.uri, new URL(url, location.href)).href);
       if (turn === this.turn) this.start(url, show, edge);
     } catch (e) {
       if (turn === this.turn) this.failed(e, show);

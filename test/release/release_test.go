@@ -2,6 +2,7 @@ package release
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,12 +12,14 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"media-server/test/accept/harness"
 )
@@ -46,7 +49,11 @@ type answers struct {
 	Token   string // API token, role viewer, without end
 	Streams []streamAnswer
 	Locks   []lock `json:",omitempty"` // of gate, from release 2 on; footage is signed since then, too
+	Play    string `json:",omitempty"` // play token of safe, from release 4 on; an account of Digest since then, too
 }
+
+// player and its password are the account of Digest.
+const player, playerWord = "wall", "screens in the hall"
 
 type lock struct {
 	ID, Reason string
@@ -122,7 +129,11 @@ func open(t *testing.T, dir string, rebuilt bool) {
 			os.Remove(filepath.Join(data, f))
 		}
 	}
-	s := harness.New(t, harness.Options{Data: data, Ini: sections(t, dir, data)})
+	ini, rtsp := sections(t, dir, data), harness.FreePort(t)
+	if want.Play != "" {
+		ini += "[rtsp]\nenable = true\nudp-ports =\nauth = digest\nlisten = " + rtsp + "\n"
+	}
+	s := harness.New(t, harness.Options{Data: data, Ini: ini})
 	for _, st := range want.Streams {
 		text, err := os.ReadFile(filepath.Join(dir, "streams.d", st.UID+".ini"))
 		if err != nil {
@@ -147,6 +158,9 @@ func open(t *testing.T, dir string, rebuilt bool) {
 		}
 	}
 	tokenWorks(t, s, want.Token)
+	if want.Play != "" {
+		stillPlays(t, s, want, rtsp)
+	}
 	if len(want.Locks) > 0 {
 		signedAndLocked(t, s, want.Locks)
 	}
@@ -191,6 +205,28 @@ func tokenWorks(t *testing.T, s *harness.Server, token string) {
 		resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("the API answers %s, want %d", resp.Status, want)
+		}
+	}
+}
+
+// stillPlays: a play token of that release is known as one of this server's, expired or
+// not, and an account of Digest opens RTSP.
+func stillPlays(t *testing.T, s *harness.Server, want answers, rtsp string) {
+	t.Helper()
+	for tok, ok := range map[string]bool{want.Play: true, want.Play[:len(want.Play)-8] + "AAAAAAAA": false} {
+		code, body := s.Get(s.HTTP + "/dvr/safe/ranges.json?token=" + tok)
+		if known := code == 200 || code == 401 && strings.Contains(body, "token_expired"); known != ok {
+			t.Errorf("a play token: %d %s", code, body)
+		}
+	}
+	r := want.Streams[0].Ranges[0]
+	for word, ok := range map[string]bool{playerWord: true, "another word": false} {
+		u := url.URL{Scheme: "rtsp", Host: rtsp, Path: "/dvr/gate", User: url.UserPassword(player, word), RawQuery: fmt.Sprintf("from=%d&to=%d", r.From, r.To)}
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		out, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-rtsp_transport", "tcp", "-show_entries", "stream=codec_name", "-of", "csv=p=0", u.String()).CombinedOutput()
+		stop()
+		if got := strings.Contains(string(out), "h264"); got != ok {
+			t.Errorf("RTSP with the word %q: %v %s", word, err, out)
 		}
 	}
 }
@@ -246,7 +282,7 @@ func makeIt(t *testing.T, dir string) {
 	streams := map[string][]string{
 		"gate": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0"},
 		"yard": {"stream-url = sim://?codec=h265&audio=pcma&metadata=on&bitrate=300k", "stream-access = public", "dvr-duration = 0"},
-		"safe": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0", "dvr-pool = vault"},
+		"safe": {"stream-url = sim://?bitrate=300k", "stream-access = private", "dvr-duration = 0", "dvr-pool = vault"},
 	}
 	put := func(more ...string) {
 		for _, uid := range uids {
@@ -280,7 +316,12 @@ func makeIt(t *testing.T, dir string) {
 	if out, err := export.CombinedOutput(); err != nil {
 		t.Fatalf("keys export: %v %s", err, out)
 	}
-	a := answers{Token: token(t, s), Locks: locks(t, s)}
+	digest := exec.Command(filepath.Join(harness.Bin, "media-server"), "passwd", "-c", s.Conf, "--digest", player)
+	digest.Stdin = strings.NewReader(playerWord + "\n")
+	if out, err := digest.CombinedOutput(); err != nil {
+		t.Fatalf("passwd --digest: %v %s", err, out)
+	}
+	a := answers{Token: token(t, s), Locks: locks(t, s), Play: s.Verb("token", "play", "safe", "--ttl", "366d")}
 	for _, uid := range uids {
 		f := s.Footage(uid)
 		a.Streams = append(a.Streams, streamAnswer{UID: uid, Ranges: f.Ranges, Gaps: f.Gaps, Record: record(t, s, uid, f.Ranges, a.Token)})
