@@ -1,6 +1,7 @@
 package node
 
 import (
+	"media-server/core/media"
 	"media-server/core/timeline"
 	"media-server/core/web/api"
 	"media-server/core/webrtc"
@@ -42,6 +43,9 @@ func (l liveFrames) Live(uid string) (webrtc.Reader, error) {
 	}
 	return r, nil
 }
+
+// Newest implements webrtc.Source.
+func (l liveFrames) Newest(uid string) (media.Wall, bool) { return l.t.Newest(uid) }
 
 // webrtcGate counts viewers; the door has let them in already.
 type webrtcGate struct{ n *Node }

@@ -38,4 +38,7 @@ type Source interface {
 	// Live begins with the newest group of pictures and goes on live. The error
 	// wraps timeline.ErrNoFootage where nothing was ever captured.
 	Live(uid string) (Reader, error)
+	// Newest is the end of what was captured last, as timeline.Newest is; false =
+	// nothing ever was.
+	Newest(uid string) (media.Wall, bool)
 }

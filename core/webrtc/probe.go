@@ -30,7 +30,8 @@ type look struct {
 	b      bool // pictures depend on later ones
 }
 
-// probe reads the newest group of pictures.
+// probe reads the newest group of pictures, which may be a long one: whether the
+// stream lives is asked of the source, and not told by the pictures looked at.
 func probe(ctx context.Context, src Source, uid string) (look, error) {
 	r, err := src.Live(uid)
 	if err != nil {
@@ -38,7 +39,6 @@ func probe(ctx context.Context, src Source, uid string) (look, error) {
 	}
 	defer r.Close()
 	var l look
-	var newest media.Wall
 	wait, end := probeWait, time.Time{}
 	for pictures := 0; pictures < probeUnits && (end.IsZero() || time.Now().Before(end)); {
 		f, err := next(ctx, r, wait)
@@ -54,9 +54,8 @@ func probe(ctx context.Context, src Source, uid string) (look, error) {
 		if wait = probeMore; pictures >= probeEnough || f.Of() == nil || !hasVideo(f.Tracks) {
 			wait = probeAtOnce
 		}
-		l.tracks, newest = f.Tracks, max(newest, f.PTS)
-		if straight(f.Tracks) {
-			wait = probeAtOnce // only how new the newest is has to be known
+		if l.tracks = f.Tracks; straight(f.Tracks) {
+			break
 		}
 		if t := f.Of(); t != nil && t.Kind() == media.Video {
 			pictures++
@@ -66,7 +65,7 @@ func probe(ctx context.Context, src Source, uid string) (look, error) {
 	if ctx.Err() != nil {
 		return l, ctx.Err()
 	}
-	if media.WallOf(time.Now()).Sub(newest) > probeStale {
+	if newest, ok := src.Newest(uid); !ok || media.WallOf(time.Now()).Sub(newest) > probeStale {
 		return l, noFrames(uid, timeline.ErrNoFootage)
 	}
 	return l, nil

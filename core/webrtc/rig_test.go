@@ -24,6 +24,7 @@ type shot struct {
 	clips []string
 	age   time.Duration // of the key frame that a reader begins with
 	every int           // so many pictures from one key frame to the next; 0 = as the clip
+	away  time.Duration // nothing has come for so long
 	stop  atomic.Bool   // the camera is away
 	open  atomic.Int32
 }
@@ -55,6 +56,10 @@ func (s *shot) Live(string) (Reader, error) {
 	}
 	s.open.Add(1)
 	return r, nil
+}
+
+func (s *shot) Newest(string) (media.Wall, bool) {
+	return media.WallOf(time.Now().Add(-s.away)), len(s.clips) > 0
 }
 
 func (r *shotReader) Close() { r.s.open.Add(-1) }

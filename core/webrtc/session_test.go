@@ -295,7 +295,7 @@ func TestRefused(t *testing.T) {
 		{"B-frames, a group that just begins", &shot{clips: []string{clip.H264, clip.AAC}}, nil, 415, "codec_not_in_webrtc"},
 		{"H.265", &shot{clips: []string{clip.H265}}, nil, 415, "codec_not_in_webrtc"},
 		{"AAC", &shot{clips: []string{clip.AAC}}, nil, 415, "codec_not_in_webrtc"},
-		{"the camera has been away", &shot{clips: []string{clip.H264Plain}, age: time.Hour}, nil, 404, "no_footage"},
+		{"the camera has been away", &shot{clips: []string{clip.H264Plain}, age: time.Hour, away: 31 * time.Second}, nil, 404, "no_footage"},
 		{"the gate", &shot{clips: []string{clip.H264Plain}}, &Refusal{429, "too_many_viewers", "too many", ""}, 429, "too_many_viewers"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -349,6 +349,14 @@ func TestRefused(t *testing.T) {
 			t.Errorf("somebody else: %v", err)
 		}
 	})
+}
+
+// TestLongGroup: a stream whose newest key frame is old lives all the same.
+func TestLongGroup(t *testing.T) {
+	src := &shot{clips: []string{clip.H264Plain, clip.ALaw}, age: 40 * time.Second, every: 1 << 20}
+	s, _ := newServer(t, src)
+	p := newPlayer(t, both...).play(s)
+	p.until("a picture and sound", func() bool { return p.count("video") > 0 && p.count("audio") > 10 })
 }
 
 // TestSoundCannot: pictures are sent, and it is said that the sound is not.
@@ -413,6 +421,7 @@ func TestStrangers(t *testing.T) {
 type broken struct{ err error }
 
 func (b broken) Live(string) (Reader, error)                { return b, nil }
+func (b broken) Newest(string) (media.Wall, bool)           { return 1 << 62, true }
 func (b broken) Next(context.Context) (*media.Frame, error) { return nil, b.err }
 func (b broken) Close()                                     {}
 

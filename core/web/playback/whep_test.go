@@ -21,6 +21,7 @@ const offered = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-ufrag:
 type sound struct{ codec media.Codec }
 
 func (s sound) Live(string) (webrtc.Reader, error) { return s, nil }
+func (sound) Newest(string) (media.Wall, bool)     { return 1 << 62, true }
 func (sound) Close()                               {}
 func (s sound) Next(ctx context.Context) (*media.Frame, error) {
 	if err := ctx.Err(); err != nil {
