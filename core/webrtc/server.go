@@ -115,7 +115,7 @@ func (s *Server) Listen() error {
 	log := quiet.NewLogger("ice")
 	s.udp, s.tcp, s.why = udp, tcp, nil
 	s.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: log, UDPConn: udp})
-	s.tcpMux = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: &bounded{Listener: tcp, free: make(chan struct{}, maxTCP)}, Logger: log, ReadBufferSize: 16,
+	s.tcpMux = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: bound(tcp), Logger: log, ReadBufferSize: 16,
 		WriteBufferSize: 1 << 20, FirstStunBindTimeout: 5 * time.Second, AliveDurationForConnFromStun: 5 * time.Second})
 	return nil
 }
@@ -267,36 +267,4 @@ func (s *Server) End(uid, id string) error {
 		ses.end()
 	}
 	return err
-}
-
-// bounded is a listener with a most of connections; one more is closed at once.
-type bounded struct {
-	net.Listener
-	free chan struct{}
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	for {
-		c, err := b.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case b.free <- struct{}{}:
-			return &counted{Conn: c, free: b.free}, nil
-		default:
-			_ = c.Close()
-		}
-	}
-}
-
-type counted struct {
-	net.Conn
-	free chan struct{}
-	once sync.Once
-}
-
-func (c *counted) Close() error {
-	c.once.Do(func() { <-c.free })
-	return c.Conn.Close()
 }
