@@ -43,6 +43,9 @@ func (b *bounded) Accept() (net.Conn, error) {
 		wait = acceptAgain
 		select {
 		case b.free <- struct{}{}:
+			if t, ok := c.(*net.TCPConn); ok {
+				_ = t.SetWriteBuffer(tcpQueue) // the system would let it grow to megabytes
+			}
 			return &counted{Conn: c, free: b.free}, nil
 		default:
 			_ = c.Close()

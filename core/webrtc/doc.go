@@ -36,7 +36,9 @@
 //     ICE or DTLS end, and with the server. ICE ends when nothing was heard of the
 //     player for iceSilent and iceGone.
 //   - A player that is too slow loses pictures up to the next key frame, not order:
-//     it asks for one, or the reader drops them. Nothing here queues more than one frame.
+//     it asks for one, or the reader drops them. Nothing here queues more than one frame;
+//     over TCP, pion and the system hold tcpQueue bytes each, together a second of
+//     4 Mbit/s, and what finds pion's full is dropped.
 //   - pion sees an offer made anew from what was understood of the player's,
 //     without its candidates: a lite agent needs none, so none is resolved or dialled.
 //   - One port, UDP and TCP; what does not name a session's ufrag is not answered.

@@ -24,10 +24,11 @@ import (
 
 // Bounds of what strangers can make the server hold.
 const (
-	maxSessions = 512 // at once
-	maxWaiting  = 64  // of them not connected yet
-	maxFrom     = 16  // of these from one address
-	maxTCP      = 256 // connections to the port
+	maxSessions = 512       // at once
+	maxWaiting  = 64        // of them not connected yet
+	maxFrom     = 16        // of these from one address
+	maxTCP      = 256       // connections to the port
+	tcpQueue    = 256 << 10 // bytes that wait for one of them, with pion and with the system each
 )
 
 // Options are the parts a Server is made of.
@@ -116,7 +117,7 @@ func (s *Server) Listen() error {
 	s.udp, s.tcp, s.why = udp, tcp, nil
 	s.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: log, UDPConn: udp})
 	s.tcpMux = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: bound(tcp), Logger: log, ReadBufferSize: 16,
-		WriteBufferSize: 1 << 20, FirstStunBindTimeout: 5 * time.Second, AliveDurationForConnFromStun: 5 * time.Second})
+		WriteBufferSize: tcpQueue, FirstStunBindTimeout: 5 * time.Second, AliveDurationForConnFromStun: 5 * time.Second})
 	return nil
 }
 
