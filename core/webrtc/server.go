@@ -19,6 +19,7 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
+	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -42,8 +43,9 @@ type Options struct {
 
 // Server holds the sessions. Safe for concurrent use.
 type Server struct {
-	opt  Options
-	cert webrtc.Certificate
+	opt     Options
+	cert    webrtc.Certificate
+	network transport.Net // of the UDP candidates
 
 	mu       sync.Mutex
 	udp      net.PacketConn // nil = it does not listen
@@ -69,7 +71,7 @@ func New(opt Options) (*Server, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opt: opt, cert: cert, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
+	s := &Server{opt: opt, cert: cert, network: &anew{}, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -115,7 +117,7 @@ func (s *Server) Listen() error {
 	}
 	log := quiet.NewLogger("ice")
 	s.udp, s.tcp, s.why = udp, tcp, nil
-	s.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: log, UDPConn: udp})
+	s.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: log, UDPConn: udp, Net: s.network})
 	s.tcpMux = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: bound(tcp), Logger: log, ReadBufferSize: 16,
 		WriteBufferSize: tcpQueue, FirstStunBindTimeout: 5 * time.Second, AliveDurationForConnFromStun: 5 * time.Second})
 	return nil
