@@ -1,6 +1,11 @@
 package node
 
 import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"media-server/core/fault"
 	"media-server/core/media"
 	"media-server/core/timeline"
 	"media-server/core/web/api"
@@ -16,19 +21,28 @@ func (n *Node) openWebRTC(set *Settings) error {
 	}
 	n.webrtc = s
 	if err := s.Listen(); err != nil {
-		n.log.Error("WebRTC is not served: its port cannot be opened", "err", err, "hint", webrtcHint)
+		n.log.Error("WebRTC is not served: its port cannot be opened", "err", fault.Of(err)[0].What, "hint", webrtcHint(err))
 	}
 	return nil
 }
 
-const webrtcHint = "another program may use the port; change listen in [webrtc] of media-server.ini"
+// webrtcHint is what to do where the port cannot be opened.
+func webrtcHint(err error) string {
+	if hint := fault.Of(err)[0].Hint; hint != "" {
+		return hint
+	}
+	if errors.Is(err, unix.EADDRINUSE) {
+		return "another program may use the port; change listen in [webrtc] of media-server.ini"
+	}
+	return "change listen in [webrtc] of media-server.ini"
+}
 
 func (n *Node) webrtcProblems() []api.Problem {
 	if n.webrtc == nil {
 		return nil
 	}
 	if err := n.webrtc.Err(); err != nil {
-		return []api.Problem{{Level: "error", Where: "[webrtc]", What: "WebRTC is not served: " + err.Error(), Hint: webrtcHint}}
+		return []api.Problem{{Level: "error", Where: "[webrtc]", What: "WebRTC is not served: " + fault.Of(err)[0].What, Hint: webrtcHint(err)}}
 	}
 	return nil
 }

@@ -5,9 +5,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"media-server/core/fault"
 )
 
 const soundOffer = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n" +
@@ -120,5 +125,21 @@ func TestWebRTC(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("nothing is told of the port: %+v", problems)
+	}
+}
+
+// TestWebRTCHint: another program is blamed for what another program does alone.
+func TestWebRTCHint(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Op: "listen", Err: os.NewSyscallError("bind", unix.EADDRINUSE)}, "another program may use the port; change listen in [webrtc] of media-server.ini"},
+		{&net.OpError{Op: "listen", Err: os.NewSyscallError("bind", unix.EACCES)}, "change listen in [webrtc] of media-server.ini"},
+		{fault.New("", "no such interface", "one of its network interfaces (eth0)"), "one of its network interfaces (eth0)"},
+	} {
+		if got := webrtcHint(c.err); got != c.want {
+			t.Errorf("%v: %q", c.err, got)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package webrtc
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -27,13 +26,7 @@ func (m *moving) Interfaces() ([]*transport.Interface, error) {
 
 // TestNewAddress: an address that comes later is told to who asks then.
 func TestNewAddress(t *testing.T) {
-	c := DefaultConfig()
-	c.Listen = "0.0.0.0:0"
-	s, err := New(Options{Config: c, Source: &shot{clips: []string{clip.ALaw}}, Gate: &openGate{}, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := unopened(t, &shot{clips: []string{clip.ALaw}}, "0.0.0.0:0")
 	m := &moving{}
 	m.address.Store("192.0.2.1")
 	s.network = m

@@ -21,6 +21,8 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
+
+	"media-server/core/fault"
 )
 
 // Bounds of what strangers can make the server hold.
@@ -101,50 +103,6 @@ func certificate() (webrtc.Certificate, error) {
 // quiet keeps pion's words, which strangers can cause in any number, out of the log.
 var quiet = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled, ScopeLevels: map[string]logging.LogLevel{}}
 
-// Listen opens the port. Where that fails sessions are refused with the reason,
-// and Err tells it; nothing else of a server depends on it.
-func (s *Server) Listen() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.opt.Config.Enable {
-		s.why = errors.New("[webrtc] enable is off")
-		return nil
-	}
-	udp, tcp, err := open(s.opt.Config.Listen)
-	if err != nil {
-		s.why = err
-		return err
-	}
-	log := quiet.NewLogger("ice")
-	s.udp, s.tcp, s.why = udp, tcp, nil
-	s.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: log, UDPConn: udp, Net: s.network})
-	s.tcpMux = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: bound(tcp), Logger: log, ReadBufferSize: 16,
-		WriteBufferSize: tcpQueue, FirstStunBindTimeout: 5 * time.Second, AliveDurationForConnFromStun: 5 * time.Second})
-	return nil
-}
-
-// open takes one port for UDP and TCP. With port 0 the system picks one, which may
-// be free for one of the two alone.
-func open(listen string) (net.PacketConn, net.Listener, error) {
-	for try := 0; ; try++ {
-		udp, err := net.ListenPacket("udp", listen)
-		if err != nil {
-			return nil, nil, err
-		}
-		if u, ok := udp.(*net.UDPConn); ok {
-			_ = u.SetWriteBuffer(2 << 20) // a key frame of many viewers at once
-		}
-		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-		if err == nil {
-			return udp, tcp, nil
-		}
-		_ = udp.Close()
-		if _, port, _ := net.SplitHostPort(listen); port != "0" || try == 20 {
-			return nil, nil, err
-		}
-	}
-}
-
 // Addr is the address of the media; invalid where it does not listen.
 func (s *Server) Addr() netip.AddrPort {
 	s.mu.Lock()
@@ -214,7 +172,7 @@ func (s *Server) reserve(from netip.Addr) (id string, err error) {
 	case s.closed:
 		return "", closing()
 	case s.udp == nil:
-		return "", &Refusal{503, "webrtc_off", "WebRTC is not served here: " + s.why.Error(), "HLS plays at playlist.m3u8; [webrtc] of media-server.ini sets enable and listen"}
+		return "", &Refusal{503, "webrtc_off", "WebRTC is not served here: " + fault.Of(s.why)[0].What, "HLS plays at playlist.m3u8; [webrtc] of media-server.ini sets enable and listen"}
 	case len(s.sessions) >= maxSessions || s.waiting >= maxWaiting || s.from[from] >= maxFrom:
 		return "", &Refusal{429, "too_many_sessions", "as many WebRTC sessions as may be are open", "try again later, or play HLS"}
 	}
