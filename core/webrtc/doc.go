@@ -44,7 +44,8 @@
 //   - One port, UDP and TCP; what does not name a session's ufrag is not answered.
 //   - The DTLS key is made for each process and never written.
 //
-// Goroutines: Run owns the sockets; each session has a supervisor, a sender and
+// Goroutines: Run owns the sockets, and opens the port where that was not possible at
+// first; each session has a supervisor, a sender and
 // a reader of RTCP a track, which Run waits for. Those of pion end with its
 // PeerConnection.
 package webrtc

@@ -48,6 +48,7 @@ type Server struct {
 	opt     Options
 	cert    webrtc.Certificate
 	network transport.Net // of the UDP candidates
+	again   time.Duration // from one try to open the port to the next
 
 	mu       sync.Mutex
 	udp      net.PacketConn // nil = it does not listen
@@ -73,7 +74,7 @@ func New(opt Options) (*Server, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opt: opt, cert: cert, network: &anew{}, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
+	s := &Server{opt: opt, cert: cert, network: &anew{}, again: openAgain, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -131,8 +132,10 @@ func (s *Server) Err() error {
 	return s.why
 }
 
-// Run serves until ctx ends, then ends every session and closes the port.
+// Run serves until ctx ends, then ends every session and closes the port. A port that
+// Listen could not open it tries to open again and again.
 func (s *Server) Run(ctx context.Context) error {
+	s.goOn(ctx)
 	<-ctx.Done()
 	s.Close()
 	return nil
