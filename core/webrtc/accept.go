@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// Bounds of TCP.
+const (
+	maxTCP   = 256       // connections to the port
+	tcpQueue = 256 << 10 // bytes that wait for one of them, with pion and with the system each
+)
+
 // How long is waited after an error of accept(2): no descriptors, no memory, a
 // connection that has gone already.
 const (

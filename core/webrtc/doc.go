@@ -42,6 +42,8 @@
 //   - pion sees an offer made anew from what was understood of the player's,
 //     without its candidates: a lite agent needs none, so none is resolved or dialled.
 //   - One port, UDP and TCP; what does not name a session's ufrag is not answered.
+//   - Offers alone shut nobody out: those of one address, or network of IPv6, are
+//     bounded, and those of people without a token or login leave room for others.
 //   - The DTLS key is made for each process and never written.
 //
 // Goroutines: Run owns the sockets, and opens the port where that was not possible at

@@ -12,6 +12,7 @@ type Ask struct {
 	UID     string
 	Who     string      // token, user or address
 	Alive   func() bool // false = the right has ended since; nil = it never does
+	Known   bool        // has shown a token or a login that is good, and not come by his address alone
 	Address netip.Addr  // of the player, or of a proxy before it
 	Session string      // the session's name, one for each; set by Open
 }

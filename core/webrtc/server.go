@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -21,17 +20,6 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
-
-	"media-server/core/fault"
-)
-
-// Bounds of what strangers can make the server hold.
-const (
-	maxSessions = 512       // at once
-	maxWaiting  = 64        // of them not connected yet
-	maxFrom     = 16        // of these from one address
-	maxTCP      = 256       // connections to the port
-	tcpQueue    = 256 << 10 // bytes that wait for one of them, with pion and with the system each
 )
 
 // Options are the parts a Server is made of.
@@ -57,8 +45,7 @@ type Server struct {
 	tcpMux   ice.TCPMux
 	why      error // it does not listen
 	sessions map[string]*session
-	waiting  int
-	from     map[netip.Addr]int // of these, by address
+	places   places
 	closed   bool
 	wg       sync.WaitGroup // sessions
 	ctx      context.Context
@@ -74,7 +61,7 @@ func New(opt Options) (*Server, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opt: opt, cert: cert, network: &anew{}, again: openAgain, sessions: map[string]*session{}, from: map[netip.Addr]int{}, why: errors.New("it has not begun to listen")}
+	s := &Server{opt: opt, cert: cert, network: &anew{}, again: openAgain, sessions: map[string]*session{}, places: places{from: map[netip.Prefix]int{}}, why: errors.New("it has not begun to listen")}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -165,53 +152,6 @@ func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sessions)
-}
-
-// reserve takes a place for a session that is about to be made.
-func (s *Server) reserve(from netip.Addr) (id string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return "", closing()
-	case s.udp == nil:
-		return "", &Refusal{503, "webrtc_off", "WebRTC is not served here: " + fault.Of(s.why)[0].What, "HLS plays at playlist.m3u8; [webrtc] of media-server.ini sets enable and listen"}
-	case len(s.sessions) >= maxSessions || s.waiting >= maxWaiting || s.from[from] >= maxFrom:
-		return "", &Refusal{429, "too_many_sessions", "as many WebRTC sessions as may be are open", "try again later, or play HLS"}
-	}
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	id = hex.EncodeToString(b[:])
-	s.sessions[id] = nil
-	s.waiting++
-	s.from[from]++
-	s.wg.Add(1)
-	return id, nil
-}
-
-// release gives the place back; waiting: it was not connected yet.
-func (s *Server) release(id string, waiting bool, from netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.sessions, id)
-	if waiting {
-		s.cameLocked(from)
-	}
-	s.wg.Done()
-}
-
-// came frees a place among those that are not connected yet.
-func (s *Server) came(from netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cameLocked(from)
-}
-
-func (s *Server) cameLocked(from netip.Addr) {
-	s.waiting--
-	if s.from[from]--; s.from[from] <= 0 {
-		delete(s.from, from)
-	}
 }
 
 // find is a session of a stream by its name, which nobody can guess.

@@ -3,7 +3,6 @@ package webrtc
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +34,7 @@ type session struct {
 	server *Server
 	id     string
 	uid    string
-	from   netip.Addr
+	place  place
 	ufrag  string // of the player
 	plan   *plan
 	pass   Pass
@@ -56,17 +55,18 @@ func (s *Server) Open(ctx context.Context, ask Ask, text []byte) (*Answer, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.reserve(ask.Address)
+	p := placeOf(ask)
+	id, err := s.reserve(p)
 	if err != nil {
 		return nil, err
 	}
 	ask.Session = id
-	ses := &session{server: s, id: id, uid: ask.UID, from: ask.Address, ufrag: o.ufrag, refresh: make(chan struct{}, 1), up: make(chan struct{})}
+	ses := &session{server: s, id: id, uid: ask.UID, place: p, ufrag: o.ufrag, refresh: make(chan struct{}, 1), up: make(chan struct{})}
 	ses.ctx, ses.end = context.WithCancel(s.ctx)
 	answer, err := ses.open(ctx, ask, o)
 	if err != nil {
 		ses.close()
-		s.release(id, true, ask.Address)
+		s.release(id, true, p)
 		return nil, err
 	}
 	s.mu.Lock()
@@ -197,7 +197,7 @@ func (s *session) run() {
 		s.close()
 		s.tell()
 		s.server.opt.Log.Debug("a WebRTC session has ended", "stream", s.uid, "connected", !waiting)
-		s.server.release(s.id, waiting, s.from)
+		s.server.release(s.id, waiting, s.place)
 	}()
 	late := time.NewTimer(connectWithin)
 	defer late.Stop()
@@ -224,7 +224,7 @@ func (s *session) run() {
 			}
 		case <-up:
 			up, waiting = nil, false
-			s.server.came(s.from)
+			s.server.came(s.place)
 			wg.Go(func() { defer s.end(); s.send() })
 		case <-ask.C:
 			if !s.pass.Alive() {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -177,8 +176,8 @@ func TestNeverCame(t *testing.T) {
 	until(t, "the end of a session that nobody took up", func() bool { return s.Sessions() == 0 && g.in.Load() == 0 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waiting != 0 {
-		t.Error(s.waiting)
+	if s.places.all != 0 {
+		t.Error(s.places)
 	}
 }
 
@@ -305,8 +304,8 @@ func TestRefused(t *testing.T) {
 			if r := refusal(t, err); r.Status != c.status || r.Code != c.code {
 				t.Errorf("%+v", r)
 			}
-			if s.Sessions() != 0 || g.in.Load() != 0 || c.src.open.Load() != 0 || s.waiting != 0 {
-				t.Error("something is left", s.Sessions(), g.in.Load(), c.src.open.Load(), s.waiting)
+			if s.Sessions() != 0 || g.in.Load() != 0 || c.src.open.Load() != 0 || s.places.all != 0 {
+				t.Error("something is left", s.Sessions(), g.in.Load(), c.src.open.Load(), s.places.all)
 			}
 		})
 	}
@@ -333,20 +332,6 @@ func TestRefused(t *testing.T) {
 		_, err = s.Open(context.Background(), Ask{UID: "gate"}, offer(t))
 		if r := refusal(t, err); r.Status != 503 || !strings.Contains(r.Message, "address already in use") {
 			t.Errorf("%+v", r)
-		}
-	})
-	t.Run("too many wait", func(t *testing.T) {
-		s, _ := newServer(t, &shot{clips: []string{clip.ALaw}})
-		for i := range maxFrom + 1 {
-			_, err := s.Open(context.Background(), Ask{UID: "gate", Address: netip.MustParseAddr("192.0.2.7")}, []byte(sdpOf(audioAll)))
-			if (err == nil) != (i < maxFrom) {
-				t.Fatalf("session %d: %v", i, err)
-			} else if err != nil && refusal(t, err).Status != 429 {
-				t.Error(err)
-			}
-		}
-		if _, err := s.Open(context.Background(), Ask{UID: "gate", Address: netip.MustParseAddr("192.0.2.8")}, []byte(sdpOf(audioAll))); err != nil {
-			t.Errorf("somebody else: %v", err)
 		}
 	})
 }

@@ -167,6 +167,34 @@ func TestPlay(t *testing.T) {
 	}
 }
 
+// TestKnown: what was shown counts where it is good, needed or not.
+func TestKnown(t *testing.T) {
+	for _, c := range []struct {
+		name, from string
+		rule       access.Rule
+		headers    []string
+		want       bool
+	}{
+		{"nothing", "192.0.2.1", access.Public, nil, false},
+		{"a token", "192.0.2.1", access.Public, []string{"Authorization", "Bearer view"}, true},
+		{"a token, where it is needed", "192.0.2.1", access.Private, []string{"Authorization", "Bearer view"}, true},
+		{"a bad token", "192.0.2.1", access.Public, []string{"Authorization", "Bearer nobody"}, false},
+		{"a session", "192.0.2.1", access.Public, []string{"Cookie", "mssession=session"}, true},
+		{"a bad session", "192.0.2.1", access.Public, []string{"Cookie", "mssession=x"}, false},
+		{"a token as a session", "192.0.2.1", access.Public, []string{"Cookie", "mssession=view"}, false},
+		{"a session as a token", "192.0.2.1", access.Public, []string{"Authorization", "Bearer session"}, false},
+		{"a play token", "192.0.2.1", access.Public, []string{"Authorization", "Bearer good.a.b"}, true},
+		{"an expired one", "192.0.2.1", access.Public, []string{"Authorization", "Bearer old.a.b"}, false},
+		{"a listed address", "198.51.100.7", access.Protected, nil, false},
+		{"an address that needs no login", "10.0.0.9", access.Private, []string{"Host", "recorder"}, true},
+	} {
+		g, e := newDoor(c.rule, netip.MustParsePrefix("198.51.100.0/24")).Play(request(c.from, "GET", "/live/cam/whep", c.headers...), "cam", true)
+		if e != nil || g.Known() != c.want {
+			t.Errorf("%s: %v, want %v", c.name, e, c.want)
+		}
+	}
+}
+
 // TestPlayProtected: a protected stream is for listed addresses.
 func TestPlayProtected(t *testing.T) {
 	d := newDoor(access.Protected, netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128"))

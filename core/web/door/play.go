@@ -91,5 +91,22 @@ func (d *Door) Play(ctx *fasthttp.RequestCtx, uid string, live bool) (playback.G
 		_, e := d.Admit(a)
 		return e == nil
 	}
+	g.Known = func() bool { return d.known(a) }
 	return g, e
+}
+
+// known tells whether a good token or login was shown. A public stream lets everybody
+// in without looking at it.
+func (d *Door) known(a Ask) bool {
+	switch {
+	case a.person != nil:
+		return true
+	case a.Secret == "":
+		return false
+	case access.IsPlayToken(a.Secret):
+		_, err := d.Accounts.PlayToken(a.Secret)
+		return err == nil
+	}
+	id, ok := d.Accounts.Identify(a.Secret)
+	return ok && (id.Session != "") == a.Cookie
 }

@@ -46,6 +46,7 @@ type Grant struct {
 	Who    string      // token, user or address: names the session
 	Within media.Span  // what may be played; 0 = no bound on that side
 	Alive  func() bool // false = the right has ended since; nil = it never does
+	Known  func() bool // a token or a login that is good was shown, needed or not; nil = no
 }
 
 // Options are the parts a Handler is made of.

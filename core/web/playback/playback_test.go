@@ -42,11 +42,11 @@ func (k known) Stream(uid string) (Stream, bool) { s, ok := k[uid]; return s, ok
 type gate struct{}
 
 // Play shuts streams called shut.
-func (gate) Play(_ *fasthttp.RequestCtx, uid string, _ bool) (Grant, *web.Error) {
+func (gate) Play(ctx *fasthttp.RequestCtx, uid string, _ bool) (Grant, *web.Error) {
 	if uid == "shut" {
 		return Grant{}, web.E(401, "login", "this stream needs a token or a login", "")
 	}
-	return Grant{Who: "address 192.0.2.1"}, nil
+	return Grant{Who: "address 192.0.2.1", Known: func() bool { return ctx.QueryArgs().Has("token") }}, nil
 }
 
 func newHandler() *Handler {

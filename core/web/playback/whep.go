@@ -60,7 +60,7 @@ func (h *Handler) offer(r request) *web.Error {
 		return web.E(415, "not_sdp", "an offer is application/sdp", "set Content-Type: application/sdp")
 	}
 	h.wake(r, true, 0)
-	ask := webrtc.Ask{UID: r.uid, Who: r.grant.Who, Alive: r.grant.Alive}
+	ask := webrtc.Ask{UID: r.uid, Who: r.grant.Who, Alive: r.grant.Alive, Known: r.grant.Known != nil && r.grant.Known()}
 	if a, ok := netip.AddrFromSlice(r.ctx.RemoteIP()); ok {
 		ask.Address = a.Unmap()
 	}

@@ -81,8 +81,11 @@ func TestWHEP(t *testing.T) {
 	if !strings.Contains(string(hd.Peek("Access-Control-Expose-Headers")), "Location") || len(hd.Peek("ETag")) == 0 {
 		t.Errorf("%s", hd)
 	}
-	if gate.UID != "gate" || gate.Address.String() != "192.0.2.7" || len(gate.Session) != 32 || !gate.open {
+	if gate.UID != "gate" || gate.Address.String() != "192.0.2.7" || len(gate.Session) != 32 || !gate.open || !gate.Known {
 		t.Errorf("%+v", gate)
+	}
+	if post(h, "POST", "/live/gate/whep", offered, "Content-Type", "application/sdp"); gate.Known {
+		t.Error("known, who has shown nothing")
 	}
 	if ctx := post(h, "PATCH", at, "a=ice-ufrag:abcd\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n", "Content-Type", "application/trickle-ice-sdpfrag"); ctx.Response.StatusCode() != 204 {
 		t.Errorf("%d %s", ctx.Response.StatusCode(), ctx.Response.Body())
