@@ -21,8 +21,8 @@ func (h *Handler) first(proto string, r request) {
 	}
 }
 
-// absolute answers relative and open times, and ends that are not past yet, with a
-// redirect to the URL that means the same for ever: a player sends several Range requests, and they
+// absolute answers relative and open times, and ends in the future, with a redirect to
+// the URL that means the same for ever: a player sends several Range requests, and they
 // must all be about the same file.
 func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 	relative := func(k string) bool {
@@ -33,11 +33,10 @@ func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 	if open {
 		s.To = now
 	}
-	end := h.settled(r.src, s, now)
-	if !open && end == s.To && !slices.ContainsFunc(fromKeys, relative) && !slices.ContainsFunc(toKeys, relative) {
+	if !open && !h.toCome(r.src, s, now) && !slices.ContainsFunc(fromKeys, relative) && !slices.ContainsFunc(toKeys, relative) {
 		return false
 	}
-	s.To = end
+	s.To = h.settled(r.src, s, now)
 	q := url.Values{}
 	for k, v := range r.args {
 		switch k {
@@ -52,6 +51,13 @@ func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 	r.ctx.Response.Header.Set("Cache-Control", "no-store")
 	r.ctx.SetStatusCode(302)
 	return true
+}
+
+// toCome tells whether a range ends in the future, so that what is recorded meanwhile
+// belongs to it. Where the clock was set back footage lies ahead of it: that is there.
+func (h *Handler) toCome(uid string, s media.Span, now media.Wall) bool {
+	b, ok := h.opt.Timeline.Bounds(uid)
+	return ok && s.To > now.Add(2*settleTime) && b.To < now.Add(2*settleTime)
 }
 
 // settleTime is how far behind the newest frame everything has arrived: the
