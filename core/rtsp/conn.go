@@ -178,7 +178,23 @@ func (c *conn) revoked() bool {
 	return ss != nil && !ss.alive()
 }
 
-func (c *conn) udpAllowed() bool { return !c.secure && c.s.udp[0] != nil }
+// stranded tells of a session by UDP whose ports are closed: the listener has moved.
+func (c *conn) stranded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ss != nil && c.ss.udp != nil && c.ss.udp.closed.Load()
+}
+
+// packets are the UDP ports of a session; nil = TCP only.
+func (c *conn) packets(ss *session) *udpPair {
+	switch {
+	case c.secure:
+		return nil
+	case ss.udp != nil:
+		return ss.udp
+	}
+	return c.s.packets()
+}
 
 // refused logs why somebody got nothing, once a connection.
 func (c *conn) refused(uid string, status int, why string) {

@@ -32,6 +32,8 @@
 //
 // Invariants:
 //   - Media by UDP go to the address that the connection came from, and nowhere else.
+//   - The UDP ports are at the address of the listener, also when that comes later or
+//     changes; without one there is TCP only.
 //   - A session lives on one connection and ends with it. Over TLS there is no UDP.
 //   - Whoever plays holds a Pass, and is cut within two seconds after it is dead.
 //   - A client that sends rubbish, or nothing, holds one goroutine and some kilobytes.

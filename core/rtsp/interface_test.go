@@ -24,12 +24,12 @@ func TestOnInterface(t *testing.T) {
 		t.Skip("there is no loopback interface with an address")
 	}
 	for port := 20000; port < 40000; port += 2 { // a pair that nobody has
-		s := New(Options{Listen: name + ":0", UDP: fmt.Sprintf("%d-%d", port, port+1), Open: ports.Listen})
+		s := New(Options{Listen: name + ":0", UDP: fmt.Sprintf("%d-%d", port, port+1), Open: ports.Open(t.Context(), ports.Options{}).Listen})
 		if err = s.Listen(); err != nil {
 			continue
 		}
 		defer s.Close()
-		for _, a := range []net.Addr{s.udp[0].LocalAddr(), s.udp[1].LocalAddr()} {
+		for _, a := range []net.Addr{s.udp.rtp.LocalAddr(), s.udp.rtcp.LocalAddr()} {
 			if u, ok := a.(*net.UDPAddr); !ok || !u.IP.IsLoopback() {
 				t.Errorf("packets come from %s", a)
 			}

@@ -149,13 +149,17 @@ func (c *conn) onSetup(req *request) *response {
 	case t.track == 0 || t.track > len(ss.d.tracks):
 		return refuse(404, "there is no such track; set up those that DESCRIBE names")
 	}
-	way, ok := parseTransport(req.header["transport"], c.udpAllowed())
+	udp := c.packets(ss)
+	way, ok := parseTransport(req.header["transport"], udp != nil)
 	if !ok {
-		return refuse(461, "this server sends RTP/AVP/TCP;unicast;interleaved=0-1%s", map[bool]string{true: " and RTP/AVP;unicast;client_port=5000-5001"}[c.udpAllowed()])
+		return refuse(461, "this server sends RTP/AVP/TCP;unicast;interleaved=0-1%s", map[bool]string{true: " and RTP/AVP;unicast;client_port=5000-5001"}[udp != nil])
 	}
 	m, res := ss.add(t.track, way)
 	if res != nil {
 		return res
+	}
+	if !m.tcp && ss.udp == nil {
+		ss.udp = udp
 	}
 	ss.onvif = ss.onvif || requires(req, onvifFeature)
 	c.begins(ss)
@@ -164,7 +168,7 @@ func (c *conn) onSetup(req *request) *response {
 	if m.tcp {
 		res.set("Transport", fmt.Sprintf("RTP/AVP/TCP;unicast;interleaved=%d-%d;ssrc=%08X", m.channels[0], m.channels[1], m.ssrc))
 	} else {
-		a, b := c.s.udpPorts()
+		a, b := ss.udp.ports()
 		res.set("Transport", fmt.Sprintf("RTP/AVP;unicast;client_port=%d-%d;server_port=%d-%d;ssrc=%08X", m.to[0].Port(), m.to[1].Port(), a, b, m.ssrc))
 	}
 	return res

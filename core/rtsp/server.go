@@ -9,12 +9,9 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
-
-	"media-server/core/ports"
 )
 
 // Options configure a Server.
@@ -22,7 +19,8 @@ type Options struct {
 	Listen string // address; empty = off
 	Secure string // address of RTSPS; empty = off
 	UDP    string // ports, as [rtsp] udp-ports; empty = TCP only
-	// Open opens the TCP listeners; nil = net.Listen.
+	// Open opens the TCP listeners, which may get an address, and another, in time: where
+	// it is no *net.TCPAddr there is none yet; nil = net.Listen.
 	Open   func(address string) (net.Listener, error)
 	Cert   func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	MinTLS uint16
@@ -45,7 +43,8 @@ type Options struct {
 type Server struct {
 	o         Options
 	listeners []listener
-	udp       [2]*net.UDPConn
+
+	udpPorts [2]int // of the settings; 0 = TCP only
 
 	wg   sync.WaitGroup
 	stop context.CancelFunc
@@ -54,6 +53,9 @@ type Server struct {
 	conns   map[*conn]bool
 	byPlace map[netip.Addr]int
 	peers   map[netip.AddrPort]*conn // who sends RTCP by UDP
+	udp     *udpPair                 // nil = TCP only, or there is no address yet
+	udpErr  error                    // why there is none
+	over    bool                     // Run ends
 	turned  uint64                   // connections beyond the limits
 	told    int                      // refusals logged in this second
 	untold  int                      // and those that were not
@@ -128,38 +130,6 @@ func (s *Server) Listen() (err error) {
 	return s.listenUDP()
 }
 
-func (s *Server) listenUDP() error {
-	pair, err := parsePorts(s.o.UDP)
-	if err != nil || pair[0] == 0 {
-		return err
-	}
-	listen, err := ports.Resolve(s.o.Listen) // it may name a network interface
-	if err != nil {
-		return err
-	}
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return err
-	}
-	for i, port := range pair {
-		address := net.JoinHostPort(host, strconv.Itoa(port))
-		a, err := net.ResolveUDPAddr("udp", address)
-		if err != nil {
-			return err
-		}
-		if s.udp[i], err = net.ListenUDP("udp", a); err != nil {
-			return fmt.Errorf("[rtsp] udp-ports: %w", err)
-		}
-		_ = s.udp[i].SetWriteBuffer(1 << 20) // what the system allows
-	}
-	return nil
-}
-
-// udpPorts are those that packets come from.
-func (s *Server) udpPorts() (rtp, rtcp int) {
-	return s.udp[0].LocalAddr().(*net.UDPAddr).Port, s.udp[1].LocalAddr().(*net.UDPAddr).Port
-}
-
 // Addrs are the addresses of the TCP listeners, RTSP first.
 func (s *Server) Addrs() (out []net.Addr) {
 	for _, l := range s.listeners {
@@ -173,12 +143,10 @@ func (s *Server) Close() {
 	for _, l := range s.listeners {
 		l.Close()
 	}
-	for _, u := range s.udp {
-		if u != nil {
-			u.Close()
-		}
+	if s.udp != nil {
+		s.udp.close()
 	}
-	s.listeners, s.udp = nil, [2]*net.UDPConn{}
+	s.listeners, s.udp = nil, nil
 }
 
 // Run serves until ctx ends, and returns when no goroutine is left.
@@ -188,11 +156,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, l := range s.listeners {
 		s.runs(func() { failed <- s.accept(ctx, l) })
 	}
-	for i, u := range s.udp {
-		if u != nil {
-			s.runs(func() { s.hear(u, i == 1) })
-		}
-	}
+	s.hearAll(s.udp)
 	s.runs(func() { s.sweep(ctx) })
 	var err error
 	select {
@@ -203,11 +167,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, l := range s.listeners {
 		l.Close()
 	}
-	for _, u := range s.udp {
-		if u != nil {
-			u.Close()
-		}
-	}
+	s.endUDP()
 	s.wg.Wait()
 	return err
 }
@@ -340,6 +300,9 @@ func (s *Server) sweep(ctx context.Context) {
 			case c.revoked():
 				s.o.Log.Info("rtsp playback ended: the right to it was revoked or has expired", "client", c.from)
 				c.stop()
+			case c.stranded():
+				s.o.Log.Info("rtsp playback by UDP ended: the server has another address now", "client", c.from)
+				c.stop()
 			case c.idle(time.Now()):
 				c.stop()
 			}
@@ -362,26 +325,5 @@ func (s *Server) forget(ms []*medium) {
 	defer s.mu.Unlock()
 	for _, m := range ms {
 		delete(s.peers, m.to[1])
-	}
-}
-
-// hear reads what clients send by UDP: reports, of which only that they come
-// counts, and packets that open a way through a NAT.
-func (s *Server) hear(u *net.UDPConn, reports bool) {
-	buf := make([]byte, 2048)
-	for {
-		n, from, err := u.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil || !reports || n < 8 || buf[0]>>6 != 2 {
-			continue
-		}
-		s.mu.Lock()
-		c := s.peers[netip.AddrPortFrom(from.Addr().Unmap(), from.Port())]
-		s.mu.Unlock()
-		if c != nil {
-			c.heard()
-		}
 	}
 }

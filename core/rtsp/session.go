@@ -24,7 +24,8 @@ type session struct {
 	d     *description
 	media []*medium
 	tcp   bool
-	onvif bool // Require: onvif-replay
+	udp   *udpPair // where packets come from; nil: by TCP
+	onvif bool     // Require: onvif-replay
 	play  *player
 	at    media.Wall // where it was paused; 0 = it has not played
 
@@ -116,7 +117,7 @@ func (ss *session) begin(req *request, p plan) (res *response, start func()) {
 	pl.asked = time.Now()
 	pl.cseq = uint8(number(req.get("cseq")))
 	pl.hold = ss.onvif && p.read.To != 0
-	pl.send.udp, pl.send.write = ss.c.s.udp, ss.c.write
+	pl.send.udp, pl.send.write = ss.udp.conns(), ss.c.write
 	ctx, cancel := context.WithTimeout(pl.ctx, describeWait)
 	first, err := pl.prefetch(ctx)
 	cancel()
