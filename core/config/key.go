@@ -288,7 +288,7 @@ func (s *Section) Paths(name string, p *[]string, doc string) *Key {
 }
 
 // Listen binds an address to listen on: host:port, :port, [v6]:port, or interface:port
-// (ports.Resolve finds it when it is listened on: it may come later than the settings).
+// (core/ports finds it when it is listened on: it may come later than the settings).
 func (s *Section) Listen(name string, p *string, doc string) *Key {
 	return s.add(&Key{Name: name, Doc: doc, Type: "address", Default: *p,
 		parse: func(_ *Env, text string) *bad {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"media-server/core/access"
-	"media-server/core/ports"
 	"media-server/core/still"
 	"media-server/core/web"
 	"media-server/core/web/api"
@@ -97,7 +96,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 	w.main.Use(append(rooms, web.Foreign)...)
 	if c.Admin.Enable {
 		adm := &web.Admin{Administrator: d.Administrator, Allow: c.Admin.Allow, Metrics: n.writeMetrics, Ready: n.notReady}
-		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Open: ports.Listen, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
+		w.admin = web.New(web.Options{HTTP: c.Admin.Listen, Open: n.ports.Unheld, Log: n.log, MaxConns: 64, MaxConnsPerIP: 64})
 		w.admin.Use(adm)
 	}
 	return w, nil
@@ -163,7 +162,7 @@ func (w *webSide) url() string {
 		}
 		return fmt.Sprintf("%s://%s/cpanel/", scheme, net.JoinHostPort(host, fmt.Sprint(t.Port)))
 	}
-	return "(nothing listens)"
+	return "(nothing listens: the address is not there yet)"
 }
 
 func (w *webSide) fingerprint() string {
@@ -180,6 +179,21 @@ func (w *webSide) certError() error {
 	return w.cert.Err()
 }
 
+// waits tells of a server of which no HTTP listener has an address (core/ports).
+func (w *webSide) waits() bool {
+	waits := false
+	for _, a := range w.main.Addrs() {
+		switch a.(type) {
+		case *net.TCPAddr:
+			return false
+		case *net.UnixAddr: // of the control socket
+		default:
+			waits = true
+		}
+	}
+	return waits
+}
+
 func (n *Node) notReady() []string {
 	var not []string
 	if !n.ready.Load() {
@@ -187,6 +201,9 @@ func (n *Node) notReady() []string {
 	}
 	if n.draining.Load() {
 		not = append(not, "draining")
+	}
+	if n.web != nil && n.web.waits() {
+		not = append(not, "no http or https listener has its address yet")
 	}
 	return not
 }

@@ -8,9 +8,11 @@
 //	core ── Starting ─▶ the holder of an earlier core waits for this one
 //	  ├── Open ─▶ connect to run-dir/ports.sock ─▶ take ─▶ sockets held so far
 //	  │               else start a holder, detached
-//	  ├── Listen(address) ─▶ Resolve: eth0 ─▶ its address ─▶ the held socket, else bind ─▶ hold (SCM_RIGHTS) ─▶ holder
+//	  ├── Listen(address) ─▶ eth0 ─▶ its address ─▶ the held socket, else bind ─▶ hold (SCM_RIGHTS) ─▶ holder
+//	  │               └─ the address is not there ─▶ the listener waits for it (Troubles)
 //	  ├── Settle ─▶ drop what no service has asked for
-//	  ├── Run: a holder that ends is replaced and given every socket
+//	  ├── Run: a holder that ends is replaced and given every socket;
+//	  │        every 2 s: an address has come, gone, or a better one is there ─▶ bind ─▶ hold, drop the one before
 //	  └── Leave(how long) ─▶ kept for a restart, or closed at once
 //
 // HOLDER.md is the protocol between the two, which may be of different
@@ -21,6 +23,8 @@
 //
 // Invariants:
 //   - The holder never accepts, reads or writes a connection of a client.
+//   - An address that is not there keeps nobody from starting; a port that another
+//     program has does.
 //   - Without a holder the core serves all the same; its listeners then end
 //     with it.
 //   - Only a process of our own user is given a socket, and one is believed to
@@ -30,6 +34,6 @@
 //     that who sees it gone finds the ports free.
 //   - No descriptor is passed on to other processes.
 //
-// Goroutines: Run owns the watch over the holder; each connection has a reader,
+// Goroutines: Run owns the watch over the holder and that over addresses; each connection has a reader,
 // ended and waited for by Close. In the holder, Hold owns all and waits.
 package ports

@@ -10,38 +10,65 @@ import (
 	"media-server/core/fault"
 )
 
-// Resolve gives the address to bind for one to listen on, in which the name of a network
-// interface may stand for the host: eth0:8080. That is its first address, as the system
-// lists them, IPv4 before IPv6 and those of the link (169.254.0.0/16, fe80::/10) last.
-// It is looked up now and not followed: an interface that is given another address later
-// needs a restart. Host names are left to the resolver.
-func Resolve(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
-		return address, nil //nolint:nilerr // net.Listen has the words for what is wrong
+// errNoInterface: there is no network interface of that name.
+var errNoInterface = errors.New("there is no such network interface")
+
+// interfaceIn is the name in an address to listen on that may be that of a network
+// interface; empty = it has none.
+func interfaceIn(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "" // net.Listen has the words for what is wrong
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return address, nil
+		return ""
 	}
-	i, err := net.InterfaceByName(host)
+	return host
+}
+
+// addressesOf lists the addresses of a network interface.
+func addressesOf(name string) ([]net.Addr, error) {
+	i, err := net.InterfaceByName(name)
 	if err != nil {
-		return address, nil //nolint:nilerr // no interface: a host name, or nothing (nowhere)
+		return nil, errNoInterface
 	}
 	all, err := i.Addrs()
 	if err != nil {
-		return "", fmt.Errorf("listen %s: the addresses of interface %s: %w", address, host, err)
+		return nil, fmt.Errorf("the addresses of interface %s: %w", name, err)
 	}
-	a, ok := first(all, i.Name)
-	if !ok {
-		return "", fault.Wrap(fmt.Errorf("listen %s: network interface %s has no address", address, host), "", "",
-			"give it one (ip address show dev "+host+" lists them), or write an address, or :"+port+" for all interfaces")
-	}
-	return net.JoinHostPort(a.String(), port), nil
+	return all, nil
 }
 
-// first is the address of an interface that is listened on.
-func first(all []net.Addr, name string) (best netip.Addr, ok bool) {
-	rank := 0
+// rank says how good an address is to listen on.
+type rank int
+
+const (
+	rankNone  rank = iota // it is not there
+	rankLink6             // fe80::/10
+	rankLink4             // 169.254.0.0/16
+	rankIPv6
+	rankIPv4
+)
+
+// ofLink tells of an address that only neighbours reach, and that an interface gives
+// itself: it has it before any other, and when nobody gives it one.
+func (r rank) ofLink() bool { return r == rankLink6 || r == rankLink4 }
+
+func rankOf(a netip.Addr) rank {
+	switch {
+	case a.IsLinkLocalUnicast() && a.Is4():
+		return rankLink4
+	case a.IsLinkLocalUnicast():
+		return rankLink6
+	case a.Is4():
+		return rankIPv4
+	}
+	return rankIPv6
+}
+
+// first is the address of an interface that is to be listened on, the first of the
+// best, and the rank of the one that is.
+func first(all []net.Addr, name string, now netip.Addr) (best netip.Addr, r, has rank) {
 	for _, x := range all {
 		n, is := x.(*net.IPNet)
 		if !is {
@@ -52,20 +79,17 @@ func first(all []net.Addr, name string) (best netip.Addr, ok bool) {
 			continue
 		}
 		a = a.Unmap()
-		r := 1
-		if a.Is4() {
-			r++
-		}
-		if !a.IsLinkLocalUnicast() {
-			r += 2
-		} else if a.Is6() {
+		if rankOf(a) == rankLink6 {
 			a = a.WithZone(name) // it means nothing without
 		}
-		if r > rank {
-			best, rank = a, r
+		if a == now {
+			has = rankOf(a)
+		}
+		if rankOf(a) > r {
+			best, r = a, rankOf(a)
 		}
 	}
-	return best, rank > 0
+	return best, r, has
 }
 
 // nowhere says more of a host that the resolver does not know.
@@ -85,18 +109,4 @@ func nowhere(err error, address string) error {
 	}
 	return fault.Wrap(fmt.Errorf("listen %s: %s is no address, no network interface of this machine, and no host that it knows", address, host), "", "",
 		hint+", or leave the host out for all")
-}
-
-// Listen is net.Listen("tcp", address) with the name of an interface for the host. The
-// listener ends with this process.
-func Listen(address string) (net.Listener, error) {
-	at, err := Resolve(address)
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		return nil, nowhere(err, address)
-	}
-	return l, nil
 }

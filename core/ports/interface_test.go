@@ -3,6 +3,7 @@ package ports
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -30,9 +31,15 @@ func TestFirst(t *testing.T) {
 			}
 			all = append(all, &net.IPNet{IP: ip, Mask: n.Mask})
 		}
-		a, ok := first(all, "eth0")
-		if ok != (c.want != "") || ok && a.String() != c.want {
-			t.Errorf("%s: %v %v, want %s", name, a, ok, c.want)
+		a, r, has := first(all, "eth0", netip.Addr{})
+		if (r != rankNone) != (c.want != "") || r != rankNone && a.String() != c.want || has != rankNone {
+			t.Errorf("%s: %v %v %v, want %s", name, a, r, has, c.want)
+		}
+		if r == rankNone {
+			continue
+		}
+		if _, _, has := first(all, "eth0", a); has != r || r.ofLink() != strings.HasPrefix(name, "the link's") {
+			t.Errorf("%s: what is listened on is %v, the best %v", name, has, r)
 		}
 	}
 }
@@ -53,24 +60,12 @@ func loopback(t *testing.T) string {
 	return ""
 }
 
-func TestResolve(t *testing.T) {
-	lo := loopback(t)
+func TestInterfaceIn(t *testing.T) {
 	for address, want := range map[string]string{
-		lo + ":8080": "127.0.0.1:8080", ":8080": ":8080", "10.0.0.7:1": "10.0.0.7:1", "[::1]:80": "[::1]:80", "[fe80::1%eth0]:80": "[fe80::1%eth0]:80",
-		"cam.example:80": "cam.example:80", "localhost:0": "localhost:0", "rubbish": "rubbish",
+		"eth0:8080": "eth0", ":8080": "", "10.0.0.7:1": "", "[::1]:80": "", "[fe80::1%eth0]:80": "", "cam.example:80": "cam.example", "rubbish": "",
 	} {
-		if got, err := Resolve(address); err != nil || got != want {
-			t.Errorf("%s: %s %v, want %s", address, got, err, want)
-		}
-	}
-	all, _ := net.Interfaces()
-	for _, i := range all {
-		if as, err := i.Addrs(); err != nil || len(as) > 0 {
-			continue
-		}
-		var p *fault.Problem
-		if _, err := Resolve(i.Name + ":8080"); !errors.As(err, &p) || !strings.Contains(err.Error(), i.Name+" has no address") || p.Hint == "" {
-			t.Errorf("%s has no address: %v", i.Name, err)
+		if got := interfaceIn(address); got != want {
+			t.Errorf("%s: %q, want %q", address, got, want)
 		}
 	}
 }
@@ -87,12 +82,12 @@ func TestListenOn(t *testing.T) {
 	if got := dialed(t, "127.0.0.1:"+port)(); got != "by name" {
 		t.Errorf("%q", got)
 	}
-	l, err := Listen(lo + ":0")
+	l, err := c.Unheld(lo + ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	for what, listen := range map[string]func(string) (net.Listener, error){"held": c.Listen, "not held": Listen} {
+	for what, listen := range map[string]func(string) (net.Listener, error){"held": c.Listen, "not held": c.Unheld} {
 		l, err := listen("eth77.invalid:8080")
 		if err == nil {
 			l.Close()

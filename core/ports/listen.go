@@ -15,16 +15,22 @@ import (
 // killed may be closed after its end is known.
 const busyFor = 500 * time.Millisecond
 
-// Listen gives the listener of an address, as net.Listen("tcp", address) does, which
-// may name a network interface (Resolve): the one that was held, or a new one. One
-// whose port is 0 is not held, as nobody could find it.
-func (p *Ports) Listen(address string) (net.Listener, error) {
-	address, err := Resolve(address)
-	if err != nil {
-		return nil, err
-	}
+// socket gives the listener of an address without the name of an interface: the one
+// that was held, or a new one. A port that is in use is asked for again for so long.
+// One whose port is 0 is not held, as nobody could find it.
+func (p *Ports) socket(address string, hold bool, busy time.Duration) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.leaving {
+		return nil, net.ErrClosed
+	}
+	if !hold {
+		l, err := p.bind(address, busy)
+		if err != nil {
+			return nil, err // not a nil listener in an interface
+		}
+		return l, nil
+	}
 	held := checkAddress(address) == nil && !anyPort(address)
 	l, err := p.takeUp(address)
 	if err != nil {
@@ -37,7 +43,7 @@ func (p *Ports) Listen(address string) (net.Listener, error) {
 		if err != nil {
 			p.opt.Log.Warn("a listener that was given is not used", "address", address, "err", err)
 		}
-		if l, err = p.bind(address); err != nil {
+		if l, err = p.bind(address, busy); err != nil {
 			return nil, err
 		}
 		if held {
@@ -94,8 +100,8 @@ func listenerOf(fd int, address string) (*net.TCPListener, error) {
 	return t, nil
 }
 
-func (p *Ports) bind(address string) (*net.TCPListener, error) {
-	for end := time.Now().Add(busyFor); ; time.Sleep(20 * time.Millisecond) {
+func (p *Ports) bind(address string, busy time.Duration) (*net.TCPListener, error) {
+	for end := time.Now().Add(busy); ; time.Sleep(20 * time.Millisecond) {
 		l, err := net.Listen("tcp", address)
 		if err == nil {
 			return l.(*net.TCPListener), nil
@@ -129,7 +135,12 @@ func (p *Ports) dropPort(address string) (dropped bool) {
 func (p *Ports) drop(address string) {
 	unix.Close(p.taken[address])
 	delete(p.taken, address)
-	if p.holder == nil {
+	p.release(address)
+}
+
+// release has the holder let go of a socket.
+func (p *Ports) release(address string) {
+	if p.holder == nil || p.leaving {
 		return
 	}
 	if _, err := p.holder.ask(nil, verbDrop, address); err != nil {

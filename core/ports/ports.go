@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,6 +32,11 @@ type Ports struct {
 	taken   map[string]int       // sockets of an earlier core that nobody has asked for yet
 	open    map[string]*listener // what is listened on
 	leaving bool
+
+	listing sync.Mutex  // of follows: who asks for Troubles does not wait for a bind
+	follows []*followed // listeners whose address may come or change
+
+	look func(name string) ([]net.Addr, error) // addresses of a network interface; errNoInterface
 }
 
 // Open connects to the holder of an earlier core, or starts one. That neither
@@ -43,7 +49,7 @@ func Open(ctx context.Context, opt Options) *Ports {
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
-	p := &Ports{opt: opt, taken: map[string]int{}, open: map[string]*listener{}}
+	p := &Ports{opt: opt, taken: map[string]int{}, open: map[string]*listener{}, look: addressesOf}
 	if opt.Command == nil {
 		return p
 	}
@@ -119,7 +125,9 @@ func (p *Ports) Settle() {
 		p.opt.Log.Info("a listener is no longer configured", "address", a)
 		p.drop(a)
 	}
-	p.closeGiven(true)
+	if !p.waits() { // one may be that of an address which is still to come
+		p.closeGiven(true)
+	}
 }
 
 // closeGiven lets go of given sockets that were not asked for.
@@ -140,8 +148,17 @@ const (
 	lastWord = 2 * time.Second
 )
 
-// Run replaces a holder that ends, until ctx does.
+// Run replaces a holder that ends, and follows the addresses of listeners, until ctx
+// ends.
 func (p *Ports) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.follow(ctx) })
+	defer wg.Wait()
+	return p.watch(ctx)
+}
+
+// watch replaces a holder that ends.
+func (p *Ports) watch(ctx context.Context) error {
 	if p.opt.Command == nil {
 		<-ctx.Done()
 		return nil

@@ -137,6 +137,18 @@ func (p *place) core() *core {
 	return c
 }
 
+// still is a core that looks at addresses when it is told to: those of eth, or of this machine.
+func (p *place) still(eth *card) *core {
+	ctx, cancel := context.WithCancel(p.t.Context())
+	c := &core{p: p, Ports: Open(ctx, p.opt), cancel: cancel, done: make(chan error, 1)}
+	if c.look = addressesOf; eth != nil {
+		c.look = eth.look
+	}
+	go func() { c.done <- c.watch(ctx) }()
+	p.t.Cleanup(c.die)
+	return c
+}
+
 // serve listens and answers each connection with a word.
 func (c *core) serve(address, word string) error {
 	l, err := c.Listen(address)

@@ -29,7 +29,8 @@ func (s *Server) Listen() error {
 		s.why = errors.New("[webrtc] enable is off")
 		return nil
 	}
-	return s.take(patiently(func() (net.PacketConn, net.Listener, error) { return open(s.opt.Config.Listen) }))
+	s.asked = time.Now()
+	return s.take(patiently(func() (net.PacketConn, net.Listener, error) { return open(s.opt.Config.Listen, s.asked) }))
 }
 
 // goOn opens the port that could not be had at first: its owner ends, an interface
@@ -45,7 +46,7 @@ func (s *Server) goOn(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if s.take(open(s.opt.Config.Listen)) == nil {
+		if s.take(open(s.opt.Config.Listen, s.asked)) == nil {
 			s.opt.Log.Info("WebRTC is served: its port could be opened after all", "address", s.Addr())
 		}
 	}
@@ -81,11 +82,12 @@ func patiently(open func() (net.PacketConn, net.Listener, error)) (udp net.Packe
 }
 
 // open takes one port for UDP and TCP; the name of a network interface may stand for
-// the host. With port 0 the system picks one, which may be free for one of the two
+// the host, whose addresses of the link alone count when they have been asked for since
+// long enough. With port 0 the system picks one, which may be free for one of the two
 // alone.
-func open(listen string) (net.PacketConn, net.Listener, error) {
+func open(listen string, since time.Time) (net.PacketConn, net.Listener, error) {
 	for try := 0; ; try++ {
-		tcp, err := ports.Listen(listen)
+		tcp, err := ports.Listen(listen, since)
 		if err != nil {
 			return nil, nil, err
 		}

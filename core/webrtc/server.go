@@ -37,6 +37,7 @@ type Server struct {
 	cert    webrtc.Certificate
 	network transport.Net // of the UDP candidates
 	again   time.Duration // from one try to open the port to the next
+	asked   time.Time     // since when the port is to be opened; of Listen, before Run
 
 	mu       sync.Mutex
 	udp      net.PacketConn // nil = it does not listen
