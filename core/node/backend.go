@@ -146,6 +146,7 @@ func (b backend) Problems() []api.Problem {
 	if err := n.web.certError(); err != nil {
 		out = append(out, api.Problem{Level: "error", Where: "[tls]", What: err.Error(), Hint: "the last good certificate is still in use"})
 	}
+	out = append(out, n.portProblems()...)
 	return append(out, n.webrtcProblems()...)
 }
 

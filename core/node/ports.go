@@ -7,6 +7,7 @@ import (
 
 	"media-server/core/fault"
 	"media-server/core/ports"
+	"media-server/core/web/api"
 )
 
 // ErrForGood as the cause of the end of Run's context: a person has stopped the
@@ -54,7 +55,8 @@ func (n *Node) listen(ctx context.Context, set *Settings) (err error) {
 	return nil
 }
 
-// listenAll opens every listener, or none.
+// listenAll opens every listener, or none. One whose address is not there yet waits for
+// it (core/ports), and nothing waits for that one.
 func (n *Node) listenAll() error {
 	if err := n.web.listen(); err != nil || n.rtsp == nil {
 		return err
@@ -75,6 +77,52 @@ func (n *Node) leavePorts(ctx context.Context) {
 	default:
 		n.ports.Leave(min(restartWithin, n.boot.Plugins.Linger))
 	}
+}
+
+// portProblems tells of listeners that wait for their address, or have one that few
+// reach, and of UDP ports that cannot be had. Nothing else waits for them.
+func (n *Node) portProblems() (out []api.Problem) {
+	if n.ports == nil {
+		return nil
+	}
+	add := func(err error, where string, level fault.Level, since time.Time) {
+		var p *fault.Problem
+		if errors.As(fault.Wrap(err, where, "", ""), &p) {
+			p.Level = level
+			q := problemOf(p)
+			if !since.IsZero() {
+				q.Since = since.UnixMilli()
+			}
+			out = append(out, q)
+		}
+	}
+	for _, t := range n.ports.Troubles() {
+		level := fault.Error
+		if t.Up {
+			level = fault.Warning
+		}
+		add(t.Err, n.boot.sectionOf(t.Address), level, t.Since)
+	}
+	if n.rtsp != nil {
+		add(n.rtsp.UDPErr(), "[rtsp]", fault.Warning, time.Time{})
+	}
+	return out
+}
+
+// sectionOf names the section that has a listener's address.
+func (s *Settings) sectionOf(address string) string {
+	for _, l := range []struct {
+		section, address string
+		on               bool
+	}{
+		{"http", s.Web.HTTP.Listen, s.Web.HTTP.Enable}, {"https", s.Web.HTTPS.Listen, s.Web.HTTPS.Enable}, {"admin", s.Web.Admin.Listen, s.Web.Admin.Enable},
+		{"rtsp", s.RTSP.Listen, s.RTSP.Enable}, {"rtsps", s.RTSP.Secure.Listen, s.RTSP.Secure.Enable},
+	} {
+		if l.on && l.address == address {
+			return "[" + l.section + "]"
+		}
+	}
+	return ""
 }
 
 func (n *Node) closePorts() {

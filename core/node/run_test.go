@@ -109,7 +109,7 @@ func newRig(t *testing.T, more string, files ...string) *rig {
 	return r
 }
 
-var panelAt = regexp.MustCompile(`control panel at (http://\S+)/cpanel/`)
+var panelAt = regexp.MustCompile(`control panel at (?:(http://\S+)/cpanel/|\(nothing listens)`)
 
 // start runs the server and waits until it has said where it is.
 func (r *rig) start() {
