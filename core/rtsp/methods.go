@@ -179,14 +179,15 @@ func (c *conn) onPlay(req *request) (res *response, after func()) {
 	if ss == nil {
 		return refuse(455, "SETUP comes before PLAY"), nil
 	}
-	ss.onvif = ss.onvif || requires(req, onvifFeature) || req.get("rate-control") != "" // GStreamer's rtspsrc sends the second alone
 	if ss.play != nil && req.get("range") == "" && req.get("scale") == "" && req.get("speed") == "" && !closed(ss.play.done) {
 		res = &response{status: 200} // it plays already; some clients keep a session so
 		res.set("Session", ss.id)
 		return res, nil
 	}
 	wasPlaying := ss.play != nil
-	ss.halt()
+	ss.halt() // it reads what is written now
+	// GStreamer's rtspsrc sends Rate-Control alone.
+	ss.onvif = ss.onvif || requires(req, onvifFeature) || req.get("rate-control") != ""
 	t, res := parseTarget(req.uri, c.s.now(), c.s.zone())
 	if res != nil || t.uid != ss.d.t.uid { // some clients send the URL without its times
 		t.token = ss.d.t.token
