@@ -77,6 +77,7 @@ type catalogue struct {
 	inits   map[InitID][]media.Track
 	longest map[int64]int64 // stream: longest file, ns; a query looks back as far
 	ruled   map[int64]bool  // streams known to have rules
+	ends    map[int64]streamEnds
 	paged   map[int64]int64 // hour of a stream's newest file; of the writer alone
 
 	incomplete atomic.Bool // files may be missing: a rebuild is due or under way
@@ -404,11 +405,25 @@ func (c *catalogue) lastNumbers(uid string) (last, disc uint64, ok bool) {
 	return uint64(l), uint64(d), err == nil && l >= 0
 }
 
-// bounds is the first and the last time of the sealed files of a stream.
+// streamEnds are the bounds of a stream as they were at a count of changes.
+type streamEnds struct {
+	at   uint64
+	span media.Span
+}
+
+// bounds is the first and the last time of the sealed files of a stream. Every viewer
+// of it asks for them, many times a second, and they change when a file is sealed or goes.
 func (c *catalogue) bounds(uid string) (media.Span, bool) {
 	id, longest, ok := c.id(uid)
 	if !ok {
 		return media.Span{}, false
+	}
+	at := c.changes.Load() // before anything is read
+	c.mu.Lock()
+	known, ok := c.ends[id]
+	c.mu.Unlock()
+	if ok && known.at == at {
+		return known.span, true
 	}
 	var t0, last, t1 sql.NullInt64
 	one := func(v *sql.NullInt64, query string, args ...any) {
@@ -418,7 +433,17 @@ func (c *catalogue) bounds(uid string) (media.Span, bool) {
 	one(&t0, "SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 LIMIT 1", id)
 	one(&last, "SELECT t0 FROM files WHERE stream = ? AND flags & 3 = 0 ORDER BY t0 DESC LIMIT 1", id)
 	one(&t1, "SELECT max(t1) FROM files WHERE stream = ? AND t0 >= ? AND flags & 3 = 0", id, last.Int64-longest)
-	return media.Span{From: media.Wall(t0.Int64), To: media.Wall(t1.Int64)}, t0.Valid && t1.Valid
+	span := media.Span{From: media.Wall(t0.Int64), To: media.Wall(t1.Int64)}
+	if !t0.Valid || !t1.Valid {
+		return span, false
+	}
+	c.mu.Lock()
+	if c.ends == nil {
+		c.ends = map[int64]streamEnds{}
+	}
+	c.ends[id] = streamEnds{at, span}
+	c.mu.Unlock()
+	return span, true
 }
 
 // sizes calls fn with each sealed file of a stream that shares time with sp.

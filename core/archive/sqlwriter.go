@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sqlite "modernc.org/sqlite"
@@ -31,6 +32,8 @@ type database struct {
 	fresh bool          // made now: there was none, or a damaged one
 
 	undone func() // called in the writer after a transaction was rolled back
+
+	changes atomic.Uint64 // transactions and openings so far: what was read at one count is true while it stands
 }
 
 // schema is the form of a database: its version is before + len(steps), and
@@ -126,6 +129,7 @@ func (d *database) connect(ctx context.Context) error {
 	d.mu.Lock()
 	d.r = r
 	d.mu.Unlock()
+	d.changes.Add(1)
 	return nil
 }
 
@@ -327,6 +331,7 @@ func (d *database) commit(batch []dbOp) error {
 	if err == nil {
 		err = tx.Commit()
 	}
+	d.changes.Add(1)
 	if err != nil {
 		tx.Rollback()
 		if d.undone != nil {

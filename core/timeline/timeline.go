@@ -124,19 +124,25 @@ func (t *Timeline) Extents(uid string, s media.Span) ([]archive.Extent, error) {
 // Last lists the last n complete segments, and the one that is growing. Last is what
 // was recorded last, whatever time the clock showed before.
 func (t *Timeline) Last(uid string, n int) ([]archive.Segment, error) {
-	b, ok := t.Bounds(uid)
 	end, has := t.Newest(uid)
-	if !ok || !has {
+	if !has {
 		return nil, ErrNoFootage
 	}
 	for back := media.Wall(60e9); ; back *= 4 {
-		segs, err := t.Segments(uid, media.Span{From: max(b.From, end-back), To: end + 1})
+		segs, err := t.Segments(uid, media.Span{From: end - back, To: end + 1})
 		if err != nil {
 			return nil, err
 		}
 		segs = upTo(segs, end)
-		if len(segs) > n || end-back <= b.From || back > 24*3600e9 {
-			return segs[max(0, len(segs)-n-1):], nil
+		if len(segs) > n {
+			return segs[len(segs)-n-1:], nil
+		}
+		// Where footage begins is asked only where that is near: a live playlist is made
+		// many times a second.
+		if b, ok := t.Bounds(uid); !ok {
+			return nil, ErrNoFootage
+		} else if end-back <= b.From || back > 24*3600e9 {
+			return segs, nil
 		}
 	}
 }
