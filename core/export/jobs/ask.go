@@ -1,6 +1,9 @@
 package jobs
 
-import "media-server/core/mp4"
+import (
+	"media-server/core/export"
+	"media-server/core/mp4"
+)
 
 // Create queues an export, and tells what it will be. Errors are a *Failure, or
 // those of Source for a span that cannot be exported.
@@ -81,39 +84,69 @@ func (j *Jobs) leave() {
 }
 
 // admit gives a job its name and its place, if there is room for its file beside
-// those that others will get.
-func (j *Jobs) admit(x *job, name string) (err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	all, open := j.promised(x)
-	if err := j.room(x.Size+open, x.Size+all); err != nil {
+// those that others will get. The folder is asked before the lock is taken: where
+// its disk hangs, nobody else is to wait.
+func (j *Jobs) admit(x *job, name string) error {
+	d, err := j.askDisk()
+	if err != nil {
 		return failureOf(err)
 	}
-	if len(j.jobs) >= mostJobs && !j.crowd() {
-		return failure(CodeTooMany, "delete exports that are not needed", "%d exports are kept already", len(j.jobs))
+	for n := range 10 * mostJobs {
+		c := numbered(name, n)
+		if j.taken(c) || j.exists(c) || j.exists(c+export.Suffix) {
+			continue
+		}
+		old, placed, err := j.place(x, c, d)
+		if old != nil {
+			j.forgetOld(old)
+		}
+		if err != nil || placed {
+			return err
+		}
 	}
-	if x.File, err = j.freeName(name); err != nil {
-		return err
-	}
-	j.jobs[x.ID] = x
-	return nil
+	return failure(CodeBadName, "give another file_name", "all numbered names of %s are taken", name)
 }
 
-// crowd lets the janitor drop the oldest job that has no file, where the list is
-// full. j.mu is held.
-func (j *Jobs) crowd() bool {
-	var oldest *job
+// place enters a job under a name, unless another has it meanwhile. old is the job
+// that was dropped for it, whose record is to be deleted.
+func (j *Jobs) place(x *job, name string, d diskFacts) (old *job, placed bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.named(name) {
+		return nil, false, nil
+	}
+	all, open := j.promised(x)
+	if err := j.fits(d, x.Size+open, x.Size+all); err != nil {
+		return nil, false, failureOf(err)
+	}
+	if len(j.jobs) >= mostJobs {
+		if old = j.crowd(); old == nil {
+			return nil, false, failure(CodeTooMany, "delete exports that are not needed", "%d exports are kept already", len(j.jobs))
+		}
+	}
+	x.File = name
+	j.jobs[x.ID] = x
+	return old, true, nil
+}
+
+// crowd drops the oldest job that has no file, where the list is full; nil = all
+// have. j.mu is held.
+func (j *Jobs) crowd() (oldest *job) {
 	for _, x := range j.jobs {
 		if x.saved && x.State.Over() && !x.holds() && !x.dropping && (oldest == nil || x.Ended < oldest.Ended) {
 			oldest = x
 		}
 	}
-	if oldest == nil {
-		return false
+	if oldest != nil {
+		delete(j.jobs, oldest.ID)
 	}
-	delete(j.jobs, oldest.ID)
-	if err := j.forget(oldest.ID); err != nil {
-		j.o.Log.Warn("the record of an old export stays", "export", oldest.ID, "err", err)
+	return oldest
+}
+
+func (j *Jobs) forgetOld(x *job) {
+	x.saving.Lock()
+	defer x.saving.Unlock()
+	if err := j.forget(x.ID); err != nil {
+		j.o.Log.Warn("the record of an old export stays", "export", x.ID, "err", err)
 	}
-	return true
 }

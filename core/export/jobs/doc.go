@@ -28,5 +28,6 @@
 //   - The queue, the list and each step are bounded. A cancelled job is answered at once
 //     and has stopped writing within a step.
 //
-// Run owns the worker and the janitor, and waits for them.
+// Run owns the worker and the janitor, and waits for them; where the disk hangs that
+// they write to, for a few seconds. j.mu is never held while the disk is asked.
 package jobs

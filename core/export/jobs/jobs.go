@@ -114,14 +114,23 @@ func New(o Options) *Jobs {
 	return &Jobs{o: o, wake: make(chan struct{}, 1), jobs: map[string]*job{}, broken: failure(CodeStopping, "ask again in a moment", "the server is still starting")}
 }
 
+// stopWait is how long a server that stops waits for the disk of its exports.
+const stopWait = 5 * time.Second
+
 // Run reads the folder, goes on with what was begun, and works until ctx ends;
 // then what runs is given back to the queue. It fails never: a server whose
-// export folder is away records all the same.
+// export folder is away records all the same. A disk that hangs is waited for
+// stopWait, then left: nothing can end a call to it, and the server has to stop.
 func (j *Jobs) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { j.janitor(ctx) })
 	wg.Go(func() { j.worker(ctx) })
-	wg.Wait()
+	left := make(chan struct{})
+	go func() { wg.Wait(); close(left) }()
+	<-ctx.Done()
+	if !await(left, stopWait) {
+		j.o.Log.Warn("the disk of the exports does not answer; the server stops without it", "dir", j.o.Dir, "hint", "see [export] path")
+	}
 	j.mu.Lock()
 	j.ended = true
 	j.mu.Unlock()

@@ -184,12 +184,15 @@ func (j *Jobs) Remove(id string) error {
 	return nil
 }
 
-func await(c <-chan struct{}, most time.Duration) {
+// await tells whether c was closed within a time.
+func await(c <-chan struct{}, most time.Duration) bool {
 	t := time.NewTimer(most)
 	defer t.Stop()
 	select {
 	case <-c:
+		return true
 	case <-t.C:
+		return false
 	}
 }
 

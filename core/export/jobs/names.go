@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"media-server/core/export"
 	"media-server/core/media"
 )
 
@@ -65,26 +64,29 @@ func nameOf(uid string, s media.Span) string {
 	return fmt.Sprintf("%s-%s-%s%s", uid, s.From.Time().Format(layout), s.To.Time().Format(layout), suffix)
 }
 
-// freeName is name, or the same with the first number behind it that neither a
-// job nor the folder has. j.mu is held.
-func (j *Jobs) freeName(name string) (string, error) {
-	stem := strings.TrimSuffix(name, suffix)
-	for n := range 10 * mostJobs {
-		if n > 0 {
-			name = fmt.Sprintf("%s-%d%s", stem, n, suffix)
-		}
-		taken := false
-		for _, x := range j.jobs {
-			if taken = x.holds() && strings.EqualFold(x.File, name); taken {
-				break
-			}
-		}
-		if taken || j.exists(name) || j.exists(name+export.Suffix) {
-			continue
-		}
-		return name, nil
+// numbered is the n-th name that is tried where the ones before are taken.
+func numbered(name string, n int) string {
+	if n == 0 {
+		return name
 	}
-	return "", failure(CodeBadName, "give another file_name", "all numbered names of %s are taken", name)
+	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, suffix), n, suffix)
+}
+
+// named tells that a job holds a name. j.mu is held.
+func (j *Jobs) named(name string) bool {
+	for _, x := range j.jobs {
+		if x.holds() && strings.EqualFold(x.File, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// taken is named for who does not hold j.mu.
+func (j *Jobs) taken(name string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.named(name)
 }
 
 func (j *Jobs) exists(name string) bool {

@@ -20,24 +20,43 @@ func statfs(dir string) (free, total int64, err error) {
 	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil //nolint:unconvert // types differ by architecture
 }
 
-// room fails where need more bytes do not fit beside the reserve, or the exports
+// diskFacts are what the disk of the folder said when it was asked, in bytes.
+type diskFacts struct {
+	free, total int64
+	floor       int64 // of free, what exports leave
+}
+
+// askDisk asks the disk, which may take long: j.mu must not be held.
+func (j *Jobs) askDisk() (d diskFacts, err error) {
+	if d.free, d.total, err = j.o.Disk(j.o.Dir); err != nil {
+		return d, wrote(err)
+	}
+	d.floor = leastFree
+	if j.o.Reserve != nil {
+		d.floor = max(d.floor, j.o.Reserve(d.total))
+	}
+	return d, nil
+}
+
+// room asks the disk whether need more bytes fit.
+func (j *Jobs) room(need, all int64) error {
+	d, err := j.askDisk()
+	if err != nil {
+		return err
+	}
+	return j.fits(d, need, all)
+}
+
+// fits fails where need more bytes do not fit beside the reserve, or the exports
 // as a whole would take more than max-size; all is what they will take, this one
 // included.
-func (j *Jobs) room(need, all int64) error {
-	free, total, err := j.o.Disk(j.o.Dir)
-	if err != nil {
-		return wrote(err)
-	}
-	if most := j.o.Config.MaxSize.Of(total); most > 0 && all > most {
+func (j *Jobs) fits(d diskFacts, need, all int64) error {
+	if most := j.o.Config.MaxSize.Of(d.total); most > 0 && all > most {
 		return failure(CodeMaxSize, "delete exports that are not needed, shorten [export] keep, or raise [export] max-size; then ask again",
 			"with this one the exports would take %s, and [export] max-size is %s", megabytes(all), megabytes(most))
 	}
-	floor := int64(leastFree)
-	if j.o.Reserve != nil {
-		floor = max(floor, j.o.Reserve(total))
-	}
-	if free-need < floor {
-		return failure(CodeNoRoom, roomHint, "%s are free in %s, of which %s are kept for recordings and the system, and %s are needed", megabytes(free), j.o.Dir, megabytes(floor), megabytes(need))
+	if d.free-need < d.floor {
+		return failure(CodeNoRoom, roomHint, "%s are free in %s, of which %s are kept for recordings and the system, and %s are needed", megabytes(d.free), j.o.Dir, megabytes(d.floor), megabytes(need))
 	}
 	return nil
 }
