@@ -80,10 +80,7 @@ func within(nets []netip.Prefix, ip netip.Addr) bool {
 // URLs are all URLs of a stream for who asks. {T} in them stands for a time.
 func (c *Config) URLs(a Asker, services []Service, s Stream) map[string]string {
 	host, port := a.named()
-	near := []string{host}
-	if a.Local.IsValid() {
-		near = append(near, a.Local.Unmap().String())
-	}
+	near := a.near(host)
 	out := map[string]string{}
 	id := url.PathEscape(s.UID)
 	put := func(name, base, path string, query ...string) {
@@ -126,6 +123,20 @@ func (c *Config) URLs(a Asker, services []Service, s Stream) map[string]string {
 		}
 	}
 	return out
+}
+
+// Base is scheme and authority of this server's pages and API for who asks.
+func (c *Config) Base(a Asker, services []Service) string {
+	host, port := a.named()
+	return c.web(a, services, a.near(host), host, port)
+}
+
+// near are the names by which who asks has reached this server.
+func (a *Asker) near(host string) []string {
+	if a.Local.IsValid() {
+		return []string{host, a.Local.Unmap().String()}
+	}
+	return []string{host}
 }
 
 // named splits the Host of the request; the port is 0 where it names none.

@@ -18,6 +18,8 @@ type Addresses interface {
 	// URLs are those of a stream for a client; one that is not valid stands for
 	// whoever asks. The token is put into each; "" = none.
 	URLs(ctx *fasthttp.RequestCtx, client netip.Addr, uid, token string) map[string]string
+	// Base is scheme and authority of this API for whoever asks.
+	Base(ctx *fasthttp.RequestCtx) string
 	// Map is the map of addresses in force.
 	Map() []urls.Mapping
 }

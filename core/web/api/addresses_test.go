@@ -17,6 +17,8 @@ func (places) URLs(_ *fasthttp.RequestCtx, client netip.Addr, uid, token string)
 	return map[string]string{"hls": "http://" + client.String() + "/" + uid + token}
 }
 
+func (places) Base(*fasthttp.RequestCtx) string { return "https://video.example.org" }
+
 func (places) Map() []urls.Mapping {
 	return []urls.Mapping{
 		{Name: "1", Inner: urls.Place{Host: "10.0.0.5", Port: 8080}, Outer: urls.Place{Host: "2001:db8::5", Port: 443}, Clients: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}},

@@ -67,7 +67,7 @@ var exportRoutes = []route{
 }
 
 // ExportOf is a job as it is told in answer to a request.
-func ExportOf(ctx *fasthttp.RequestCtx, x jobs.Job) Export {
+func (a *API) ExportOf(ctx *fasthttp.RequestCtx, x jobs.Job) Export {
 	ms := func(w media.Wall) int64 {
 		if w == 0 {
 			return 0
@@ -78,7 +78,7 @@ func ExportOf(ctx *fasthttp.RequestCtx, x jobs.Job) Export {
 		From: x.Span.From.Milli(), To: x.Span.To.Milli(), CoversFrom: ms(x.Covers.From), CoversTo: ms(x.Covers.To), FileName: x.File, Proof: x.Proof, Reason: x.Reason, Who: x.Who,
 		Created: ms(x.Made), Started: ms(x.Started), Finished: ms(x.Ended), Expires: ms(x.ExpireAt), Error: x.Why}
 	if x.State == jobs.Done {
-		base := string(ctx.URI().Scheme()) + "://" + string(ctx.Host()) + prefix + "exports/" + x.ID
+		base := a.addresses.Base(ctx) + prefix + "exports/" + x.ID
 		e.URL, e.SHA256 = base+"/file", x.SHA256
 		if x.Proof {
 			e.ProofURL = base + "/proof"
@@ -153,7 +153,7 @@ func (a *API) exports(ctx *fasthttp.RequestCtx, _ Identity, _ []string) *web.Err
 	items := []Export{}
 	for _, x := range a.b.ExportJobs() {
 		if (states == nil || has(states, string(x.State))) && (uid == "" || x.UID == uid) {
-			items = append(items, ExportOf(ctx, x))
+			items = append(items, a.ExportOf(ctx, x))
 		}
 	}
 	return answerPage(ctx, items, func(x *Export) string { return x.ID })
@@ -219,14 +219,14 @@ func (a *API) createExport(ctx *fasthttp.RequestCtx, who Identity, _ []string) *
 	}
 	ctx.SetStatusCode(202)
 	ctx.Response.Header.Set("Location", prefix+"exports/"+x.ID)
-	web.JSON(ctx, ExportOf(ctx, x))
+	web.JSON(ctx, a.ExportOf(ctx, x))
 	return nil
 }
 
 func (a *API) export(ctx *fasthttp.RequestCtx, _ Identity, args []string) *web.Error {
 	x, e := a.FindExport(args[0])
 	if e == nil {
-		web.JSON(ctx, ExportOf(ctx, x))
+		web.JSON(ctx, a.ExportOf(ctx, x))
 	}
 	return e
 }

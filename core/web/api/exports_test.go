@@ -194,7 +194,7 @@ func TestExports(t *testing.T) {
 		}
 	}
 	var x Export
-	if err := json.Unmarshal(ask("operator", "GET", "exports/1").Response.Body(), &x); err != nil || x.URL != "http://server.example/api/v1/exports/1/file" || x.ProofURL == "" || x.SHA256 != "ab" {
+	if err := json.Unmarshal(ask("operator", "GET", "exports/1").Response.Body(), &x); err != nil || x.URL != "https://video.example.org/api/v1/exports/1/file" || x.ProofURL == "" || x.SHA256 != "ab" {
 		t.Errorf("%v %+v", err, x)
 	}
 	x = Export{}

@@ -30,6 +30,13 @@ func (a *Addresses) URLs(ctx *fasthttp.RequestCtx, client netip.Addr, uid, token
 	return a.Config().URLs(ask, services, urls.Stream{UID: uid, Proto: a.Proto(uid), Token: token})
 }
 
+// Base is scheme and authority by which who asks reaches this server's pages and API,
+// also behind a proxy that speaks TLS.
+func (a *Addresses) Base(ctx *fasthttp.RequestCtx) string {
+	services := a.Services()
+	return a.Config().Base(a.asker(ctx, services), services)
+}
+
 // Map is the map in force.
 func (a *Addresses) Map() []urls.Mapping { return a.Config().Map }
 

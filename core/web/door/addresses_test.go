@@ -53,6 +53,9 @@ func TestAddresses(t *testing.T) {
 		if got := a.URLs(request(k.from, "GET", "/api/v1/streams/gate/urls", k.headers...), as, "gate", "")["page"]; got != k.want {
 			t.Errorf("%s: %s, want %s", name, got, k.want)
 		}
+		if got := a.Base(request(k.from, "GET", "/api/v1/exports", k.headers...)); k.as == "" && got+"/live/gate/" != k.want {
+			t.Errorf("%s: its base is %s", name, got)
+		}
 	}
 	var ctx fasthttp.RequestCtx
 	ctx.Init2(reached{conn{from: "10.0.0.7"}, "10.0.0.5"}, nil, false)

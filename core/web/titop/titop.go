@@ -22,6 +22,8 @@ import (
 type Exports interface {
 	NewExport(ctx *fasthttp.RequestCtx, ask jobs.Ask) (jobs.Job, *web.Error)
 	FindExport(id string) (jobs.Job, *web.Error)
+	// ExportOf is a job as it is told in answer to a request.
+	ExportOf(ctx *fasthttp.RequestCtx, x jobs.Job) api.Export
 }
 
 // Handler answers /v1/nvr/convert2mp4. Safe for concurrent use.
@@ -80,7 +82,7 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, id string) *web.Error {
 	if e != nil {
 		return e
 	}
-	web.JSON(ctx, answer{200, dataOf(ctx, x, id != "")})
+	web.JSON(ctx, answer{200, h.dataOf(ctx, x, id != "")})
 	return nil
 }
 
@@ -119,10 +121,10 @@ type data struct {
 }
 
 // dataOf is what is told of an export; all of it where it was asked for.
-func dataOf(ctx *fasthttp.RequestCtx, x jobs.Job, all bool) data {
+func (h *Handler) dataOf(ctx *fasthttp.RequestCtx, x jobs.Job, all bool) data {
 	d := data{ID: x.ID, FileName: x.File}
 	if all {
-		e := api.ExportOf(ctx, x)
+		e := h.Exports.ExportOf(ctx, x)
 		d.State, d.Progress, d.Size, d.URL, d.Error = e.State, &e.Progress, e.Size, e.URL, e.Error
 	}
 	return d

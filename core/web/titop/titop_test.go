@@ -33,6 +33,10 @@ func (x *exports) FindExport(id string) (jobs.Job, *web.Error) {
 	return jobs.Job{ID: id, File: "x.mp4", State: jobs.Done, Progress: 1, Size: 9}, nil
 }
 
+func (x *exports) ExportOf(_ *fasthttp.RequestCtx, j jobs.Job) api.Export {
+	return api.Export{ID: j.ID, FileName: j.File, State: string(j.State), Progress: j.Progress, Size: j.Size, URL: "https://video.example.org/api/v1/exports/" + j.ID + "/file"}
+}
+
 func handler(x *exports) *Handler {
 	return &Handler{On: true, Exports: x,
 		Auth: func(ctx *fasthttp.RequestCtx) (api.Identity, *web.Error) {
