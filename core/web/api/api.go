@@ -188,11 +188,12 @@ type API struct {
 	done <-chan struct{}
 
 	addresses Addresses
+	fetched   downloads
 }
 
 // New makes the API. done ends event streams at shutdown.
 func New(b Backend, auth Auth, tl *timeline.Timeline, zone func() *time.Location, addresses Addresses, done <-chan struct{}) *API {
-	return &API{b, auth, tl, zone, done, addresses}
+	return &API{b: b, auth: auth, tl: tl, zone: zone, done: done, addresses: addresses}
 }
 
 type handler func(a *API, ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error
