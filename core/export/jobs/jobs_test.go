@@ -406,6 +406,31 @@ func TestFootageGoes(t *testing.T) {
 			t.Errorf("%+v %+v", x, x.Why)
 		}
 	})
+	for name, c := range map[string]struct {
+		cut  [2]time.Duration
+		want State
+	}{
+		"of memory, the beginning": {[2]time.Duration{3 * time.Second, 0}, Failed},
+		"of memory, the end":       {[2]time.Duration{0, 3 * time.Second}, Failed},
+		"of memory, more of it":    {[2]time.Duration{-3 * time.Second, -3 * time.Second}, Done},
+		"edges":                    {[2]time.Duration{time.Second, time.Second}, Done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src, dir, hold := &drawn{size: 1 << 20}, t.TempDir(), make(chan struct{})
+			s := serve(t, dir, src, func(o *Options) {
+				o.stop = func(string) bool { <-hold; return false }
+			})
+			x := s.ask(Ask{})
+			src.mu.Lock()
+			src.cut = c.cut
+			src.mu.Unlock()
+			close(hold)
+			x = s.over(x.ID)
+			if x.State != c.want || c.want == Failed && (x.Why.Code != CodeDeleted || !strings.Contains(x.Why.What, "3s") || len(files(t, dir)) != 0) {
+				t.Errorf("%+v %+v", x, x.Why)
+			}
+		})
+	}
 	for want, err := range map[string]error{"no_room": unix.ENOSPC, "no_key": archive.ErrNoKey, "key_destroyed": archive.ErrKeyDestroyed, "damaged": archive.ErrDamaged, "deleted": archive.ErrGone, "storage": errors.New("EIO")} {
 		src := &drawn{size: 3 << 20, gone: func(off int64) error {
 			if off > 1<<20 {

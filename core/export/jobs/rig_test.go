@@ -149,6 +149,7 @@ type drawn struct {
 	size int64
 	gone func(off int64) error // may fail a read
 	less time.Duration
+	cut  [2]time.Duration // of both ends, which storage knows nothing of
 	mu   sync.Mutex
 	open int // bodies that were not released
 }
@@ -175,6 +176,9 @@ func (d *drawn) Record(uid string, s media.Span) (*mp4.Movie, error) {
 	b.Add(pattern(0, 100))
 	b.AddLater(1000, func() ([]byte, error) { return pattern(100, 1000), nil })
 	b.AddFile(drawnFile{d}, 1100, d.size-1100)
+	d.mu.Lock()
+	s.From, s.To = s.From.Add(d.cut[0]), s.To.Add(-d.cut[1])
+	d.mu.Unlock()
 	return &mp4.Movie{Body: b, Span: s, Start: s.From}, nil
 }
 

@@ -150,8 +150,14 @@ func (w *work) plan() (*mp4.Movie, error) {
 		return nil, err
 	}
 	all, whole, err := src.Recorded(w.job.UID, w.job.Span)
+	// Recorded knows what lies in storage. What lay in memory alone when it was
+	// asked for, and never got there, is missing at an end of what the movie covers.
+	was := w.job.Covers
+	lost := max(m.Span.From.Sub(was.From), 0) + max(was.To.Sub(m.Span.To), 0)
 	switch {
 	case err != nil:
+	case !was.Empty() && (m.Span.From > was.From.Add(shrunk) || m.Span.To < was.To.Add(-shrunk)):
+		err = failure(CodeDeleted, "ask again for what is left; a lock keeps footage until it is exported", "%s of the footage were gone before it was exported", lost.Round(time.Second))
 	case all < w.job.Recorded-shrunk:
 		err = failure(CodeDeleted, "ask again for what is left; a lock keeps footage until it is exported", "%s of the footage were deleted before it was exported", (w.job.Recorded - all).Round(time.Second))
 	case whole < w.job.Whole-shrunk:
