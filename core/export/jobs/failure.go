@@ -31,6 +31,7 @@ const (
 	CodeTooMany  = "too_many_exports"
 	CodeFolder   = "export_folder"
 	CodeNotDone  = "not_done"
+	CodeBusy     = "busy" // it is being deleted
 	CodeExpired  = "expired"
 	CodeNoFile   = "no_file"
 	CodeDeleted  = "deleted"

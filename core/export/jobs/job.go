@@ -54,6 +54,7 @@ type Job struct {
 
 	Attempts int        `json:"attempts,omitempty"` // begun and neither ended nor given back
 	Sealed   bool       `json:"sealed,omitempty"`   // file and proof lie whole and durable under temporary names
+	Unwanted bool       `json:"unwanted,omitempty"` // deleted when it is over; it was sealed when that was asked for
 	Expiry   media.Wall `json:"expiry,omitempty"`   // when it became expired
 	Gone     bool       `json:"gone,omitempty"`     // and its file is deleted
 

@@ -89,7 +89,7 @@ type job struct {
 	saved    bool // its record lies on the disk, so that it may be told of
 	dropping bool
 	cancel   context.CancelFunc // of the worker; nil unless it runs
-	left     chan struct{}      // closed when the worker has let go of it
+	left     chan struct{}      // closed when who works on it has let go of it
 
 	saving    sync.Mutex   // of its record; before Jobs.mu
 	written   atomic.Int64 // bytes of the file
@@ -166,7 +166,7 @@ func (j *Jobs) Get(id string) (Job, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	x := j.jobs[id]
-	if x == nil || !x.saved {
+	if x == nil || !x.saved || x.Unwanted {
 		return Job{}, ErrNoJob
 	}
 	return j.view(x), nil
@@ -178,7 +178,7 @@ func (j *Jobs) List() []Job {
 	defer j.mu.Unlock()
 	out := make([]Job, 0, len(j.jobs))
 	for _, x := range j.jobs {
-		if x.saved {
+		if x.saved && !x.Unwanted {
 			out = append(out, j.view(x))
 		}
 	}

@@ -65,6 +65,8 @@ func (j *Jobs) expire() {
 		old := keep > 0 && t >= x.Ended.Add(keep)
 		switch {
 		case !x.saved || x.dropping || !x.State.Over():
+		case x.Unwanted:
+			all = append(all, due{x, true})
 		case x.State == Expired && x.Gone && t >= x.Expiry.Add(told):
 			all = append(all, due{x, true})
 		case x.State == Expired && !x.Gone, x.State == Done && old:
@@ -144,23 +146,27 @@ func (j *Jobs) remove(name string) error {
 // cancelWait is how long is waited for a worker to let go of a cancelled job.
 const cancelWait = time.Second
 
-// Remove cancels a job that is not over; one that is over goes with its file.
+// Remove cancels a job that is not over; one that is over goes with its file. One
+// that is sealed is over in a moment: then it goes, or when the next server has
+// taken it up; it is not listed any more.
 func (j *Jobs) Remove(id string) error {
 	j.mu.Lock()
 	x := j.jobs[id]
-	if x == nil || !x.saved {
+	switch {
+	case x == nil || !x.saved || x.Unwanted:
 		j.mu.Unlock()
 		return ErrNoJob
-	}
-	if x.State == Running && x.Sealed { // it will be done in a moment
+	case x.dropping:
+		j.mu.Unlock()
+		return failure(CodeBusy, "ask again in a moment", "the file of this export is being deleted: it has expired")
+	case x.State.Over():
+		j.mu.Unlock()
+		return j.drop(x, true)
+	case x.State == Running && x.Sealed:
+		x.Unwanted = true
 		left := x.left
 		j.mu.Unlock()
-		await(left, 5*cancelWait)
-		return j.drop(x, true)
-	}
-	if x.State.Over() {
-		j.mu.Unlock()
-		return j.drop(x, true)
+		return j.unwanted(x, left)
 	}
 	x.State, x.Ended = Canceled, now()
 	left, v := x.left, x.Job
@@ -182,6 +188,25 @@ func (j *Jobs) Remove(id string) error {
 		return j.forget(id) // what is not written down as cancelled would begin again
 	}
 	return nil
+}
+
+// unwanted writes down that a sealed job is to go, so that a restart does not keep
+// it, and waits until it is gone. It may be wanted again where that fails.
+func (j *Jobs) unwanted(x *job, left <-chan struct{}) error {
+	err := j.put(x)
+	if err == nil {
+		await(left, 5*cancelWait)
+	}
+	j.mu.Lock()
+	over := x.State.Over()
+	if err != nil {
+		x.Unwanted = false
+	}
+	j.mu.Unlock()
+	if err != nil || !over {
+		return err // not over: who publishes it deletes it, this server or the next
+	}
+	return j.drop(x, true)
 }
 
 // await tells whether c was closed within a time.

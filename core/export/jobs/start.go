@@ -18,9 +18,14 @@ func (j *Jobs) start() error {
 		return wrote(err)
 	}
 	sealed := map[string]bool{}
+	var ran []*job
 	for _, x := range list {
 		sealed[x.ID] = x.State == Running && x.Sealed
 		x.saved = true
+		if x.State == Running {
+			x.left = make(chan struct{})
+			ran = append(ran, x)
+		}
 	}
 	if err := j.sweep(sealed); err != nil {
 		return err
@@ -31,10 +36,8 @@ func (j *Jobs) start() error {
 	}
 	j.strange = strange
 	j.mu.Unlock()
-	for _, x := range list {
-		if x.State == Running {
-			j.takeUp(x)
-		}
+	for _, x := range ran {
+		j.takeUp(x)
 	}
 	j.mu.Lock()
 	j.open, j.broken = true, nil
@@ -66,16 +69,26 @@ func (j *Jobs) sweep(sealed map[string]bool) error {
 // takeUp goes on with a job that ran when the server ended: one that was sealed
 // is published, another begins again.
 func (j *Jobs) takeUp(x *job) {
+	defer close(x.left)
+	j.mu.Lock()
+	was := x.Job
+	j.mu.Unlock()
 	var err error
-	if x.Sealed {
-		err = j.publish(x.Job, func(string) error { return nil })
+	if was.Sealed {
+		err = j.publish(was, func(string) error { return nil })
+	}
+	if !was.Sealed || err != nil {
+		j.clear(was.ID) // first: the worker may begin it again at once
 	}
 	j.mu.Lock()
 	switch {
-	case x.Sealed && err == nil:
+	case x.State != Running: // it was listed already, and somebody has cancelled it
+	case was.Sealed && err == nil:
 		x.State, x.Ended, x.Sealed = Done, now(), false
-	case x.Sealed && !errors.Is(err, errLost):
+	case was.Sealed && !errors.Is(err, errLost):
 		x.State, x.Ended, x.Sealed, x.Why = Failed, now(), false, failureOf(err)
+	case x.Unwanted:
+		x.State, x.Ended, x.Sealed = Canceled, now(), false
 	case x.Attempts >= mostAttempts:
 		x.State, x.Ended, x.Sealed = Failed, now(), false
 		x.Why = failure("interrupted", "see why the server ends; then ask again, or in pieces", "the server ended %d times while it was being made", x.Attempts)
@@ -84,16 +97,8 @@ func (j *Jobs) takeUp(x *job) {
 	}
 	v := x.Job
 	j.mu.Unlock()
-	if v.State != Done {
-		j.clear(v.ID)
-	}
 	if err := j.put(x); err != nil {
 		j.o.Log.Warn("the record of an export cannot be written", "export", v.ID, "state", v.State, "err", err)
 	}
-	switch v.State {
-	case Done:
-		j.tell(v, "info", "finished", "")
-	case Failed:
-		j.tell(v, "warning", "failed", v.Why.What)
-	}
+	j.over(x, v)
 }

@@ -279,10 +279,20 @@ func (j *Jobs) end(ctx context.Context, x *job, err error) {
 	if e := j.put(x); e != nil {
 		j.o.Log.Warn("the record of an export cannot be written", "export", v.ID, "state", v.State, "err", e)
 	}
-	switch v.State {
-	case Done:
+	j.over(x, v)
+}
+
+// over tells how a job ended, and deletes it if nobody wants it any more.
+func (j *Jobs) over(x *job, v Job) {
+	switch {
+	case v.Unwanted:
+		j.tell(v, "info", "canceled", "")
+		if err := j.drop(x, true); err != nil {
+			j.o.Log.Warn("an export cannot be deleted", "export", v.ID, "err", err, "hint", "it is tried again")
+		}
+	case v.State == Done:
 		j.tell(v, "info", "finished", "")
-	case Failed:
+	case v.State == Failed:
 		j.tell(v, "warning", "failed", v.Why.What)
 	}
 }

@@ -130,7 +130,7 @@ func (a *API) FindExport(id string) (jobs.Job, *web.Error) {
 
 var exportStatus = map[string]int{
 	jobs.CodeBadName: 400, jobs.CodeNoRoom: 507, jobs.CodeMaxSize: 507, jobs.CodeTooMany: 429,
-	jobs.CodeNotDone: 409, jobs.CodeExpired: 410, jobs.CodeNoFile: 404,
+	jobs.CodeNotDone: 409, jobs.CodeBusy: 409, jobs.CodeExpired: 410, jobs.CodeNoFile: 404,
 }
 
 func (a *API) exportFault(ask jobs.Ask, err error) *web.Error {
