@@ -58,6 +58,7 @@ type Options struct {
 	Disk func(dir string) (free, total int64, err error)
 
 	stop func(step string) bool // tests: die here
+	sync func(dir string) error // tests: of a folder whose file was published
 }
 
 // Bounds: jobs that wait, jobs that are listed, and how often one is begun that

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -34,10 +35,33 @@ func (j *Jobs) publish(x Job, at func(step string) error) error {
 	if err := at("published"); err != nil {
 		return ignoreCancel(err)
 	}
-	if err := syncDir(j.o.Dir); err != nil {
-		return wrote(err)
+	if err := j.syncNames(); err != nil {
+		// Whether it is there behind a power cut nobody knows: it is not handed out,
+		// and must not lie there under a name that says it is whole.
+		return errors.Join(wrote(err), j.unpublish(x))
 	}
 	return ignoreCancel(at("named"))
+}
+
+func (j *Jobs) syncNames() error {
+	if j.o.sync != nil {
+		return j.o.sync(j.o.Dir)
+	}
+	return syncDir(j.o.Dir)
+}
+
+// unpublish deletes what has got its name: the file first, a proof alone lies to nobody.
+func (j *Jobs) unpublish(x Job) (err error) {
+	names := []string{x.File}
+	if x.Proof {
+		names = append(names, x.File+export.Suffix)
+	}
+	for _, name := range names {
+		if e := os.Remove(j.path(name)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("a file that is not safe stays there: %w", e))
+		}
+	}
+	return err
 }
 
 // ignoreCancel: what is sealed is not stopped half way by the end of the server.

@@ -90,3 +90,15 @@ func TestRemoveAtStart(t *testing.T) {
 		t.Errorf("while it is being deleted: %v", err)
 	}
 }
+
+// TestNotDurable: an export whose name may not have reached the disk fails, and its
+// file does not stay there.
+func TestNotDurable(t *testing.T) {
+	r, dir := newRecorded(t), t.TempDir()
+	s := serve(t, dir, r, func(o *Options) {
+		o.sync = func(string) error { return errors.New("input/output error") }
+	})
+	if x := s.over(s.ask(Ask{Proof: true}).ID); x.State != Failed || x.Why.Code != CodeFolder || len(files(t, dir)) != 0 {
+		t.Errorf("%+v %+v %v", x, x.Why, files(t, dir))
+	}
+}
