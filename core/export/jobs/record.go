@@ -83,10 +83,13 @@ func readRecords(dir string) (out []*job, strange []string, err error) {
 			continue // a record that was being replaced
 		}
 		b, err := os.ReadFile(filepath.Join(dir, recordsDir, e.Name()))
-		if err != nil {
-			return nil, nil, err
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // somebody has deleted it meanwhile
 		}
-		x, err := decode(b, id)
+		var x *Job
+		if err == nil {
+			x, err = decode(b, id)
+		}
 		if err != nil {
 			strange = append(strange, fmt.Sprintf("%s: %v", e.Name(), err))
 			continue
@@ -118,6 +121,9 @@ func decode(b []byte, id string) (*Job, error) {
 	case Queued, Running, Done, Failed, Canceled, Expired:
 	default:
 		return nil, fmt.Errorf("it is damaged: there is no state %q", x.State)
+	}
+	if x.State == Failed && (x.Why == nil || x.Why.Code == "" || x.Why.What == "") {
+		return nil, errors.New("it is damaged: it failed and does not say why")
 	}
 	if x.Size < 0 || x.Span.Empty() {
 		return nil, errors.New("it is damaged: no size or span")

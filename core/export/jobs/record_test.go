@@ -58,10 +58,11 @@ func FuzzRecord(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte(strings.Replace(string(b), "a.mp4", "../a.mp4", 1)))
 	f.Add([]byte(strings.Replace(string(b), `"version":1`, `"version":2`, 1)))
+	f.Add([]byte(strings.NewReplacer(`"done"`, `"failed"`, `"why"`, `"reasons"`).Replace(string(b))))
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x, err := decode(b, "0123456789abcdef")
-		if err == nil && (!plain(x.File) || x.ID != "0123456789abcdef" || x.Size < 0) {
+		if err == nil && (!plain(x.File) || x.ID != "0123456789abcdef" || x.Size < 0 || x.State == Failed && x.Why == nil) {
 			t.Fatalf("%+v", x)
 		}
 	})
@@ -88,14 +89,19 @@ func TestRecord(t *testing.T) {
 		"2222222222222222": string(b[:len(b)/2]),
 		"3333333333333333": string(b), // of another job
 		"4444444444444444": strings.NewReplacer("a.mp4", "../../a.mp4", x.ID, "4444444444444444").Replace(string(b)),
+		"6666666666666666": strings.NewReplacer(`"done"`, `"failed"`, `"message": "w"`, `"message": ""`, x.ID, "6666666666666666").Replace(string(b)),
+		"7777777777777777": strings.NewReplacer(`"done"`, `"failed"`, `"why"`, `"reasons"`, x.ID, "7777777777777777").Replace(string(b)),
 		"5555555555555555": strings.NewReplacer(`"done"`, `"gone"`, x.ID, "5555555555555555").Replace(string(b)),
 	} {
 		if err := os.WriteFile(j.recordPath(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(j.recordPath("8888888888888888"), 0o700); err != nil { // cannot be read
+		t.Fatal(err)
+	}
 	list, strange, err := readRecords(dir)
-	if err != nil || len(list) != 1 || len(strange) != 5 {
+	if err != nil || len(list) != 1 || len(strange) != 8 {
 		t.Fatalf("%d %q %v", len(list), strange, err)
 	}
 	got := list[0].Job
@@ -109,7 +115,7 @@ func TestRecord(t *testing.T) {
 	if p := s.Problem(); p == nil || len(s.List()) != 1 {
 		t.Errorf("%+v", p)
 	}
-	if l, _ := filepath.Glob(filepath.Join(dir, recordsDir, "*.json")); len(l) != 6 {
+	if l, _ := filepath.Glob(filepath.Join(dir, recordsDir, "*.json")); len(l) != 9 {
 		t.Errorf("records: %v", l)
 	}
 }
