@@ -115,7 +115,7 @@ type tsWriter struct {
 	counters []byte
 	clocked  bool
 	last     int64 // DTS of the last clock reference
-	ends     int64 // that of what follows the last unit with a clock
+	ends     int64 // how far the clock may go: what follows begins with it
 }
 
 func newTSWriter(dst []byte, tracks []media.Track, units []TSUnit) *tsWriter {
@@ -193,10 +193,13 @@ func (u *tsUnit) header() int {
 }
 
 func (w *tsWriter) unit(u *tsUnit) {
-	if u.track == w.clock {
+	switch {
+	case u.track == w.clock:
 		w.clocks(u.dts)
-	} else if !w.clocked {
+	case !w.clocked:
 		w.firstClock()
+	default: // sound must not get ahead of its clock while a picture stands
+		w.clocks(min(u.dts, w.ends))
 	}
 	packets, left := u.packets+u.extra, u.header()+u.size
 	rest := u.pieces
@@ -304,12 +307,15 @@ func (w *tsWriter) clocks(dts int64) {
 
 // firstClock stands before sound that comes before the first picture. It is the
 // picture's, so that the clock does not run back behind the last one of the
-// segment before, unless that were later than the sound.
+// segment before, unless that were later than the sound. Where no picture comes it
+// goes on with the sound, but not into what the next segment may begin with.
 func (w *tsWriter) firstClock() {
-	w.clocked, w.last = true, w.units[0].dts
+	first := w.units[0].dts
+	w.clocked, w.last, w.ends = true, first, w.units[len(w.units)-1].dts-tsAhead
 	for i := range w.units {
 		if w.units[i].track == w.clock {
-			w.last = min(w.units[i].dts, w.last+tsAhead)
+			w.ends = w.units[i].dts
+			w.last = min(w.ends, first+tsAhead)
 			break
 		}
 	}

@@ -39,6 +39,8 @@ func tsUnits(from time.Duration, clips ...clip) (tracks []media.Track, units []T
 			next := int64(0)
 			if k+1 < len(shown) {
 				next = shown[k+1] - shown[k]
+			} else if k > 0 { // as is stored of the last one of a run
+				next = shown[k] - shown[k-1]
 			}
 			units = append(units, TSUnit{Track: i, DTS: at(shown[k] - late), PTS: at(u.PTS), Duration: media.Rescale(next, TSRate, int64(c.track.Timescale)), Key: u.Key, Payload: u.Payload})
 		}
@@ -54,6 +56,23 @@ type packets struct {
 	counters map[int]byte
 	clock    int64
 	clocks   int
+	ahead    int64 // the most that sound is ahead of the clock before it
+}
+
+// sound notes how far a packet that begins a unit of sound is ahead of the clock.
+func (p *packets) sound(k []byte) {
+	at := 4
+	if k[3]&0x20 != 0 {
+		at += 1 + int(k[4])
+	}
+	if p.clocks == 0 || k[1]&0x40 == 0 || k[3]&0x10 == 0 || at+14 > len(k) || !bytes.HasPrefix(k[at:], []byte{0, 0, 1}) || k[at+3] != 0xc0 && k[at+3] != 0xbd {
+		return
+	}
+	b := k[at+9:]
+	pts := int64(b[0]>>1&7)<<30 | int64(b[1])<<22 | int64(b[2]>>1)<<15 | int64(b[3])<<7 | int64(b[4]>>1)
+	if d := (pts - p.clock) & (1<<33 - 1); d < 1<<32 {
+		p.ahead = max(p.ahead, d)
+	}
 }
 
 func (p *packets) check(b []byte, most int64) error {
@@ -83,6 +102,7 @@ func (p *packets) check(b []byte, most int64) error {
 			return fmt.Errorf("PID %d at %d: counter %d, not %d", pid, at, counter, was)
 		}
 		p.counters[pid] = counter
+		p.sound(k)
 		if k[3]&0x20 == 0 || k[4] == 0 {
 			continue
 		}
@@ -149,6 +169,9 @@ func TestTS(t *testing.T) {
 					}
 				}
 				all = append(all, b...)
+			}
+			if judge.ahead > TSRate {
+				t.Errorf("sound is %d ticks ahead of the clock", judge.ahead)
 			}
 			readBack(t, all, tracks, units)
 			if wrap != c.from {
@@ -274,6 +297,41 @@ func tsClip(n, size int) ([]media.Track, []TSUnit) {
 		units = append(units, TSUnit{DTS: at, PTS: at, Key: i%50 == 0, Payload: nalUnits(nal)}, TSUnit{Track: 1, DTS: at, PTS: at, Key: true, Payload: make([]byte, 160)})
 	}
 	return []media.Track{videoTrack(), {ID: 2, Codec: media.AAC, Timescale: 16000, Config: []byte{0x14, 0x08}, SampleRate: 16000, Channels: 1}}, units
+}
+
+// TestTSSparse: where pictures are sparse, come late or not at all, the clock goes
+// on with the sound, and never runs back where the next segment begins.
+func TestTSSparse(t *testing.T) {
+	tracks, _ := tsClip(0, 0)
+	sound := func(from, to int64) (out []TSUnit) {
+		for at := from; at < to; at += 5760 {
+			out = append(out, TSUnit{Track: 1, DTS: at, PTS: at, Duration: 5760, Key: true, Payload: make([]byte, 100)})
+		}
+		return out
+	}
+	picture := func(at, lasts int64) TSUnit {
+		return TSUnit{DTS: at, PTS: at, Duration: lasts, Key: true, Payload: nalUnits(bytes.Repeat([]byte{0x65}, 300))}
+	}
+	const s = int64(TSRate)
+	for name, c := range map[string]struct {
+		segments [][]TSUnit
+		most     int64
+	}{
+		"a picture in eight seconds": {[][]TSUnit{append([]TSUnit{picture(80*s, 8*s)}, sound(80*s, 88*s)...), append([]TSUnit{picture(88*s, 8*s)}, sound(88*s, 96*s)...)}, s},
+		"sound beyond the segment":   {[][]TSUnit{append([]TSUnit{picture(80*s, 4*s)}, sound(80*s, 84*s+s/4)...), append([]TSUnit{picture(84*s, 4*s)}, sound(84*s+s/4, 88*s)...)}, s + s/10},
+		"a late picture":             {[][]TSUnit{append(sound(80*s, 86*s), picture(86*s, 2*s)), append([]TSUnit{picture(88*s, 4*s)}, sound(88*s, 92*s)...)}, s},
+		"no picture":                 {[][]TSUnit{sound(80*s, 90*s), append([]TSUnit{picture(90*s-s/2, 4*s)}, sound(90*s, 94*s)...)}, 2 * s},
+	} {
+		var judge packets
+		for i, units := range c.segments {
+			if err := judge.check(AppendTS(nil, tracks, units), 2*s); err != nil && !strings.Contains(err.Error(), "counter") {
+				t.Errorf("%s: segment %d: %v", name, i, err)
+			}
+		}
+		if judge.ahead > c.most {
+			t.Errorf("%s: sound is %d ticks ahead of the clock", name, judge.ahead)
+		}
+	}
 }
 
 func TestTSable(t *testing.T) {
