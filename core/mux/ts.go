@@ -144,10 +144,13 @@ func newTSWriter(dst []byte, tracks []media.Track, units []TSUnit) *tsWriter {
 		if first := tsPayload - w.adaptation(&u) - u.header(); u.size > first {
 			u.packets += (u.size - first + tsPayload - 1) / tsPayload
 		}
-		bytes += (u.packets + 1) * tsPacket
+		bytes += u.packets * tsPacket
 		w.units = append(w.units, u)
 	}
-	bytes += (2*tsTables + 16*len(tracks)) * tsPacket
+	if n := len(w.units); n > 0 {
+		spread := max(w.units[n-1].dts, w.units[n-1].ends) - w.units[0].dts
+		bytes += int(TSRestMost(len(tracks), n, max(spread, 0)))
+	}
 	if cap(dst)-len(dst) < bytes {
 		w.b = append(make([]byte, 0, len(dst)+bytes), dst...)
 	}

@@ -169,6 +169,16 @@ func TestTS(t *testing.T) {
 					}
 				}
 				all = append(all, b...)
+				most, last := int64(0), segment[len(segment)-1]
+				for _, u := range segment {
+					most += TSUnitMost(&tracks[u.Track], int64(len(u.Payload)), u.Key)
+				}
+				if most += TSRestMost(len(tracks), len(segment), last.DTS+last.Duration-segment[0].DTS); int64(len(b)) > most || most > int64(len(b))*5/4+200*tsPacket {
+					t.Errorf("%d bytes were made, %d at most", len(b), most)
+				}
+				if cap(b) > int(most)+int(most)/4 { // what append rounds up to
+					t.Errorf("%d bytes were allocated for %d", cap(b), most)
+				}
 			}
 			if judge.ahead > TSRate {
 				t.Errorf("sound is %d ticks ahead of the clock", judge.ahead)
