@@ -1,9 +1,12 @@
 package hls
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+	"time"
 
 	"media-server/core/archive"
 	"media-server/core/mux"
@@ -11,7 +14,7 @@ import (
 
 // Recording is a closed range as one stream of MPEG-TS: the segments of its
 // playlist behind each other, which join. Nobody knows its length before it has
-// been read. Not safe for concurrent use; whoever took it closes it.
+// been read. Whoever took it closes it, which may be while it is read and ends that.
 type Recording struct {
 	s     *Server
 	uid   string
@@ -22,7 +25,18 @@ type Recording struct {
 	held  loan
 	sent  int64
 	done  func(sent int64)
+
+	mu     sync.Mutex
+	closed chan struct{}
+	close  sync.Once
 }
+
+const (
+	// memoryWait is how long a recording waits for memory that others have; less
+	// than players wait for bytes.
+	memoryWait = 20 * time.Second
+	memoryLook = 100 * time.Millisecond
+)
 
 // Recording begins with the segment that holds the beginning of the range, with a
 // key frame, and ends with the one that holds its end. done is called at Close; nil
@@ -54,12 +68,15 @@ func (s *Server) Recording(req Request, done func(sent int64)) (*Recording, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Recording{s: s, uid: req.UID, segs: segs, forms: forms, done: done}, nil
+	return &Recording{s: s, uid: req.UID, segs: segs, forms: forms, done: done, closed: make(chan struct{})}, nil
 }
 
 // Read implements io.Reader. An error other than io.EOF means that footage which
-// was there when the reading began cannot be read.
+// was there when the reading began cannot be read, or that too many others have
+// read for memoryWait (ErrBusy).
 func (r *Recording) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for len(r.rest) == 0 {
 		r.held.Release()
 		r.held = loan{}
@@ -67,7 +84,7 @@ func (r *Recording) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		seg := r.segs[0]
-		b, l, err := r.s.makeTS(r.uid, seg, r.forms[seg.Init])
+		b, l, err := r.make(seg)
 		if err != nil {
 			return 0, fmt.Errorf("segment %d of %s: %w", seg.Number, r.uid, err)
 		}
@@ -82,8 +99,32 @@ func (r *Recording) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// make makes a segment, when there is memory for it.
+func (r *Recording) make(seg archive.Segment) (b []byte, l loan, err error) {
+	end := time.NewTimer(memoryWait)
+	defer end.Stop()
+	look := time.NewTicker(memoryLook)
+	defer look.Stop()
+	for {
+		b, l, err = r.s.makeTS(r.uid, seg, r.forms[seg.Init], true)
+		if !errors.Is(err, ErrBusy) {
+			return b, l, err
+		}
+		select {
+		case <-look.C:
+		case <-end.C:
+			return nil, l, err
+		case <-r.closed:
+			return nil, l, io.ErrClosedPipe
+		}
+	}
+}
+
 // Close implements io.Closer.
 func (r *Recording) Close() error {
+	r.close.Do(func() { close(r.closed) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.held.Release()
 	r.held, r.rest, r.segs = loan{}, nil, nil
 	if r.done != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"media-server/core/archive"
@@ -64,6 +65,74 @@ func TestRecording(t *testing.T) {
 	if _, err := New(newTelephone(2)).Recording(Request{Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil); !errors.Is(err, ErrCodec) || !bytes.Contains([]byte(err.Error()), []byte("pcmu")) {
 		t.Errorf("only G.711: %v", err)
 	}
+}
+
+// TestRecordingWaits: a recording waits for memory that others have for a while.
+func TestRecordingWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		recordings, others int64 // bytes that are lent
+		after              time.Duration
+		what               error
+	}{
+		"until others have read":    {0, mostTSAtOnce, 5 * time.Second, nil},
+		"for other recordings":      {mostLent, 0, 5 * time.Second, nil},
+		"not for ever":              {0, mostTSAtOnce, time.Hour, ErrBusy},
+		"while recordings have all": {mostLent, 0, time.Hour, ErrBusy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := New(newDoor(2))
+				var lent []loan
+				for n := int64(0); n < c.recordings+c.others; n += mostLent / 2 {
+					l, ok := s.ts.take(mostLent/2, n < c.recordings)
+					if !ok {
+						t.Fatal("not lent")
+					}
+					lent = append(lent, l)
+				}
+				back := time.AfterFunc(c.after, func() {
+					for _, l := range lent {
+						l.Release()
+					}
+				})
+				r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun := time.Now()
+				if n, err := io.Copy(io.Discard, r); !errors.Is(err, c.what) || (n > 0) != (c.what == nil) {
+					t.Errorf("%d bytes, %v", n, err)
+				}
+				if took := time.Since(begun); took < min(c.after, memoryWait) || took > min(c.after, memoryWait)+time.Second {
+					t.Errorf("behind %v", took)
+				}
+				_ = r.Close()
+				back.Stop()
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := New(newDoor(1))
+		s.ts.n.Store(mostTSAtOnce)
+		r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := r.Read(make([]byte, 10))
+			ended <- err
+		}()
+		synctest.Wait()
+		begun := time.Now()
+		_ = r.Close()
+		if err := <-ended; !errors.Is(err, io.ErrClosedPipe) || time.Since(begun) != 0 {
+			t.Errorf("closed: %v behind %v", err, time.Since(begun))
+		}
+		if n, err := r.Read(make([]byte, 10)); n != 0 || err == nil {
+			t.Errorf("behind the end: %d %v", n, err)
+		}
+	})
 }
 
 func must(b []byte, err error) []byte {

@@ -2,6 +2,7 @@ package hls
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -43,32 +44,48 @@ const (
 	mostTSAtOnce = 512 << 20
 )
 
+// mostLent is the most that one segment or all recordings may take of it: who loads
+// a day does not keep others from looking.
+const mostLent = mostTSAtOnce / 2
+
 // lent counts bytes.
-type lent struct{ n atomic.Int64 }
+type lent struct {
+	n        atomic.Int64 // in all
+	recorded atomic.Int64 // of it, for recordings
+}
 
 // loan is given back when what was made of it has been sent. Nothing lent: the zero value.
 type loan struct {
-	of *lent
-	n  int64
+	of       *lent
+	n        int64
+	recorded bool
 }
 
 func (l loan) Release() {
-	if l.of != nil {
-		l.of.n.Add(-l.n)
+	if l.of == nil {
+		return
+	}
+	l.of.n.Add(-l.n)
+	if l.recorded {
+		l.of.recorded.Add(-l.n)
 	}
 }
 
-func (l *lent) take(n int64) (loan, bool) {
-	if l.n.Add(n) > mostTSAtOnce {
-		l.n.Add(-n)
+func (l *lent) take(n int64, recording bool) (loan, bool) {
+	if recording && l.recorded.Add(n) > mostLent {
+		l.recorded.Add(-n)
 		return loan{}, false
 	}
-	return loan{l, n}, true
+	if l.n.Add(n) > mostTSAtOnce {
+		loan{l, n, recording}.Release()
+		return loan{}, false
+	}
+	return loan{l, n, recording}, true
 }
 
 // addTS appends a segment as MPEG-TS. What was stored of it is read here.
 func (s *Server) addTS(uid string, seg archive.Segment, form form, _ int, body *timeline.Body) error {
-	b, l, err := s.makeTS(uid, seg, form)
+	b, l, err := s.makeTS(uid, seg, form, false)
 	if err != nil {
 		return err
 	}
@@ -79,7 +96,7 @@ func (s *Server) addTS(uid string, seg archive.Segment, form form, _ int, body *
 
 // makeTS makes a segment, or nothing where none of it is carried. Its memory is
 // lent until the loan is released.
-func (s *Server) makeTS(uid string, seg archive.Segment, form form) (b []byte, l loan, err error) {
+func (s *Server) makeTS(uid string, seg archive.Segment, form form, recording bool) (b []byte, l loan, err error) {
 	tracks, err := s.src.Tracks(uid, seg.Init)
 	if err != nil {
 		return nil, l, err
@@ -104,26 +121,44 @@ func (s *Server) makeTS(uid string, seg archive.Segment, form form) (b []byte, l
 	if len(frags) == 0 {
 		return nil, l, nil
 	}
-	var ok bool
-	if l, ok = s.ts.take(2 * size); !ok { // what is read and what is made of it
+	made, units := mostOf(frags, in)
+	all := size + made + tsBook*int64(units) // what is read, and what is made of it
+	if all > mostLent {
+		return nil, l, fmt.Errorf("%w: it takes %d bytes, %d at most", ErrTooLarge, all, mostLent)
+	}
+	l, ok := s.ts.take(all, recording)
+	if !ok {
 		return nil, l, ErrBusy
 	}
+	if b, err = s.writeTS(uid, seg.File, frags, in, lay.Zero, size, l); err != nil {
+		l = loan{}
+	}
+	return b, l, err
+}
+
+// tsBook is how much is noted of a unit while a segment is made.
+const tsBook = 400
+
+// writeTS reads and writes fragments. The loan is released unless that works.
+func (s *Server) writeTS(uid string, id archive.FileID, frags []tsFragment, in []media.Track, zero media.Wall, size int64, l loan) ([]byte, error) {
+	works := false
 	defer func() {
-		if err != nil {
+		if !works { // also where it panics
 			l.Release()
-			l = loan{}
 		}
 	}()
-	f, err := s.src.Pin(uid, seg.File)
+	f, err := s.src.Pin(uid, id)
 	if err != nil {
-		return nil, l, err
+		return nil, err
 	}
 	defer f.Release()
-	units, err := tsUnits(f, frags, in, lay.Zero, size)
+	units, err := tsUnits(f, frags, in, zero, size)
 	if err != nil {
-		return nil, l, err
+		return nil, err
 	}
-	return mux.AppendTS(nil, in, units), l, nil
+	b := mux.AppendTS(nil, in, units)
+	works = true
+	return b, nil
 }
 
 // tsFragment is a fragment of a track that is carried.
@@ -142,6 +177,24 @@ func fragmentsOf(all []archive.Fragment, tracks []media.Track) (out []tsFragment
 		}
 	}
 	return out, size
+}
+
+// mostOf is how many bytes of MPEG-TS fragments become at most, and how many units
+// they have.
+func mostOf(frags []tsFragment, tracks []media.Track) (bytes int64, units int) {
+	from, to := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, fr := range frags {
+		t := &tracks[fr.track]
+		at := fr.BaseTime
+		for _, x := range fr.Samples {
+			bytes += mux.TSUnitMost(t, min(int64(x.Size), fr.DataSize), x.Key)
+			at += int64(x.Duration)
+		}
+		units += len(fr.Samples)
+		from = min(from, media.Rescale(fr.BaseTime, mux.TSRate, int64(t.Timescale)))
+		to = max(to, media.Rescale(at, mux.TSRate, int64(t.Timescale)))
+	}
+	return bytes + mux.TSRestMost(len(tracks), units, max(to-from, 0)), units
 }
 
 // tsUnits reads the units of fragments, in order of DTS.

@@ -16,6 +16,7 @@ import (
 	"media-server/core/archive"
 	"media-server/core/media"
 	"media-server/core/mux"
+	"media-server/core/timeline"
 )
 
 // newDoor is a stream of H.264, AAC and G.711 in segments of two seconds: 25
@@ -131,6 +132,11 @@ func times(l *archive.Layout, track int, scale int64) (out []int64) {
 	return out
 }
 
+// panics is a source with a fault.
+type panics struct{ *telephone }
+
+func (panics) Pin(string, archive.FileID) (timeline.File, error) { panic("a fault") }
+
 // TestTSRefused: what cannot be MPEG-TS says so, and memory is lent and given back.
 func TestTSRefused(t *testing.T) {
 	sound := newTelephone(1)
@@ -153,6 +159,34 @@ func TestTSRefused(t *testing.T) {
 		t.Errorf("too many: %v", err)
 	}
 	s.ts.n.Store(0)
+	var l []loan // recordings leave half of it to others
+	for {
+		x, ok := s.ts.take(mostLent/4, true)
+		if !ok {
+			break
+		}
+		l = append(l, x)
+	}
+	if other, ok := s.ts.take(mostLent, false); !ok || len(l) != 4 {
+		t.Errorf("%d recordings leave nothing to others", len(l))
+	} else {
+		other.Release()
+	}
+	for _, x := range l {
+		x.Release()
+	}
+	if n, r := s.ts.n.Load(), s.ts.recorded.Load(); n != 0 || r != 0 {
+		t.Errorf("%d bytes are never given back, %d of recordings", n, r)
+	}
+	bad := New(panics{p})
+	func() {
+		defer func() { _ = recover() }()
+		_, _, _ = bad.Segment("cam", name, media.Span{})
+		t.Error("no panic")
+	}()
+	if n := bad.ts.n.Load(); n != 0 {
+		t.Errorf("a panic leaves %d bytes lent", n)
+	}
 	fr := &p.layouts[1].Fragments[0]
 	fr.Samples[3].Size = 1 << 30
 	if _, _, err := s.Segment("cam", name, media.Span{}); !errors.Is(err, archive.ErrDamaged) || s.ts.n.Load() != 0 {
