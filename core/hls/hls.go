@@ -293,7 +293,11 @@ func (s *Server) variant(b *bytes.Buffer, req Request, uri string) error {
 			size = fmt.Sprintf(",RESOLUTION=%dx%d", t.Width, t.Height)
 		}
 	}
-	peak, avg := bandwidth(segs[max(0, len(segs)-24):])
+	segs = segs[max(0, len(segs)-24):]
+	if req.TS {
+		segs = s.sizedTS(req, segs)
+	}
+	peak, avg := bandwidth(segs)
 	more := convertedBits(in)
 	peak, avg = peak+more, avg+more
 	fmt.Fprintf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q%s\n%s\n", peak, avg, strings.Join(codecs, ","), size, uri)

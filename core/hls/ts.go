@@ -179,6 +179,30 @@ func fragmentsOf(all []archive.Fragment, tracks []media.Track) (out []tsFragment
 	return out, size
 }
 
+// sizedTS gives segments the size that they have as MPEG-TS at most: what each unit
+// gets in front of it, and that packets are filled up, counts more the smaller it is.
+func (s *Server) sizedTS(req Request, segs []archive.Segment) []archive.Segment {
+	segs = slices.Clone(segs)
+	for i := range segs {
+		seg := &segs[i]
+		tracks, err := s.src.Tracks(req.UID, seg.Init)
+		lay, e := s.src.Layout(req.UID, seg.File)
+		if err != nil || e != nil {
+			seg.Size += seg.Size / 4 // it is away; nobody knows better
+			continue
+		}
+		in, _ := req.carried(tracks)
+		in = mux.TSTracks(in)
+		for _, l := range lay.Segments {
+			if l.Number == seg.Number {
+				frags, _ := fragmentsOf(lay.Fragments[l.First:l.Last], in)
+				seg.Size, _ = mostOf(frags, in)
+			}
+		}
+	}
+	return segs
+}
+
 // mostOf is how many bytes of MPEG-TS fragments become at most, and how many units
 // they have.
 func mostOf(frags []tsFragment, tracks []media.Track) (bytes int64, units int) {

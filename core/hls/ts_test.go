@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,12 +82,20 @@ func TestTS(t *testing.T) {
 	if err != nil || strings.Contains(string(list), "EXT-X-MAP") {
 		t.Fatalf("%v\n%s", err, list)
 	}
+	var peak, avg int
+	_, line, _ := strings.Cut(string(text), "#EXT-X-STREAM-INF:")
+	if _, err := fmt.Sscanf(line, "BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d", &peak, &avg); err != nil {
+		t.Fatal(err)
+	}
 	var all []byte
 	for _, e := range read(t, list).entries {
 		name, carry, _ := strings.Cut(e.uri, "?")
 		b := p.read(t, name)
 		if !strings.HasSuffix(name, ".ts") || carry != "container=ts" || len(b) == 0 || len(b)%188 != 0 || b[0] != 0x47 {
 			t.Errorf("%s: %d bytes", e.uri, len(b))
+		}
+		if bits := len(b) * 8 / 2; !e.gap && (bits > peak || bits > avg || bits < peak*3/4) { // of two seconds each
+			t.Errorf("%s: %d bits a second, %d are announced, %d on average", e.uri, bits, peak, avg)
 		}
 		if e.gap != bytes.Equal(b, mux.TSNull()) {
 			t.Errorf("%s: gap %v, %d bytes", e.uri, e.gap, len(b))
