@@ -141,6 +141,34 @@ func times(l *archive.Layout, track int, scale int64) (out []int64) {
 	return out
 }
 
+// TestTSEarly: no unit is shown before it is decoded, whatever MP4 says.
+func TestTSEarly(t *testing.T) {
+	p := newDoor(1)
+	lay := p.layouts[1]
+	for i := range lay.Fragments[0].Samples {
+		lay.Fragments[0].Samples[i].CTO = []int32{7200, 0, -3600, -1800}[i%4]
+	}
+	in := p.tracks[:2]
+	frags, size := fragmentsOf(lay.Fragments, in)
+	f, _ := p.Pin("cam", 1)
+	units, err := tsUnits(f, frags, in, lay.Zero, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown [2][]int64
+	last := units[0].DTS
+	for _, u := range units {
+		if u.DTS > u.PTS || u.DTS < last || u.Track == 1 && u.DTS != u.PTS {
+			t.Errorf("track %d: decoded at %d, shown at %d, behind %d", u.Track, u.DTS, u.PTS, last)
+		}
+		last = u.DTS
+		shown[u.Track] = append(shown[u.Track], u.PTS&(1<<33-1))
+	}
+	if !slices.Equal(shown[0], times(lay, 1, 90000)) || !slices.Equal(shown[1], times(lay, 2, 16000)) {
+		t.Error("shown at other times")
+	}
+}
+
 // panics is a source with a fault.
 type panics struct{ *telephone }
 
