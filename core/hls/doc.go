@@ -24,7 +24,8 @@
 //   - Browsers refuse G.711 too; it leaves as FLAC, which loses nothing and costs
 //     0.2 ms of CPU for each viewer and second (BenchmarkSegmentG711). What is made
 //     is a pure function of what is stored, as everything else.
-//   - MPEG-TS is made in memory, 64 MB a segment and 512 MB for all viewers at
-//     most: half a megabyte takes 0.3 ms. It carries H.264, H.265, AAC and Opus,
-//     and has no parts of low latency.
+//   - MPEG-TS is made in memory, of 64 MB a segment at most, 512 MB for all viewers
+//     and half of that for recordings, which wait for it; others are refused. Half a
+//     megabyte takes 0.3 ms. It carries H.264, H.265, AAC and Opus, and has no parts
+//     of low latency.
 package hls
