@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -32,12 +33,16 @@ func (s sound) Next(ctx context.Context) (*media.Frame, error) {
 
 type asked struct {
 	webrtc.Ask
-	open bool
+	open atomic.Bool
 }
 
-func (a *asked) Play(ask webrtc.Ask) (webrtc.Pass, error) { a.Ask, a.open = ask, true; return a, nil }
-func (a *asked) Alive() bool                              { return true }
-func (a *asked) Close()                                   { a.open = false }
+func (a *asked) Play(ask webrtc.Ask) (webrtc.Pass, error) {
+	a.Ask = ask
+	a.open.Store(true)
+	return a, nil
+}
+func (a *asked) Alive() bool { return true }
+func (a *asked) Close()      { a.open.Store(false) }
 
 func whepHandler(t *testing.T, codec media.Codec) (*Handler, *asked, *webrtc.Server) {
 	t.Helper()
@@ -81,7 +86,7 @@ func TestWHEP(t *testing.T) {
 	if !strings.Contains(string(hd.Peek("Access-Control-Expose-Headers")), "Location") || len(hd.Peek("ETag")) == 0 {
 		t.Errorf("%s", hd)
 	}
-	if gate.UID != "gate" || gate.Address.String() != "192.0.2.7" || len(gate.Session) != 32 || !gate.open || !gate.Known {
+	if gate.UID != "gate" || gate.Address.String() != "192.0.2.7" || len(gate.Session) != 32 || !gate.open.Load() || !gate.Known {
 		t.Errorf("%+v", gate)
 	}
 	if post(h, "POST", "/live/gate/whep", offered, "Content-Type", "application/sdp"); gate.Known {
@@ -97,7 +102,7 @@ func TestWHEP(t *testing.T) {
 		t.Errorf("%d %s", ctx.Response.StatusCode(), ctx.Response.Body())
 	}
 	s.Close()
-	if gate.open || s.Sessions() != 0 {
+	if gate.open.Load() || s.Sessions() != 0 {
 		t.Error("something is left")
 	}
 }
