@@ -28,7 +28,8 @@ type Request struct {
 	PlayErr error      // why one that was given is not
 
 	Live            bool
-	FromMS, ToMS    int64 // what is asked for, Unix ms; 0 and 0 = not known yet, ToMS 0 = to the end
+	Unknown         bool  // what is asked for is not known yet: who plays keeps within the Decision's span
+	FromMS, ToMS    int64 // what is asked for, Unix ms; ToMS 0 = to the end
 	NowMS           int64
 	Certified       bool // by a Digest account that may play
 	MustBeCertified bool // nobody but listed addresses, tokens and accounts plays, also what is public
@@ -99,10 +100,10 @@ func (r *Request) byToken() Decision {
 		return refuse
 	}
 	from, to := r.FromMS, r.ToMS
-	if r.Live {
+	switch {
+	case r.Live:
 		from, to = r.NowMS, r.NowMS
-	}
-	if from == 0 && to == 0 {
+	case r.Unknown:
 		return Decision{Allow: true, FromMS: t.FromMS, ToMS: t.ToMS}
 	}
 	if from < t.FromMS || t.ToMS != 0 && (to == 0 || to > t.ToMS) {

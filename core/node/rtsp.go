@@ -93,7 +93,7 @@ type rtspPass struct {
 
 // decide asks the door; nil = may play.
 func (p *rtspPass) decide() *rtsp.Refusal {
-	a := door.Ask{UID: p.ask.UID, Live: p.ask.Live, Span: media.Span{From: p.ask.From, To: p.ask.To}, Address: p.ask.Address, Secret: p.ask.Token,
+	a := door.Ask{UID: p.ask.UID, Live: p.ask.Live, Unknown: p.ask.Unknown, Span: media.Span{From: p.ask.From, To: p.ask.To}, Address: p.ask.Address, Secret: p.ask.Token,
 		MustBe: p.n.boot.RTSP.Auth == rtsp.AuthDigest}
 	if p.ask.User != "" {
 		since := p.n.access.PlayerSince(p.ask.User)

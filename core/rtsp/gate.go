@@ -33,10 +33,11 @@ type Ask struct {
 	UID       string
 	Live      bool
 	Address   netip.Addr
-	Token     string // of the URL, or a Bearer token
-	User      string // of the Digest account that was proved; empty = none
-	Session   string // names the viewer
-	From, To  media.Wall
+	Token     string     // of the URL, or a Bearer token
+	User      string     // of the Digest account that was proved; empty = none
+	Session   string     // names the viewer
+	Unknown   bool       // not said yet what is to be played; From and To do not count
+	From, To  media.Wall // of a recording; To 0 = goes on live
 	UserAgent string
 }
 
@@ -86,9 +87,11 @@ func (r *Refusal) status() int {
 	return 403
 }
 
-// admit asks the gate for what a request wants. pass is to be closed.
-func (c *conn) admit(req *request, t target, from, to media.Wall) (pass Pass, res *response) {
-	ask := Ask{UID: t.uid, Live: t.live, Address: c.from, Token: t.token, Session: c.id, From: from, To: to, UserAgent: req.get("user-agent")}
+// admit asks the gate for what a request wants: of ask the caller says what is to be
+// played. t is the URL that the client knows, which says no more of that once it has
+// gone elsewhere. pass is to be closed.
+func (c *conn) admit(req *request, t target, ask Ask) (pass Pass, res *response) {
+	ask.UID, ask.Address, ask.Token, ask.Session, ask.UserAgent = t.uid, c.from, t.token, c.id, req.get("user-agent")
 	scheme, rest, _ := strings.Cut(req.get("authorization"), " ")
 	presented := ask.Token != ""
 	switch {

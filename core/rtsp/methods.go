@@ -113,7 +113,7 @@ func (c *conn) onDescribe(req *request) *response {
 
 // mayPlay asks the gate without staying.
 func (c *conn) mayPlay(req *request, t target) *response {
-	pass, res := c.admit(req, t, t.from, t.to)
+	pass, res := c.admit(req, t, Ask{Live: t.live, Unknown: t.from == 0 && t.to == 0, From: t.from, To: t.to})
 	if pass != nil {
 		pass.Close()
 	}
@@ -205,7 +205,7 @@ func (c *conn) onPlay(req *request) (res *response, after func()) {
 		t.live = p.read.Live
 		var pass Pass
 		from, to := p.ends()
-		if pass, res = c.admit(req, t, from, to); res == nil {
+		if pass, res = c.admit(req, t, Ask{Live: p.read.Live, From: from, To: to}); res == nil {
 			ss.admitted(pass)
 			res, after = ss.begin(req, p)
 		}

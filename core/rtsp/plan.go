@@ -179,7 +179,12 @@ func (p *plan) span(s span, a asked) *response {
 	return nil
 }
 
-// order checks the ends of a stored range.
+// earliest is the first instant that a range can begin with: 0 means none in
+// timeline.Read, and to whoever counts in milliseconds what lies before this is 0.
+const earliest = media.Wall(time.Millisecond)
+
+// order checks the ends of a stored range, and brings its earlier one to where
+// footage begins.
 func (p *plan) order(a asked, back bool) *response {
 	t, r := &a.d.t, &p.read
 	const late = 2 * time.Second // clocks differ
@@ -190,7 +195,7 @@ func (p *plan) order(a asked, back bool) *response {
 		return refuse(457, "the range begins behind the end of what the URL names")
 	}
 	if back {
-		first := max(t.from, a.oldest)
+		first := max(t.from, a.oldest, earliest)
 		if r.To == 0 || r.To == t.to && r.To >= r.From {
 			r.To = first
 		}
@@ -203,11 +208,11 @@ func (p *plan) order(a asked, back bool) *response {
 		}
 		return nil
 	}
-	if !t.live {
-		r.From = max(r.From, t.from)
-	}
 	if r.To != 0 && r.To <= r.From {
 		return refuse(457, "the range ends before it begins")
+	}
+	if r.From = max(r.From, t.from, a.oldest, earliest); r.To != 0 && r.To <= r.From {
+		return refuse(457, "the range ends before the first footage that may be played")
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ func TestPlan(t *testing.T) {
 	hour := target{uid: "a", from: at(-time.Hour), to: at(-30 * time.Minute)}
 	open := target{uid: "a", from: at(-time.Hour)}
 	live := target{uid: "a", live: true}
+	oldest := at(-24 * time.Hour)
 	type head map[string]string
 	for _, c := range []struct {
 		name   string
@@ -42,6 +43,11 @@ func TestPlan(t *testing.T) {
 		{name: "as fast as it goes", t: hour, h: head{"rate-control": "no", "scale": "8", "frames": "intra/500"}, want: plan{read: timeline.Read{From: hour.from, To: hour.to, Keys: true}, unit: "npt", scale: one, speed: one, free: true, every: 500 * time.Millisecond}},
 		{name: "not by UDP", t: hour, udp: true, h: head{"rate-control": "no"}, want: plan{read: timeline.Read{From: hour.from, To: hour.to}, unit: "npt", scale: one, speed: one}},
 		{name: "scale 0 is none", t: hour, h: head{"scale": "0"}, want: plan{read: timeline.Read{From: hour.from, To: hour.to}, unit: "npt", scale: one, speed: one}},
+		{name: "1970", t: open, h: head{"range": "clock=19700101T000000.0005Z-"}, want: plan{read: timeline.Read{From: open.from}, unit: "clock", scale: one, speed: one}},
+		{name: "live rewound to 1970", t: live, h: head{"range": "clock=19700101T000000Z-"}, want: plan{read: timeline.Read{From: oldest}, unit: "clock", scale: one, speed: one}},
+		{name: "live rewound to 1970 in seconds of NTP", t: live, h: head{"range": "npt=2208988800.0005-"}, want: plan{read: timeline.Read{From: oldest}, unit: "npt", scale: one, speed: one, since1900: true}},
+		{name: "before all footage", t: live, h: head{"range": "clock=20260201T000000Z-20260201T010000Z"}, status: 457},
+		{name: "backwards to 1970", t: live, h: head{"scale": "-1", "range": "clock=20260301T110000Z-19700101T000000Z"}, want: plan{read: timeline.Read{From: at(-time.Hour), To: oldest, Keys: true, Backward: true}, unit: "clock", scale: -one, speed: one}},
 		{name: "the future", t: open, h: head{"range": "clock=20260301T130000Z-"}, status: 457},
 		{name: "behind the end", t: hour, h: head{"range": "clock=20260301T114500Z-"}, status: 457},
 		{name: "reversed", t: hour, h: head{"range": "clock=20260301T111000Z-20260301T110500Z"}, status: 457},
@@ -60,7 +66,7 @@ func TestPlan(t *testing.T) {
 				req.header[k] = []string{v}
 			}
 			d := &description{t: c.t, origin: c.t.from}
-			got, res := planOf(req, asked{d: d, tcp: !c.udp, now: now, resume: c.resume, oldest: at(-24 * time.Hour)})
+			got, res := planOf(req, asked{d: d, tcp: !c.udp, now: now, resume: c.resume, oldest: oldest})
 			switch {
 			case c.status != 0:
 				if res == nil || res.status != c.status {

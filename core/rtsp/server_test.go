@@ -645,6 +645,27 @@ func TestWho(t *testing.T) {
 	cl.must("PLAY", "")
 }
 
+// TestAsks: what is to be played is said to the gate in full, or as not known yet;
+// 1970 is no way of not saying it.
+func TestAsks(t *testing.T) {
+	f, g := newFilm(), &gate{}
+	c := dial(t, start(t, f, g, nil), "/dvr/film")
+	c.setup()
+	for _, h := range []string{"Range: clock=19700101T000000Z-", "Range: clock=19700101T000000.0005Z-", "Range: npt=2208988800.0005-", "Scale: 1"} {
+		c.must("PLAY", "", "Speed: 16", h)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, a := range g.asks {
+		if describes := i < 2; a.Unknown != describes || !describes && a.From < f.begin || a.To != 0 {
+			t.Errorf("question %d: %+v", i, a)
+		}
+	}
+	if len(g.asks) != 6 {
+		t.Errorf("%d questions", len(g.asks))
+	}
+}
+
 // TestUDP: packets come from the two ports to those that the client named.
 func TestUDP(t *testing.T) {
 	f := newFilm()

@@ -230,6 +230,9 @@ func (c *rtspClient) take(tr *rtspTrack, control bool, b []byte) {
 	tr.came = append(tr.came, time.Now().UnixNano())
 }
 
+// rtspClock is an instant, Unix ms, as a Range names it.
+func rtspClock(ms int64) string { return time.UnixMilli(ms).UTC().Format("20060102T150405.000") + "Z" }
+
 func ntpNanos(v uint64) int64 {
 	return (int64(v>>32)-2208988800)*1e9 + int64((v&0xffffffff)*1e9>>32)
 }

@@ -380,6 +380,25 @@ func TestRTSPWho(t *testing.T) {
 	ask("absurd", "/dvr/safe?from=99999999999999999999&token="+api, 400)
 	ask("on demand", "/live/asleep?token="+api, 200)
 
+	// A token of a span opens no more at PLAY, whatever was described.
+	asks := func(what, path string, want int, headers ...string) {
+		t.Helper()
+		c := rtspDial(t, address, path)
+		defer c.close()
+		c.setup(false)
+		if status, head, body := c.do("PLAY", c.url, headers...); status != want {
+			t.Errorf("%s: %s%s, want %d", what, head, body, want)
+		}
+	}
+	whole := "/dvr/safe?token=" + bounded
+	asks("a span's token, played from 1970", whole, 403, "Range: clock=19700101T000000Z-")
+	asks("a span's token, played from 1970 and a bit", whole, 403, "Range: clock=19700101T000000.0005Z-")
+	asks("a span's token, played from 1970 in seconds of NTP", whole, 403, "Range: npt=2208988800.0005-")
+	asks("a span's token, played from the beginning", whole, 403)
+	asks("a span's token, played live", whole, 403, "Range: npt=now-")
+	asks("a span's token, backwards out of it", whole, 403, "Scale: -1", "Range: clock="+rtspClock(began+5000)+"-")
+	asks("a span's token, played within", whole, 200, "Range: clock="+rtspClock(began+3000)+"-"+rtspClock(began+5000))
+
 	ended := func(what, path string, end func()) time.Duration {
 		t.Helper()
 		c := rtspDial(t, address, path)
@@ -408,7 +427,7 @@ func TestRTSPWho(t *testing.T) {
 	if log := s.Log(1 << 20); strings.Contains(log, play) || strings.Contains(log, api) {
 		t.Error("a token is in the log")
 	}
-	harness.Row(t, "who may play over RTSP", 0, "16 questions; a revoked token ends what plays after %.1f s", revoked.Seconds())
+	harness.Row(t, "who may play over RTSP", 0, "23 questions; a revoked token ends what plays after %.1f s", revoked.Seconds())
 }
 
 // TestRTSPCrowd: many readers, and such as stop, dribble or talk rubbish, cost the

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"media-server/core/access"
+	"media-server/core/media"
 	"media-server/core/web"
 	"media-server/core/web/api"
 )
@@ -126,6 +127,33 @@ func TestIdentify(t *testing.T) {
 				t.Errorf("role %d, status %d, want %d, %d", who.Role, status, c.role, c.status)
 			}
 		})
+	}
+}
+
+// TestSpan: a token of a span opens it, or what is not known yet; all of a recording
+// has to be said as such.
+func TestSpan(t *testing.T) {
+	d := newDoor(access.Private)
+	for _, c := range []struct {
+		name   string
+		a      Ask
+		status int
+	}{
+		{"not known yet", Ask{Unknown: true}, 0},
+		{"within", Ask{Span: media.Span{From: media.WallMilli(1000), To: media.WallMilli(2000)}}, 0},
+		{"all", Ask{}, 403},
+		{"half a millisecond behind all", Ask{Span: media.Span{From: 500_000}}, 403},
+		{"live", Ask{Live: true, Unknown: true}, 403},
+	} {
+		c.a.UID, c.a.Secret = "cam", "yesterday.a.b"
+		g, e := d.Admit(c.a)
+		if status := 0; e != nil {
+			if status = e.Status; status != c.status {
+				t.Errorf("%s: %v", c.name, e)
+			}
+		} else if c.status != 0 || g.Within.To != media.WallMilli(2000) {
+			t.Errorf("%s: %+v", c.name, g)
+		}
 	}
 }
 

@@ -16,9 +16,10 @@ import (
 
 // Ask is what somebody wants to play, over any protocol, and what he shows for it.
 type Ask struct {
-	UID  string
-	Live bool
-	Span media.Span // of a recording, where it is known already; To 0 = to the end
+	UID     string
+	Live    bool
+	Unknown bool       // which part of a recording is not known yet; Span does not count
+	Span    media.Span // of a recording; To 0 = to the end
 
 	Address   netip.Addr // zero = not known: he came by way of somebody else
 	Secret    string     // play token, API token, or session's cookie
@@ -37,7 +38,7 @@ func (d *Door) Admit(a Ask) (playback.Grant, *web.Error) {
 	if rule == access.Public && !a.MustBe && !access.IsPlayToken(a.Secret) {
 		return g, nil
 	}
-	r := access.Request{UID: a.UID, Rule: rule, Whitelist: whitelist, Address: a.Address, Live: a.Live,
+	r := access.Request{UID: a.UID, Rule: rule, Whitelist: whitelist, Address: a.Address, Live: a.Live, Unknown: a.Unknown,
 		FromMS: a.Span.From.Milli(), ToMS: a.Span.To.Milli(), NowMS: time.Now().UnixMilli(),
 		Certified: a.Certified, MustBeCertified: a.MustBe}
 	switch {
@@ -73,7 +74,7 @@ func (d *Door) Admit(a Ask) (playback.Grant, *web.Error) {
 
 // Play implements playback.Gate.
 func (d *Door) Play(ctx *fasthttp.RequestCtx, uid string, live bool) (playback.Grant, *web.Error) {
-	a := Ask{UID: uid, Live: live, Address: d.client(ctx)}
+	a := Ask{UID: uid, Live: live, Unknown: true, Address: d.client(ctx)}
 	if p, ok := web.UserOf(ctx.Conn()); ok {
 		a.person = &api.Identity{Name: person(p), Role: api.Administrator}
 	} else if a.Secret = bearer(ctx); a.Secret == "" {
