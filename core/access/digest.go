@@ -142,22 +142,23 @@ func (a *Access) PlayerSince(name string) (ms int64) {
 	return 0
 }
 
-// openPlayer gives an account's HA1; ok is false for an account that is not there.
-func (a *Access) openPlayer(name string) (h ha1, ok bool, err error) {
+// openPlayer gives an account's HA1, and since when it has it; 0 = there is no such
+// account.
+func (a *Access) openPlayer(name string) (h ha1, since int64, err error) {
 	a.mu.Lock()
 	p, sealer := a.players[fold(name)], a.sealer
 	a.mu.Unlock()
 	if p == nil || p.name != name {
-		return h, false, nil
+		return h, 0, nil
 	}
 	if sealer == nil {
-		return h, false, errors.New("the keys are not at hand")
+		return h, 0, errors.New("the keys are not at hand")
 	}
 	plain, err := sealer.Open(p.key, p.sealed, p.about())
 	if err != nil || len(plain) != len(h.sha)+len(h.md) {
-		return h, false, fault.Wrap(err, "accounts.db", fmt.Sprintf("the Digest account %q cannot be decrypted", name), "set its password anew: media-server passwd --digest "+name)
+		return h, 0, fault.Wrap(err, "accounts.db", fmt.Sprintf("the Digest account %q cannot be decrypted", name), "set its password anew: media-server passwd --digest "+name)
 	}
 	copy(h.sha[:], plain)
 	copy(h.md[:], plain[len(h.sha):])
-	return h, true, nil
+	return h, p.created, nil
 }

@@ -77,35 +77,36 @@ func (a *Access) Challenges(from netip.Addr, stale bool) (out []string) {
 }
 
 // CheckDigest checks an Authorization header of a request with that method. same
-// tells whether the URI in it is that of the request. stale = it is right, but the
-// nonce is old or another server's: ask again. The error is ErrDigest, *Locked, or
-// that an account cannot be read.
-func (a *Access) CheckDigest(method, header string, same func(uri string) bool, from netip.Addr) (user string, stale bool, err error) {
+// tells whether the URI in it is that of the request. who is the account as it was
+// when its password was proved. stale = it is right, but the nonce is old or another
+// server's: ask again. The error is ErrDigest, *Locked, or that an account cannot be
+// read.
+func (a *Access) CheckDigest(method, header string, same func(uri string) bool, from netip.Addr) (who Player, stale bool, err error) {
 	now := a.o.Now()
 	a.digest.mu.Lock()
 	defer a.digest.mu.Unlock()
 	if until, ok := a.digest.lock.try(from.String(), now); !ok {
-		return "", false, &Locked{until}
+		return Player{}, false, &Locked{until}
 	}
 	p, err := parseDigest(header)
 	if err != nil {
-		return "", false, ErrDigest
+		return Player{}, false, ErrDigest
 	}
-	h, known, err := a.openPlayer(p.user)
+	h, since, err := a.openPlayer(p.user)
 	if err != nil {
-		return "", false, err
+		return Player{}, false, err
 	}
 	want, good := p.answer(&h, method)
-	if !good || subtle.ConstantTimeCompare([]byte(want), []byte(p.response)) != 1 || !known || !same(p.uri) {
+	if !good || subtle.ConstantTimeCompare([]byte(want), []byte(p.response)) != 1 || since == 0 || !same(p.uri) {
 		a.o.Log.Warn("digest login failed", "user", Loggable(p.user), "address", from)
 		a.Audit(Loggable(p.user), from.String(), "digest login failed")
-		return "", false, ErrDigest
+		return Player{}, false, ErrDigest
 	}
 	a.digest.lock.forgive(from.String())
 	if !a.digest.fresh(p.nonce, now, from) {
-		return "", true, nil
+		return Player{}, true, nil
 	}
-	return p.user, false, nil
+	return Player{p.user, since}, false, nil
 }
 
 // digestAnswer is an Authorization header (RFC 7616, 3.4).

@@ -132,8 +132,8 @@ func TestDigest(t *testing.T) {
 		{"nothing", "Digest", "PLAY", true, false},
 	} {
 		user, stale, err := a.CheckDigest(c.method, c.header, func(u string) bool { return c.same && u == uri }, here)
-		if ok := err == nil && user == "anna" && !stale; ok != c.ok || !c.ok && (!errors.Is(err, ErrDigest) || user != "") {
-			t.Errorf("%s: %q %v %v", c.name, user, stale, err)
+		if ok := err == nil && user.Name == "anna" && user.CreatedMS == a.PlayerSince("anna") && !stale; ok != c.ok || !c.ok && (!errors.Is(err, ErrDigest) || user != (Player{})) {
+			t.Errorf("%s: %v %v %v", c.name, user, stale, err)
 		}
 		if _, _, err := a.CheckDigest("PLAY", answer(ch[0], "anna", password, "PLAY", uri, "auth"), yes, here); err != nil { // forgives
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestDigest(t *testing.T) {
 		t.Errorf("a nonce of another address: %v %v", stale, err)
 	}
 	now = now.Add(nonceTTL)
-	if user, stale, err := a.CheckDigest("PLAY", right, yes, here); !stale || err != nil || user != "" {
+	if user, stale, err := a.CheckDigest("PLAY", right, yes, here); !stale || err != nil || user != (Player{}) {
 		t.Errorf("an old nonce: %v %v", stale, err)
 	}
 	if _, stale, err := a.CheckDigest("PLAY", answer(ch[0], "anna", "long enough 2", "PLAY", uri, "auth"), yes, here); stale || !errors.Is(err, ErrDigest) {

@@ -72,9 +72,6 @@ type rtspGate struct{ n *Node }
 
 func (g rtspGate) Play(a rtsp.Ask) (rtsp.Pass, error) {
 	p := &rtspPass{n: g.n, ask: a}
-	if a.User != "" {
-		p.since = g.n.access.PlayerSince(a.User)
-	}
 	if r := p.decide(); r != nil {
 		return nil, r
 	}
@@ -86,18 +83,17 @@ func (g rtspGate) Play(a rtsp.Ask) (rtsp.Pass, error) {
 
 // rtspPass is somebody who plays.
 type rtspPass struct {
-	n     *Node
-	ask   rtsp.Ask
-	since int64 // when the Digest account got its password; 0 = none was used
+	n   *Node
+	ask rtsp.Ask
 }
 
 // decide asks the door; nil = may play.
 func (p *rtspPass) decide() *rtsp.Refusal {
 	a := door.Ask{UID: p.ask.UID, Live: p.ask.Live, Unknown: p.ask.Unknown, Span: media.Span{From: p.ask.From, To: p.ask.To}, Address: p.ask.Address, Secret: p.ask.Token,
 		MustBe: p.n.boot.RTSP.Auth == rtsp.AuthDigest}
-	if p.ask.User != "" {
-		since := p.n.access.PlayerSince(p.ask.User)
-		a.Certified = since != 0 && since == p.since
+	if u := p.ask.User; u.Name != "" {
+		since := p.n.access.PlayerSince(u.Name)
+		a.Certified = since != 0 && since == u.Since
 	}
 	if _, e := p.n.web.door.Admit(a); e != nil {
 		return &rtsp.Refusal{Status: e.Status, Code: e.Code, Message: e.Message, Hint: e.Hint}
@@ -123,12 +119,12 @@ func (r rtspAccounts) Challenges(from netip.Addr, stale bool) []string {
 	return r.a.Challenges(from, stale)
 }
 
-func (r rtspAccounts) Check(method, header string, same func(string) bool, from netip.Addr) (user string, stale bool, err error) {
-	user, stale, err = r.a.CheckDigest(method, header, same, from)
+func (r rtspAccounts) Check(method, header string, same func(string) bool, from netip.Addr) (rtsp.Account, bool, error) {
+	who, stale, err := r.a.CheckDigest(method, header, same, from)
 	if locked := new(access.Locked); errors.As(err, &locked) {
 		err = &rtsp.Refusal{Status: 403, Code: "locked", Message: locked.Error(), Hint: "[auth] lockout says for how long"}
 	}
-	return user, stale, err
+	return rtsp.Account{Name: who.Name, Since: who.CreatedMS}, stale, err
 }
 
 // sealer encrypts Digest accounts with the keys of this server.

@@ -34,7 +34,7 @@ type conn struct {
 	br     *bufio.Reader
 
 	d    *description // newest; of the reading goroutine
-	user string       // Digest account that was proved; likewise
+	user Account      // proved on this connection; likewise
 
 	mu sync.Mutex // of ss, for those who only look
 	ss *session

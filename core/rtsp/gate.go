@@ -34,11 +34,17 @@ type Ask struct {
 	Live      bool
 	Address   netip.Addr
 	Token     string     // of the URL, or a Bearer token
-	User      string     // of the Digest account that was proved; empty = none
+	User      Account    // that was proved; zero = none
 	Session   string     // names the viewer
 	Unknown   bool       // not said yet what is to be played; From and To do not count
 	From, To  media.Wall // of a recording; To 0 = goes on live
 	UserAgent string
+}
+
+// Account is a Digest account whose password somebody has proved to know.
+type Account struct {
+	Name  string
+	Since int64 // when it got that password, Unix ms; with another one the proof is void
 }
 
 // Gate decides. An error that is a *Refusal says what to answer.
@@ -73,7 +79,7 @@ type Accounts interface {
 	Challenges(from netip.Addr, stale bool) []string
 	// Check reads an Authorization header. same tells whether a URI in it is that
 	// of the request. A refusal is an error that is shown.
-	Check(method, header string, same func(uri string) bool, from netip.Addr) (user string, stale bool, err error)
+	Check(method, header string, same func(uri string) bool, from netip.Addr) (user Account, stale bool, err error)
 }
 
 // status is a refusal's in RTSP, which has fewer.
@@ -93,26 +99,15 @@ func (r *Refusal) status() int {
 func (c *conn) admit(req *request, t target, ask Ask) (pass Pass, res *response) {
 	ask.UID, ask.Address, ask.Token, ask.Session, ask.UserAgent = t.uid, c.from, t.token, c.id, req.get("user-agent")
 	scheme, rest, _ := strings.Cut(req.get("authorization"), " ")
-	presented := ask.Token != ""
+	presented, proved, stale := ask.Token != "", false, false
 	switch {
 	case strings.EqualFold(scheme, "bearer"):
 		ask.Token, presented = strings.TrimSpace(rest), true
 	case strings.EqualFold(scheme, "digest") && c.s.o.Accounts != nil:
-		user, stale, err := c.s.o.Accounts.Check(req.method, req.get("authorization"), t.same, c.from)
-		switch {
-		case stale && c.user != "": // it was proved on this connection before
-			user = c.user
-		case stale:
-			return nil, c.challenge(true)
-		case err != nil:
-			c.refused(t.uid, 401, err.Error())
-			if r := new(Refusal); errors.As(err, &r) {
-				return nil, refuse(r.status(), "%s", r.Error())
-			}
-			return nil, c.challenge(false)
+		if stale, res = c.prove(req, t); res != nil {
+			return nil, res
 		}
-		ask.User, presented = user, true
-		c.user = user
+		ask.User, presented, proved = c.user, true, !stale
 	default:
 		ask.User = c.user
 	}
@@ -128,8 +123,9 @@ func (c *conn) admit(req *request, t target, ask Ask) (pass Pass, res *response)
 	if r.Status != 401 || presented {
 		c.refused(t.uid, r.status(), r.Message)
 	}
-	if r.Status == 401 && c.s.o.Accounts != nil && ask.User == "" {
-		res = c.challenge(false)
+	if r.Status == 401 && c.s.o.Accounts != nil && !proved {
+		c.user = Account{} // if there was one, it is another now
+		res = c.challenge(stale)
 		res.reason = r.Error()
 		return nil, res
 	}
@@ -138,6 +134,26 @@ func (c *conn) admit(req *request, t target, ask Ask) (pass Pass, res *response)
 		res.set("WWW-Authenticate", `Bearer realm="media-server"`)
 	}
 	return nil, res
+}
+
+// prove checks a Digest answer, and keeps whose it is for the requests that follow.
+// stale = it was right, but old, and somebody was proved on this connection before.
+func (c *conn) prove(req *request, t target) (stale bool, res *response) {
+	user, stale, err := c.s.o.Accounts.Check(req.method, req.get("authorization"), t.same, c.from)
+	switch {
+	case stale && c.user.Name != "":
+		return true, nil
+	case stale:
+		return true, c.challenge(true)
+	case err == nil:
+		c.user = user
+		return false, nil
+	}
+	c.refused(t.uid, 401, err.Error())
+	if r := new(Refusal); errors.As(err, &r) {
+		return false, refuse(r.status(), "%s", r.Error())
+	}
+	return false, c.challenge(false)
 }
 
 func (c *conn) challenge(stale bool) *response {

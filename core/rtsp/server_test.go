@@ -126,6 +126,7 @@ type gate struct {
 	dead  atomic.Bool
 	no    *Refusal
 	needs string // token
+	since int64  // when the account got its password
 }
 
 func (g *gate) Play(a Ask) (Pass, error) {
@@ -135,11 +136,17 @@ func (g *gate) Play(a Ask) (Pass, error) {
 	if g.no != nil {
 		return nil, g.no
 	}
-	if g.needs != "" && a.Token != g.needs && a.User != "anna" {
+	if g.needs != "" && a.Token != g.needs && (a.User.Name != "anna" || a.User.Since != g.since) {
 		return nil, &Refusal{Status: 401, Message: "a token"}
 	}
 	g.open++
 	return &pass{g}, nil
+}
+
+func (g *gate) setSince(since int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.since = since
 }
 
 type pass struct{ g *gate }
@@ -154,16 +161,16 @@ func (words) Challenges(_ netip.Addr, stale bool) []string {
 	return []string{fmt.Sprintf(`Digest algorithm=SHA-256, stale=%v`, stale), `Digest algorithm=MD5`}
 }
 
-func (words) Check(_, header string, same func(string) bool, _ netip.Addr) (string, bool, error) {
+func (words) Check(_, header string, same func(string) bool, _ netip.Addr) (Account, bool, error) {
 	switch header {
 	case "Digest right":
-		return "anna", false, nil
+		return Account{"anna", 7}, false, nil
 	case "Digest old":
-		return "", true, nil
+		return Account{}, true, nil
 	case "Digest locked":
-		return "", false, &Refusal{Status: 403, Message: "shut out"}
+		return Account{}, false, &Refusal{Status: 403, Message: "shut out"}
 	}
-	return "", false, errors.New("wrong")
+	return Account{}, false, errors.New("wrong")
 }
 
 // start runs a server with a film; it ends with the test, and with no goroutine left.
@@ -614,7 +621,7 @@ func TestRevoked(t *testing.T) {
 
 // TestWho: tokens, Bearer, Digest, once on a connection and again when it is old.
 func TestWho(t *testing.T) {
-	f, g := newFilm(), &gate{needs: "t1"}
+	f, g := newFilm(), &gate{needs: "t1", since: 7}
 	address := start(t, f, g, func(o *Options) { o.Accounts = words{} })
 	for _, c := range []struct {
 		path, header string
@@ -643,6 +650,28 @@ func TestWho(t *testing.T) {
 	cl.must("DESCRIBE", "", "Authorization: Digest right")
 	cl.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1", "Authorization: Digest old")
 	cl.must("PLAY", "")
+}
+
+// TestOtherPassword: an account that has another password, or was made anew, is not
+// the one that was proved on a connection; the client is asked once more.
+func TestOtherPassword(t *testing.T) {
+	f, g := newFilm(), &gate{needs: "t1", since: 7}
+	address := start(t, f, g, func(o *Options) { o.Accounts = words{} })
+	for stale, header := range map[string]string{"false": "Accept: */*", "true": "Authorization: Digest old"} {
+		c := dial(t, address, "/dvr/film")
+		c.must("DESCRIBE", "", "Authorization: Digest right")
+		c.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1")
+		g.setSince(8)
+		status, h, _ := c.do("PLAY", "", header)
+		if status != 401 || !strings.Contains(h["WWW-Authenticate"], "stale="+stale) {
+			t.Errorf("%s: %d %v", header, status, h)
+		}
+		g.setSince(7)
+		if status, _, _ := c.do("PLAY", ""); status != 401 {
+			t.Errorf("%s: what is void is good again: %d", header, status)
+		}
+		c.must("PLAY", "", "Authorization: Digest right")
+	}
 }
 
 // TestAsks: what is to be played is said to the gate in full, or as not known yet;
