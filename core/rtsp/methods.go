@@ -202,7 +202,6 @@ func (c *conn) onPlay(req *request) (res *response, after func()) {
 	}
 	p, res := planOf(req, a)
 	if res == nil {
-		t.live = p.read.Live
 		var pass Pass
 		from, to := p.ends()
 		if pass, res = c.admit(req, t, Ask{Live: p.read.Live, From: from, To: to}); res == nil {
