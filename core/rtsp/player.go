@@ -32,9 +32,13 @@ type player struct {
 	timer *time.Timer
 	lastK media.Wall // newest key frame sent, with Frames: intra/MS
 
+	sent media.Wall  // decode time of the newest frame sent; 0 = none
+	jump bool        // a hole lies behind it
+	last media.RunID // of the newest frame
+	zero media.Wall  // likewise
+
 	hold  bool // ONVIF, closed range: a frame waits until it is known what follows
 	held  map[*medium]*heldFrame
-	first bool      // nothing was sent yet
 	asked time.Time // when PLAY came; zero = the first frame was sent
 
 	// Read by others when done is closed.
@@ -57,7 +61,6 @@ const (
 func (p *player) run(f *media.Frame) {
 	defer close(p.done)
 	defer p.r.Close()
-	p.first = true
 	p.held = map[*medium]*heldFrame{}
 	p.base, p.pace, p.start = f.PTS, f.DTS, time.Now()
 	p.timer = time.NewTimer(time.Hour)
@@ -84,12 +87,16 @@ func (p *player) take(f *media.Frame) error {
 	if len(p.byID) == 0 { // the camera sends something else now: to be described anew
 		return io.EOF
 	}
+	p.breaks(m, f)
 	if m == nil || p.skips(m, f) {
 		return nil
 	}
+	f.Break = m.broken || p.jump // the reader has done with it
+	m.broken = false
 	if err := p.wait(f); err != nil {
 		return err
 	}
+	p.sent, p.jump = f.DTS, false
 	if p.hold {
 		p.swap(m, f)
 	} else {
@@ -98,6 +105,30 @@ func (p *player) take(f *media.Frame) error {
 	p.send.flush()
 	p.count()
 	return p.send.err
+}
+
+// holeLeast is how far a frame behind a hole lies from what was sent before. One
+// that is nearer follows another behind the same hole.
+const holeLeast = 200 * time.Millisecond
+
+// breaks remembers that a frame does not follow the one before: the reader says so
+// once where all tracks break off, also on a frame that is left out here.
+func (p *player) breaks(m *medium, f *media.Frame) {
+	if !f.Break {
+		return
+	}
+	if p.sent != 0 && f.DTS.Sub(p.sent).Abs() > holeLeast {
+		p.jump = true
+	}
+	switch {
+	case !f.Follows(p.last, p.zero):
+		p.last, p.zero = f.Run, f.Zero
+		for _, m := range p.media {
+			m.broken = true
+		}
+	case m != nil:
+		m.broken = true
+	}
 }
 
 // count tells what was sent, now and then.
@@ -176,7 +207,7 @@ func (p *player) wait(f *media.Frame) error {
 	}
 	due := p.start.Add(time.Duration(media.Rescale(int64(d), one, p.p.rate())))
 	left := time.Until(due)
-	if f.Break && !p.first && (d < 0 || left > 0) {
+	if p.jump && (d < 0 || left > 0) {
 		p.pace, p.start = f.DTS, time.Now()
 		return nil
 	}
@@ -218,7 +249,6 @@ func (p *player) emit(m *medium, f *media.Frame, last bool) {
 	}
 	m.c.pack(&p.send, m, f, ts)
 	p.send.extOn = false
-	p.first = false
 	if m == p.media[0] {
 		p.at = f.DTS
 	}
@@ -269,8 +299,10 @@ func (p *player) prefetch(ctx context.Context) (*media.Frame, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.medium(f) != nil {
+		m := p.medium(f)
+		if m != nil {
 			return f, nil
 		}
+		p.breaks(nil, f)
 	}
 }

@@ -28,6 +28,7 @@ type medium struct {
 	packets, octets uint32    // of sender reports
 	reported        time.Time // when the last report went out
 	left            uint64    // frames that have no form in RTP
+	broken          bool      // its next frame does not follow the one before
 }
 
 // clockTime is an instant of the server's clock in RTP time.

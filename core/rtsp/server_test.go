@@ -31,6 +31,7 @@ type film struct {
 	begin  media.Wall
 	length time.Duration
 	hole   media.Span
+	runs   bool // behind the hole is another run, which begins with sound; the break is said once
 	tracks []media.Track
 	turns  media.Wall // from here on the tracks are others
 	others []media.Track
@@ -113,6 +114,11 @@ func (r *filmReader) Next(ctx context.Context) (*media.Frame, error) {
 			continue
 		}
 		fr.Break = r.first || !r.f.hole.Empty() && at == r.f.hole.To
+		if r.f.runs && at >= r.f.hole.To {
+			if fr.Run = (media.RunID{1}); n == 0 && at == r.f.hole.To {
+				continue
+			}
+		}
 		r.first = false
 		return fr, nil
 	}
@@ -425,6 +431,34 @@ func TestReplay(t *testing.T) {
 	last := g.asks[len(g.asks)-1]
 	if last.Token != "secret" || last.UID != "film" || last.From != f.begin.Add(11*time.Second) || last.To != f.begin.Add(12*time.Second) {
 		t.Errorf("the gate was asked %+v", last)
+	}
+}
+
+// TestHole: nobody waits a hole out, and every track says where it was, also where the
+// frame that tells of it is sound that is left out.
+func TestHole(t *testing.T) {
+	f := newFilm()
+	f.hole, f.runs = media.Span{From: f.begin.Add(2 * time.Second), To: f.begin.Add(50 * time.Second)}, true
+	address := start(t, f, &gate{}, nil)
+	c := dial(t, address, "/dvr/film?from=2026-03-01T11:00:00Z&to=2026-03-01T11:00:52Z")
+	c.setup()
+	began := time.Now()
+	c.must("PLAY", "", "Scale: 2")
+	c.until("a BYE", c.bye)
+	if took := time.Since(began); took > 10*time.Second || len(c.walls()) != 50+49 {
+		t.Errorf("%d pictures in %v", len(c.walls()), took)
+	}
+	c.got, c.rtcp = nil, nil
+	c.must("PLAY", "", "Require: onvif-replay", "Rate-Control: no", "Range: npt=0-")
+	c.until("a BYE", c.bye)
+	holes := 0
+	for _, p := range c.got {
+		if e := p.GetExtension(0); e != nil && e[8]&0x20 != 0 {
+			holes++
+		}
+	}
+	if holes != 2 {
+		t.Errorf("%d pictures tell of a hole, want the first and the one behind it", holes)
 	}
 }
 

@@ -118,6 +118,9 @@ func (ss *session) begin(req *request, p plan) (res *response, start func()) {
 	pl.cseq = uint8(number(req.get("cseq")))
 	pl.hold = ss.onvif && p.read.To != 0
 	pl.send.udp, pl.send.write = ss.udp.conns(), ss.c.write
+	for _, m := range ss.media {
+		m.reported, m.broken = time.Time{}, false
+	}
 	ctx, cancel := context.WithTimeout(pl.ctx, describeWait)
 	first, err := pl.prefetch(ctx)
 	cancel()
@@ -132,7 +135,6 @@ func (ss *session) begin(req *request, p plan) (res *response, start func()) {
 	res.set("Range", p.rangeText(ss.d, first.PTS))
 	var info []string
 	for _, m := range ss.media {
-		m.reported = time.Time{}
 		info = append(info, fmt.Sprintf("url=%s;seq=%d;rtptime=%d", controlURL(req.uri, m.control), m.seq, pl.time(m, first.PTS)))
 	}
 	res.set("RTP-Info", strings.Join(info, ","))
