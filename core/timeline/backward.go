@@ -63,13 +63,38 @@ func (s *stored) nextBackward() ([]media.Frame, error) {
 		if err != nil {
 			return nil, err
 		}
-		frames, err := s.keys(l, l.Fragments[sl.First:sl.Last])
+		frs := l.Fragments[sl.First:sl.Last]
+		later, hole := s.ends, s.hole
+		s.ends, s.hole = map[int]int64{}, false
+		frames, err := s.keys(l, frs)
 		if err != nil {
 			return nil, err
 		}
+		s.turn(frames, frs, later, hole)
 		if len(frames) > 0 {
-			slices.Reverse(frames)
 			return frames, nil
+		}
+	}
+}
+
+// turn brings the key frames of a segment into the order of reading backward, in which
+// a break stands behind a hole and not in front of it. later is where the segment
+// that was read before begins; hole: some is missing in it before its first key frame.
+func (s *stored) turn(frames []media.Frame, frs []archive.Fragment, later map[int]int64, hole bool) {
+	hole = hole || s.hole
+	for track, begin := range later {
+		end, known := s.ends[track]
+		hole = hole || known && media.DurationOf(begin-end, s.scale(track)) > brokenBy
+	}
+	slices.Reverse(frames)
+	for i := range frames {
+		frames[i].Break, hole = hole, frames[i].Break
+	}
+	s.hole = hole
+	clear(s.ends)
+	for i := range frs {
+		if _, ok := s.ends[frs[i].Track]; !ok && kindOf(s.known, frs[i].Track) == media.Video {
+			s.ends[frs[i].Track] = frs[i].BaseTime
 		}
 	}
 }
@@ -88,6 +113,9 @@ func (s *stored) keys(l *archive.Layout, frs []archive.Fragment) (out []media.Fr
 		}
 		scale := s.scale(fr.Track)
 		ticks, off := fr.BaseTime, fr.DataOffset
+		if end, ok := s.ends[fr.Track]; ok && media.DurationOf(ticks-end, scale) > brokenBy {
+			s.hole = true
+		}
 		for _, x := range fr.Samples {
 			k := media.Frame{Tracks: s.known, Run: l.Run, Zero: l.Zero, Track: fr.Track,
 				PTS: l.Zero.Add(media.DurationOf(ticks+int64(x.CTO), scale)),
@@ -97,11 +125,13 @@ func (s *stored) keys(l *archive.Layout, frs []archive.Fragment) (out []media.Fr
 				if n, err := f.ReadAt(k.Payload, off); n < len(k.Payload) {
 					return nil, fmt.Errorf("read a key frame of %s: %w", s.uid, err)
 				}
+				k.Break, s.hole = s.hole, false
 				out = append(out, k)
 			}
 			ticks += int64(x.Duration)
 			off += int64(x.Size)
 		}
+		s.ends[fr.Track] = ticks
 	}
 	return out, nil
 }

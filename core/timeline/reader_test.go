@@ -359,3 +359,43 @@ func TestRanges(t *testing.T) {
 		c.cur.Load().Stop()
 	})
 }
+
+// TestKeysHole: key frames alone tell of a hole inside a run, forward and backward, also
+// where it lies between two of them that are given, and of nothing else.
+func TestKeysHole(t *testing.T) {
+	for _, n := range []time.Duration{4 * time.Second, 3600 * time.Millisecond} { // the hole begins with a key frame, or between two
+		synctest.Test(t, func(t *testing.T) {
+			c := newCamera(t)
+			c.open(1)
+			c.play(n)
+			b, _ := c.tl.Bounds("cam")
+			lost := 10 * time.Second
+			time.Sleep(lost)
+			c.next[1] += c.frames(int(lost.Milliseconds()))
+			c.next[2] += 2 * c.frames(int(lost.Milliseconds()))
+			c.play(5 * time.Second)
+			end, _ := c.tl.Bounds("cam")
+			for name, o := range map[string]timeline.Read{
+				"forward":  {From: b.From, To: end.To, Keys: true},
+				"backward": {From: end.To - 1, To: b.From, Keys: true, Backward: true},
+			} {
+				r, err := c.tl.Frames("cam", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gs, err := collect(t.Context(), r, nil)
+				r.Close()
+				if err != io.EOF || len(gs) < 8 {
+					t.Fatalf("%s: %d key frames, %v", name, len(gs), err)
+				}
+				for i, g := range gs {
+					behind := i == 0 || gs[i-1].pts.Sub(g.pts).Abs() > lost
+					if g.brk != behind {
+						t.Errorf("%s: key frame %d of run %v: break %v", name, g.seq, g.run[0], g.brk)
+					}
+				}
+			}
+			c.cur.Load().Stop()
+		})
+	}
+}

@@ -28,7 +28,8 @@ type stored struct {
 
 	init  archive.InitID
 	known []media.Track
-	ends  map[int]int64 // where the next sample of each track of the run is expected, ticks
+	ends  map[int]int64 // where the next sample of each track of the run is expected, ticks; backward: where the segment read before begins
+	hole  bool          // with Keys: footage is missing between the key frame given last and the next
 	buf   []byte
 }
 
@@ -348,11 +349,18 @@ func (s *stored) frames(out []media.Frame, l *archive.Layout, fr *archive.Fragme
 		}
 		dts := l.Zero.Add(media.DurationOf(ticks, scale))
 		end, known := s.ends[fr.Track]
+		brk := known && !data && media.DurationOf(ticks-end, scale) > brokenBy
+		if s.read.Keys && kindOf(s.known, fr.Track) == media.Video {
+			s.hole = s.hole || brk
+			if brk = s.hole && x.Key; brk {
+				s.hole = false
+			}
+		}
 		if dts >= s.skip && (s.read.To == 0 || dts < s.read.To) {
 			out = append(out, media.Frame{
 				Tracks: s.known, Run: l.Run, Zero: l.Zero, Track: fr.Track, DTS: dts,
 				PTS: l.Zero.Add(media.DurationOf(ticks+int64(x.CTO), scale)), Dur: media.DurationOf(int64(x.Duration), scale),
-				Key: x.Key, Break: known && !data && media.DurationOf(ticks-end, scale) > brokenBy, Payload: b[:x.Size:x.Size],
+				Key: x.Key, Break: brk, Payload: b[:x.Size:x.Size],
 			})
 		}
 		b = b[x.Size:]
