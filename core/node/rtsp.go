@@ -75,9 +75,10 @@ func (g rtspGate) Play(a rtsp.Ask) (rtsp.Pass, error) {
 	if r := p.decide(); r != nil {
 		return nil, r
 	}
-	if limit := g.n.watches(a.UID, "rtsp", a.Session); limit != "" {
-		return nil, &rtsp.Refusal{Status: 429, Code: "too_many_viewers", Message: "as many watch already as may", Hint: limit + " says how many"}
+	if r := p.watches(); r != nil {
+		return nil, r
 	}
+	g.n.viewers.hold(a.UID, "rtsp", a.Session)
 	return p, nil
 }
 
@@ -101,12 +102,26 @@ func (p *rtspPass) decide() *rtsp.Refusal {
 	return nil
 }
 
+// watches counts the viewer; nil = he has a place.
+func (p *rtspPass) watches() *rtsp.Refusal {
+	if limit := p.n.watches(p.ask.UID, "rtsp", p.ask.Session); limit != "" {
+		return &rtsp.Refusal{Status: 429, Code: "too_many_viewers", Message: "as many watch already as may", Hint: limit + " says how many"}
+	}
+	return nil
+}
+
 // Alive implements rtsp.Pass. A stream on demand stays captured by it.
-func (p *rtspPass) Alive() bool {
+func (p *rtspPass) Alive() error {
 	if p.ask.Live {
 		p.n.streams.want(p.ask.UID)
 	}
-	return p.decide() == nil && p.n.watches(p.ask.UID, "rtsp", p.ask.Session) == ""
+	if r := p.decide(); r != nil {
+		return r
+	}
+	if r := p.watches(); r != nil {
+		return r
+	}
+	return nil
 }
 
 // Close implements rtsp.Pass.

@@ -15,6 +15,7 @@ type viewers struct {
 	mu   sync.Mutex
 	m    map[viewerKey]time.Time
 	by   map[string]int    // of m, by stream
+	held map[viewerKey]int // of m, those who have connections: how many rights to play
 	sent map[string]uint64 // bytes by stream
 
 	swept   time.Time
@@ -24,7 +25,7 @@ type viewers struct {
 type viewerKey struct{ uid, proto, name string }
 
 func newViewers() *viewers {
-	return &viewers{m: map[viewerKey]time.Time{}, by: map[string]int{}, sent: map[string]uint64{}}
+	return &viewers{m: map[viewerKey]time.Time{}, by: map[string]int{}, held: map[viewerKey]int{}, sent: map[string]uint64{}}
 }
 
 // sweepLeast is how long a sweep is good for whoever is turned away.
@@ -81,11 +82,23 @@ func (v *viewers) fullLocked(uid string, all, stream int) string {
 	return ""
 }
 
-// gone forgets a viewer whose connection has ended.
+// hold keeps a viewer who was seen until gone is called as often: whoever seeks gets a
+// new right to play before the old one ends.
+func (v *viewers) hold(uid, proto, name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held[viewerKey{uid, proto, name}]++
+}
+
+// gone ends a hold; with the last one the place is free.
 func (v *viewers) gone(uid, proto, name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := viewerKey{uid, proto, name}
+	if v.held[k]--; v.held[k] > 0 {
+		return
+	}
+	delete(v.held, k)
 	if _, known := v.m[k]; !known {
 		return
 	}
@@ -110,7 +123,7 @@ func (v *viewers) expire(now time.Time) {
 func (v *viewers) expireLocked(now time.Time) {
 	v.swept = now
 	for k, at := range v.m {
-		if now.Sub(at) > viewerIdle {
+		if now.Sub(at) > viewerIdle && v.held[k] == 0 {
 			delete(v.m, k)
 			if v.by[k.uid]--; v.by[k.uid] == 0 {
 				delete(v.by, k.uid)

@@ -40,6 +40,29 @@ func TestViewers(t *testing.T) {
 	}
 }
 
+// TestHeld: who has connections keeps his place until the last of his rights to play
+// has ended, however long that takes.
+func TestHeld(t *testing.T) {
+	v := newViewers()
+	at := time.Unix(1000, 0)
+	for range 2 { // whoever seeks
+		if limit := v.seen("cam", "rtsp", "a", 1, 1, at); limit != "" {
+			t.Fatal(limit)
+		}
+		v.hold("cam", "rtsp", "a")
+	}
+	v.gone("cam", "rtsp", "a")
+	at = at.Add(2 * viewerIdle)
+	v.expire(at)
+	if limit := v.seen("cam", "rtsp", "b", 0, 1, at); limit == "" || v.of("cam") != 1 {
+		t.Errorf("somebody else has the place: %d", v.of("cam"))
+	}
+	v.gone("cam", "rtsp", "a")
+	if limit := v.seen("cam", "rtsp", "b", 0, 1, at); limit != "" || v.of("") != 1 || len(v.held) != 0 {
+		t.Errorf("the place is not free: %q, %d, %v", limit, v.of(""), v.held)
+	}
+}
+
 // TestStreamLimit: a stream has places of its own, of which those of other streams
 // take none, and the refusal names the setting.
 func TestStreamLimit(t *testing.T) {

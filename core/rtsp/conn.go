@@ -170,12 +170,19 @@ func (c *conn) idle(now time.Time) bool {
 	return now.UnixNano()-c.lastHeard.Load() > int64(sessionTimeout+5*time.Second)
 }
 
-// revoked tells whether the gate has taken the pass back.
+// revoked tells whether the gate has taken the pass back, and logs why.
 func (c *conn) revoked() bool {
 	c.mu.Lock()
 	ss := c.ss
 	c.mu.Unlock()
-	return ss != nil && !ss.alive()
+	if ss == nil {
+		return false
+	}
+	err := ss.alive()
+	if err != nil {
+		c.s.o.Log.Info("rtsp playback ended: who played may no longer", "client", c.from, "stream", ss.d.t.uid, "err", err)
+	}
+	return err != nil
 }
 
 // stranded tells of a session by UDP whose ports are closed: the listener has moved.

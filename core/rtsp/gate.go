@@ -52,10 +52,10 @@ type Gate interface {
 	Play(Ask) (Pass, error)
 }
 
-// Pass lets somebody in for as long as Alive, which is asked once a second, says
-// so. Safe for concurrent use.
+// Pass lets somebody in for as long as Alive, which is asked once a second, gives no
+// error; one says why it is over, in words for the log. Safe for concurrent use.
 type Pass interface {
-	Alive() bool
+	Alive() error
 	Close()
 }
 

@@ -298,7 +298,6 @@ func (s *Server) sweep(ctx context.Context) {
 		for _, c := range all {
 			switch {
 			case c.revoked():
-				s.o.Log.Info("rtsp playback ended: the right to it was revoked or has expired", "client", c.from)
 				c.stop()
 			case c.stranded():
 				s.o.Log.Info("rtsp playback by UDP ended: the server has another address now", "client", c.from)

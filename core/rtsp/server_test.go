@@ -157,8 +157,14 @@ func (g *gate) setSince(since int64) {
 
 type pass struct{ g *gate }
 
-func (p *pass) Alive() bool { return !p.g.dead.Load() }
-func (p *pass) Close()      { p.g.mu.Lock(); p.g.open--; p.g.mu.Unlock() }
+func (p *pass) Alive() error {
+	if p.g.dead.Load() {
+		return errors.New("it is over")
+	}
+	return nil
+}
+
+func (p *pass) Close() { p.g.mu.Lock(); p.g.open--; p.g.mu.Unlock() }
 
 // words are accounts that know one right answer.
 type words struct{}

@@ -58,11 +58,15 @@ func (ss *session) admitted(p Pass) {
 	}
 }
 
-// alive asks whether the viewer may go on. Any goroutine may call it.
-func (ss *session) alive() bool {
+// alive asks whether the viewer may go on; an error says why not. Any goroutine may
+// call it.
+func (ss *session) alive() error {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	return ss.pass == nil || ss.pass.Alive()
+	if ss.pass == nil {
+		return nil
+	}
+	return ss.pass.Alive()
 }
 
 // add sets a track up.
