@@ -99,6 +99,12 @@ func (p *rtspPass) decide() *rtsp.Refusal {
 	if _, e := p.n.web.door.Admit(a); e != nil {
 		return &rtsp.Refusal{Status: e.Status, Code: e.Code, Message: e.Message, Hint: e.Hint}
 	}
+	switch _, offered, ok := (rtspSource{p.n}).Stream(p.ask.UID); {
+	case !ok:
+		return &rtsp.Refusal{Status: 404, Code: "no_such_stream", Message: "there is no such stream"}
+	case !offered:
+		return &rtsp.Refusal{Status: 404, Code: "proto_off", Message: "the stream does not offer rtsp", Hint: "stream-proto in its stream file lists what it offers"}
+	}
 	return nil
 }
 
