@@ -54,6 +54,10 @@ func ha1Of(name, password string) ha1 {
 // about binds what is sealed to its account.
 func (p *player) about() []byte { return []byte("digest 1 " + p.name) }
 
+// ErrKeys says that Digest accounts can be neither made nor read: the keys are locked,
+// or are not those that they were made with.
+var ErrKeys = errors.New("the keys of Digest accounts are not at hand")
+
 // UseSealer gives the accounts their encryption. Call it before they are used.
 func (a *Access) UseSealer(s Sealer) { a.sealer = s }
 
@@ -85,13 +89,13 @@ func (a *Access) SetPlayer(ctx context.Context, name, password string) error {
 		return err
 	}
 	if a.sealer == nil {
-		return fault.New("user", "Digest accounts need the keys of a running server", "start it")
+		return fault.Wrap(ErrKeys, "user", "Digest accounts need the keys of a running server", "start it")
 	}
 	h := ha1Of(name, password)
 	p := &player{name: name, created: a.o.Now().UnixMilli()}
 	var err error
 	if p.key, p.sealed, err = a.sealer.Seal(ctx, append(h.sha[:], h.md[:]...), p.about()); err != nil {
-		return fmt.Errorf("encrypt the account %q: %w", name, err)
+		return fmt.Errorf("encrypt the account %q: %w: %w", name, ErrKeys, err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -152,11 +156,14 @@ func (a *Access) openPlayer(name string) (h ha1, since int64, err error) {
 		return h, 0, nil
 	}
 	if sealer == nil {
-		return h, 0, errors.New("the keys are not at hand")
+		return h, 0, ErrKeys
 	}
 	plain, err := sealer.Open(p.key, p.sealed, p.about())
-	if err != nil || len(plain) != len(h.sha)+len(h.md) {
-		return h, 0, fault.Wrap(err, "accounts.db", fmt.Sprintf("the Digest account %q cannot be decrypted", name), "set its password anew: media-server passwd --digest "+name)
+	if err == nil && len(plain) != len(h.sha)+len(h.md) {
+		err = errors.New("it is cut short")
+	}
+	if err != nil {
+		return h, 0, fault.Wrap(fmt.Errorf("%w: %w", ErrKeys, err), "accounts.db", fmt.Sprintf("the Digest account %q cannot be decrypted", name), "set its password anew: media-server passwd --digest "+name)
 	}
 	copy(h.sha[:], plain)
 	copy(h.md[:], plain[len(h.sha):])

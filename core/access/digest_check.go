@@ -79,8 +79,7 @@ func (a *Access) Challenges(from netip.Addr, stale bool) (out []string) {
 // CheckDigest checks an Authorization header of a request with that method. same
 // tells whether the URI in it is that of the request. who is the account as it was
 // when its password was proved. stale = it is right, but the nonce is old or another
-// server's: ask again. The error is ErrDigest, *Locked, or that an account cannot be
-// read.
+// server's: ask again. The error is ErrDigest, *Locked, or wraps ErrKeys.
 func (a *Access) CheckDigest(method, header string, same func(uri string) bool, from netip.Addr) (who Player, stale bool, err error) {
 	now := a.o.Now()
 	a.digest.mu.Lock()
@@ -94,6 +93,7 @@ func (a *Access) CheckDigest(method, header string, same func(uri string) bool, 
 	}
 	h, since, err := a.openPlayer(p.user)
 	if err != nil {
+		a.digest.lock.forgive(from.String()) // it is no fault of whoever asks
 		return Player{}, false, err
 	}
 	want, good := p.answer(&h, method)

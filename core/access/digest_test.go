@@ -160,6 +160,11 @@ func TestDigest(t *testing.T) {
 	if _, _, err := a.CheckDigest("PLAY", right, yes, here); err == nil || errors.Is(err, ErrDigest) {
 		t.Errorf("keys that do not open: %v", err)
 	}
+	for range 2 * lockTries { // that is nobody's fault
+		if _, _, err := a.CheckDigest("PLAY", answer(ch[0], "anna", "long enough 2", "PLAY", uri, "auth"), yes, here); !errors.Is(err, ErrKeys) {
+			t.Fatalf("keys that do not open: %v", err)
+		}
+	}
 	sealed.broken = false
 	if err := a.RemovePlayer(ctx, "anna"); err != nil || a.PlayerSince("anna") != 0 || len(a.Players()) != 0 {
 		t.Errorf("%v", err)

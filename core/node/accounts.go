@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"media-server/core/access"
@@ -48,7 +50,11 @@ func (b backend) SetPassword(user, password string) error {
 func (b backend) SetPlayer(user, password string) error {
 	ctx, stop := context.WithTimeout(b.n.web.ctx, 10*time.Second) // a key may have to be saved first
 	defer stop()
-	return b.n.access.SetPlayer(ctx, user, password)
+	err := b.n.access.SetPlayer(ctx, user, password)
+	if errors.Is(err, access.ErrKeys) {
+		return fmt.Errorf("%w: %w", api.ErrSealed, err)
+	}
+	return err
 }
 
 // RemovePlayer implements api.Accounts.

@@ -142,7 +142,10 @@ func (r rtspAccounts) Challenges(from netip.Addr, stale bool) []string {
 
 func (r rtspAccounts) Check(method, header string, same func(string) bool, from netip.Addr) (rtsp.Account, bool, error) {
 	who, stale, err := r.a.CheckDigest(method, header, same, from)
-	if locked := new(access.Locked); errors.As(err, &locked) {
+	switch locked := new(access.Locked); {
+	case errors.Is(err, access.ErrKeys):
+		err = &rtsp.Refusal{Status: 503, Code: "keys", Message: "accounts of this server cannot be checked now", Hint: "its operator finds why in the log", Cause: err}
+	case errors.As(err, &locked):
 		err = &rtsp.Refusal{Status: 403, Code: "locked", Message: locked.Error(), Hint: "[auth] lockout says for how long"}
 	}
 	return rtsp.Account{Name: who.Name, Since: who.CreatedMS}, stale, err

@@ -63,6 +63,7 @@ type Pass interface {
 type Refusal struct {
 	Status              int
 	Code, Message, Hint string
+	Cause               error // for the log, where that is more than Message; not for the client
 }
 
 func (r *Refusal) Error() string {
@@ -149,11 +150,17 @@ func (c *conn) prove(req *request, t target) (stale bool, res *response) {
 		c.user = user
 		return false, nil
 	}
-	c.refused(t.uid, 401, err.Error())
-	if r := new(Refusal); errors.As(err, &r) {
-		return false, refuse(r.status(), "%s", r.Error())
+	r := new(Refusal)
+	if !errors.As(err, &r) {
+		c.refused(t.uid, 401, err.Error())
+		return false, c.challenge(false)
 	}
-	return false, c.challenge(false)
+	why := r.Message
+	if r.Cause != nil {
+		why = r.Cause.Error()
+	}
+	c.refused(t.uid, r.status(), why)
+	return false, refuse(r.status(), "%s", r.Error())
 }
 
 func (c *conn) challenge(stale bool) *response {

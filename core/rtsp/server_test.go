@@ -182,6 +182,8 @@ func (words) Check(_, header string, same func(string) bool, _ netip.Addr) (Acco
 		return Account{"anna", 7}, false, nil
 	case "Digest old":
 		return Account{}, true, nil
+	case "Digest shut":
+		return Account{}, false, &Refusal{Status: 503, Code: "keys", Message: "not now", Cause: errors.New("shut")}
 	case "Digest locked":
 		return Account{}, false, &Refusal{Status: 403, Message: "shut out"}
 	}
@@ -679,6 +681,7 @@ func TestWho(t *testing.T) {
 		{"/live/film", "Authorization: Digest wrong", 401, "Digest algorithm=SHA-256, stale=falseDigest algorithm=MD5"},
 		{"/live/film", "Authorization: Digest old", 401, "Digest algorithm=SHA-256, stale=trueDigest algorithm=MD5"},
 		{"/live/film", "Authorization: Digest locked", 403, ""},
+		{"/live/film", "Authorization: Digest shut", 503, ""},
 		{"/live/film", "Authorization: Basic YTpi", 401, "Digest algorithm=SHA-256, stale=falseDigest algorithm=MD5"},
 	} {
 		var headers []string

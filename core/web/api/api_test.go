@@ -99,7 +99,17 @@ func (f *fake) RevokeToken(id string) error {
 	return nil
 }
 
-func (f *fake) SetPlayer(user, password string) error { return f.SetPassword(user, password) }
+func (f *fake) SetPlayer(user, password string) error {
+	switch {
+	case user == "sealed": // there is a fault in it as well
+		return fmt.Errorf("%w: %w", ErrSealed, fault.New("keys", "shut", "open them"))
+	case user == "unwritten":
+		return errors.New("store the account: the disk is full")
+	case len(password) < 10:
+		return fault.New("password", "too short", "ten characters")
+	}
+	return nil
+}
 
 func (f *fake) RemovePlayer(user string) error {
 	if user != "anna" {
@@ -534,6 +544,21 @@ func TestEventQuery(t *testing.T) {
 	}
 	if !strings.Contains(string(ctx.Response.Body()), `"next":"7"`) {
 		t.Errorf("%s", ctx.Response.Body())
+	}
+}
+
+// TestPlayerFault: what is no refusal of a name or password is not the client's fault.
+func TestPlayerFault(t *testing.T) {
+	a := newAPI(&fake{})
+	for _, c := range []struct {
+		user, password string
+		status         int
+		code           string
+	}{{"anna", "long enough 1", 204, ""}, {"anna", "short", 400, "password"}, {"sealed", "long enough 1", 503, "keys"}, {"unwritten", "long enough 1", 503, "accounts"}} {
+		ctx, _ := do(a, "admin", "POST", "/api/v1/users/"+c.user+"/digest", fmt.Sprintf(`{"password":%q}`, c.password))
+		if b := string(ctx.Response.Body()); ctx.Response.StatusCode() != c.status || !strings.Contains(b, c.code) {
+			t.Errorf("%s: %d %s", c.user, ctx.Response.StatusCode(), b)
+		}
 	}
 }
 

@@ -2,11 +2,13 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"media-server/core/fault"
 	"media-server/core/timeline"
 	"media-server/core/web"
 )
@@ -28,6 +30,9 @@ type NewToken struct {
 	TTL  string `json:"ttl"` // ini notation; empty or 0 = never expires
 }
 
+// ErrSealed says that the keys which Digest accounts are encrypted with are not at hand.
+var ErrSealed = errors.New("the account cannot be encrypted")
+
 // Accounts is the part of Backend that the command line works on; node's
 // access room implements it.
 type Accounts interface {
@@ -35,7 +40,8 @@ type Accounts interface {
 	Tokens() []Token
 	RevokeToken(id string) error
 	SetPassword(user, password string) error
-	// SetPlayer makes a Digest account, or gives it another password.
+	// SetPlayer makes a Digest account, or gives it another password. The error wraps
+	// ErrSealed, or is a *fault.Problem where name or password will not do.
 	SetPlayer(user, password string) error
 	RemovePlayer(user string) error
 }
@@ -121,11 +127,22 @@ func (a *API) setPlayer(ctx *fasthttp.RequestCtx, who Identity, args []string) *
 		return e
 	}
 	if err := a.b.SetPlayer(args[0], in.Password); err != nil {
-		return web.E(400, "password", err.Error(), "")
+		return playerFault(err)
 	}
 	a.b.Audit(who.Name, ctx.RemoteIP().String(), "set the password of the Digest account "+args[0])
 	ctx.SetStatusCode(204)
 	return nil
+}
+
+func playerFault(err error) *web.Error {
+	p := new(fault.Problem)
+	switch {
+	case errors.Is(err, ErrSealed):
+		return web.E(503, "keys", err.Error(), "see the problems page")
+	case errors.As(err, &p):
+		return web.E(400, "password", err.Error(), "")
+	}
+	return web.E(503, "accounts", err.Error(), "see the problems page")
 }
 
 func (a *API) removePlayer(ctx *fasthttp.RequestCtx, who Identity, args []string) *web.Error {
