@@ -67,6 +67,11 @@ func (c *conn) serve() {
 		if err != nil {
 			return
 		}
+		if first[0] == '\r' || first[0] == '\n' { // some clients send empty lines to keep a connection
+			_, _ = c.br.Discard(1)
+			c.heard()
+			continue
+		}
 		_ = c.nc.SetReadDeadline(time.Now().Add(wholeWithin))
 		if first[0] == '$' {
 			err = c.discard()

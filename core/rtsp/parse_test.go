@@ -20,7 +20,7 @@ func TestReadRequest(t *testing.T) {
 		bad        bool
 	}{
 		{"plain", "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", "OPTIONS", "", false},
-		{"line feeds alone, empty lines before", "\r\n\nPLAY rtsp://h/live/a RTSP/1.0\nCSeq:1\n\n", "PLAY", "", false},
+		{"line feeds alone", "PLAY rtsp://h/live/a RTSP/1.0\nCSeq:1\n\n", "PLAY", "", false},
 		{"with a body", "SET_PARAMETER rtsp://h/ RTSP/1.0\r\ncontent-length: 3\r\n\r\nabc", "SET_PARAMETER", "abc", false},
 		{"HTTP", "GET / HTTP/1.1\r\n\r\n", "", "", true},
 		{"no URL", "PLAY RTSP/1.0\r\n\r\n", "", "", true},

@@ -40,9 +40,6 @@ func (r *request) get(name string) string {
 func readRequest(br *bufio.Reader) (*request, error) {
 	left := maxHead
 	line, err := readLine(br, &left)
-	for err == nil && len(line) == 0 { // some clients send empty lines to keep a connection
-		line, err = readLine(br, &left)
-	}
 	if err != nil {
 		return nil, err
 	}

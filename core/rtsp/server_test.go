@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -619,6 +620,36 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	cl.must("PLAY", "", "Range: npt=1-")
+}
+
+// TestEmptyLines: a client that sends them to keep its connection is heard, and is not
+// taken for one that does not finish a request.
+func TestEmptyLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{})
+		there, here := net.Pipe()
+		ctx, stop := context.WithCancel(t.Context())
+		c := &conn{s: s, nc: here, ctx: ctx, stop: stop}
+		c.heard()
+		done := make(chan bool)
+		go func() { c.serve(); close(done) }()
+		for range 5 {
+			time.Sleep(sessionTimeout / 2)
+			_, _ = io.WriteString(there, "\r\n")
+		}
+		synctest.Wait()
+		if c.idle(time.Now().Add(sessionTimeout)) {
+			t.Error("nobody heard it")
+		}
+		time.Sleep(sessionTimeout / 2)
+		_ = there.SetDeadline(time.Now().Add(time.Second))
+		go func() { _, _ = io.WriteString(there, "\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n") }()
+		if l, err := bufio.NewReader(there).ReadString('\n'); err != nil || l != "RTSP/1.0 200 OK\r\n" {
+			t.Errorf("%q %v", l, err)
+		}
+		there.Close()
+		<-done
+	})
 }
 
 // TestRubbish: whoever does not speak RTSP loses the connection and nothing else.
