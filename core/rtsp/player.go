@@ -292,7 +292,11 @@ func (p *player) over() {
 	p.ended = true
 }
 
-// prefetch gives the first frame that the client will get.
+// errOther says that other tracks were sent then than the client was told of.
+var errOther = errors.New("the stream was sent in another coding then")
+
+// prefetch gives the first frame that the client will get. The error is errOther where
+// none of what comes goes anywhere.
 func (p *player) prefetch(ctx context.Context) (*media.Frame, error) {
 	for {
 		f, err := p.r.Next(ctx)
@@ -302,6 +306,9 @@ func (p *player) prefetch(ctx context.Context) (*media.Frame, error) {
 		m := p.medium(f)
 		if m != nil {
 			return f, nil
+		}
+		if len(p.byID) == 0 {
+			return nil, errOther
 		}
 		p.breaks(nil, f)
 	}

@@ -541,6 +541,13 @@ func TestTurns(t *testing.T) {
 	if n, _ := play(); n != 50 {
 		t.Errorf("%d pictures before the tracks are others", n)
 	}
+	c := dial(t, address, "/dvr/film?from=2026-03-01T11:00:00Z&to=2026-03-01T11:00:04Z")
+	c.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1")
+	if status, _, body := c.do("PLAY", "", "Range: npt=3-"); status != 457 || !strings.Contains(body, "another coding") {
+		t.Errorf("PLAY where the tracks are others: %d %s", status, body)
+	}
+	c.must("PLAY", "", "Rate-Control: no", "Range: npt=0-")
+	c.until("a BYE", c.bye)
 }
 
 // TestIdle: whoever is silent for longer than a session lasts is cut, unless he plays

@@ -249,6 +249,9 @@ func (c *conn) noFrames(uid string, status int, err error) *response {
 		}
 		c.refused(uid, status, "no footage")
 		return refuse(status, "there is no footage of stream %s then%s", plain(uid), hint)
+	case errors.Is(err, errOther):
+		c.refused(uid, 457, err.Error())
+		return refuse(457, "%v; DESCRIBE it with that from=", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		c.refused(uid, 503, "no frame came")
 		return refuse(503, "stream %s has sent nothing for %v", plain(uid), describeWait)
