@@ -36,7 +36,7 @@ type asked struct {
 	d      *description
 	tcp    bool
 	now    media.Wall
-	resume media.Wall // where it was paused; 0 = play from the beginning
+	resume media.Wall // where it was paused; 0 = play from the beginning, or live
 	oldest media.Wall // footage there is; 0 = none
 }
 
@@ -116,8 +116,8 @@ func (p *plan) place(text string, a asked) *response {
 	r.Keys = intra || back || p.scale > keysAbove
 	r.Live, r.From, r.To = t.live, a.d.origin, t.to
 	switch {
-	case !t.live && a.resume != 0:
-		r.From = a.resume
+	case a.resume != 0:
+		r.Live, r.From = false, a.resume
 	case back && t.to != 0: // backwards begins with the later end
 		r.From = t.to - 1
 	case back:
@@ -162,6 +162,7 @@ func (p *plan) span(s span, a asked) *response {
 		return a.d.origin.Add(time.Duration(v))
 	}
 	if t.live && s.unit == "npt" && !p.since1900 { // live begins with now, whatever number that has
+		r.Live = true
 		return nil
 	}
 	if s.hasFrom {

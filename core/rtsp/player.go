@@ -42,7 +42,7 @@ type player struct {
 	asked time.Time // when PLAY came; zero = the first frame was sent
 
 	// Read by others when done is closed.
-	at    media.Wall // decode time of the newest frame of the first medium
+	at    media.Wall // decode time of the newest frame of the lead
 	ended bool       // the range is over, and a BYE said so
 }
 
@@ -249,9 +249,20 @@ func (p *player) emit(m *medium, f *media.Frame, last bool) {
 	}
 	m.c.pack(&p.send, m, f, ts)
 	p.send.extOn = false
-	if m == p.media[0] {
+	if m == lead(p.media) {
 		p.at = f.DTS
 	}
+}
+
+// lead is the medium whose place counts: the first with pictures, as sound may be left
+// out, else the first.
+func lead(ms []*medium) *medium {
+	for _, m := range ms {
+		if m.track.Kind() == media.Video {
+			return m
+		}
+	}
+	return ms[0]
 }
 
 // swap keeps a frame and sends the one of its track that was kept before.

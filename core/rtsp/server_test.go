@@ -511,6 +511,43 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestPlace: who pauses goes on where he was: in the archive, if he was there by way of
+// the live URL, and where sound that a Scale leaves out was set up first.
+func TestPlace(t *testing.T) {
+	f, g := newFilm(), &gate{}
+	c := dial(t, start(t, f, g, nil), "/live/film")
+	c.must("SETUP", "/trackID=2", "Transport: RTP/AVP/TCP;unicast;interleaved=2-3")
+	c.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+	last := func() media.Wall { w := c.walls(); return w[len(w)-1] }
+	goesOn := func(what string) {
+		t.Helper()
+		was := last()
+		c.got = nil
+		c.must("PLAY", "")
+		c.until("a picture", func() bool { return len(c.walls()) > 0 })
+		if first := c.walls()[0]; first > was || was.Sub(first) > 2*time.Second {
+			t.Errorf("%s: goes on with %v, was at %v", what, first.Time(), was.Time())
+		}
+		c.must("PAUSE", "")
+	}
+	for _, h := range []string{"Scale: 1", "Scale: 2"} {
+		c.got = nil
+		c.must("PLAY", "", clockOf(f.begin.Add(20*time.Second)), "Speed: 8", h)
+		c.until("four seconds", func() bool { return len(c.walls()) > 100 })
+		c.must("PAUSE", "")
+		goesOn(h)
+	}
+	c.must("PLAY", "", "Range: npt=now-")
+	c.until("more", func() bool { return len(c.walls()) > 120 })
+	c.must("PAUSE", "")
+	c.must("PLAY", "")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a := g.asks[len(g.asks)-1]; !a.Live {
+		t.Errorf("live, paused, and then %+v", a)
+	}
+}
+
 // TestTurns: parameters that change go on in band; tracks that are others end what
 // plays, and what is described then plays.
 func TestTurns(t *testing.T) {

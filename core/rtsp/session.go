@@ -27,7 +27,7 @@ type session struct {
 	udp   *udpPair // where packets come from; nil: by TCP
 	onvif bool     // Require: onvif-replay
 	play  *player
-	at    media.Wall // where it was paused; 0 = it has not played
+	at    media.Wall // where it was paused; 0 = it has not played, or goes on live
 
 	mu   sync.Mutex
 	pass Pass // closed when replaced
@@ -171,7 +171,10 @@ func (ss *session) halt() {
 	pl.stop()
 	<-pl.done
 	ss.play = nil
-	if pl.at != 0 {
+	switch {
+	case pl.p.read.Live && ss.d.t.live:
+		ss.at = 0
+	case pl.at != 0:
 		ss.at = pl.at
 	}
 	if pl.ended { // a source that has said goodbye comes back as another one
