@@ -41,11 +41,12 @@ type conn struct {
 
 	writing   sync.Mutex
 	playing   atomic.Bool
-	lastHeard atomic.Int64 // Unix ns
+	lastHeard atomic.Int64 // ns since the server was made
 	told      atomic.Bool  // a refusal was logged
 }
 
-func (c *conn) heard() { c.lastHeard.Store(time.Now().UnixNano()) }
+// heard notes a sign of life, by a clock that nobody sets.
+func (c *conn) heard() { c.lastHeard.Store(int64(time.Since(c.s.made))) }
 
 // serve reads and answers until the client leaves or is cut.
 func (c *conn) serve() {
@@ -172,7 +173,7 @@ func (c *conn) idle(now time.Time) bool {
 	if tcp && c.playing.Load() {
 		return false
 	}
-	return now.UnixNano()-c.lastHeard.Load() > int64(sessionTimeout+5*time.Second)
+	return now.Sub(c.s.made)-time.Duration(c.lastHeard.Load()) > sessionTimeout+5*time.Second
 }
 
 // revoked tells whether the gate has taken the pass back, and logs why.

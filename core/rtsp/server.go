@@ -43,6 +43,7 @@ type Options struct {
 type Server struct {
 	o         Options
 	listeners []listener
+	made      time.Time
 
 	udpPorts [2]int // of the settings; 0 = TCP only
 
@@ -74,7 +75,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{o: o, conns: map[*conn]bool{}, byPlace: map[netip.Addr]int{}, peers: map[netip.AddrPort]*conn{}}
+	return &Server{o: o, made: time.Now(), conns: map[*conn]bool{}, byPlace: map[netip.Addr]int{}, peers: map[netip.AddrPort]*conn{}}
 }
 
 func (s *Server) now() time.Time {

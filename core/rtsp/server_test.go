@@ -610,7 +610,7 @@ func TestIdle(t *testing.T) {
 			cn.ss = &session{tcp: c.tcp}
 		}
 		cn.playing.Store(c.playing)
-		cn.lastHeard.Store(now.Add(-c.silent).UnixNano())
+		cn.lastHeard.Store(int64(now.Add(-c.silent).Sub(s.made)))
 		if got := cn.idle(now); got != c.idle {
 			t.Errorf("%s: %v", c.name, got)
 		}
