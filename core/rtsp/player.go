@@ -59,7 +59,6 @@ const (
 // run sends from frame f on, until the range is over, the client has gone or the
 // session stops it.
 func (p *player) run(f *media.Frame) {
-	defer close(p.done)
 	defer p.r.Close()
 	p.held = map[*medium]*heldFrame{}
 	p.base, p.pace, p.start = f.PTS, f.DTS, time.Now()

@@ -511,6 +511,44 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestSeeks: whoever seeks again and again is never taken for one who has stopped.
+func TestSeeks(t *testing.T) {
+	f := newFilm()
+	s := New(Options{Source: f, Gate: &gate{}})
+	there, here := net.Pipe()
+	ctx, stop := context.WithCancel(t.Context())
+	c := &conn{s: s, nc: here, ctx: ctx, stop: stop}
+	done := make(chan bool)
+	go func() { c.serve(); close(done) }()
+	cl := &client{t: t, nc: there, br: bufio.NewReader(there), base: "rtsp://h/dvr/film", all: map[uint8]int{}}
+	cl.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1")
+	look := make(chan bool) // as the sweep does
+	go func() {
+		defer close(look)
+		for running := true; running; {
+			select {
+			case <-done:
+				running = false
+			default:
+				c.idle(time.Now())
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}()
+	cl.must("SETUP", "/trackID=2", "Transport: RTP/AVP/TCP;interleaved=2-3")
+	for i := range 300 {
+		cl.must("PLAY", "", "Rate-Control: no", clockOf(f.begin.Add(time.Duration(i%50)*time.Second)))
+		cl.got = nil
+		cl.until("a picture", func() bool { return len(cl.got) > 0 })
+		if !c.playing.Load() {
+			t.Fatalf("it plays, and is taken for idle, after %d seeks", i)
+		}
+	}
+	there.Close()
+	<-look
+	s.wg.Wait()
+}
+
 // TestPlace: who pauses goes on where he was: in the archive, if he was there by way of
 // the live URL, and where sound that a Scale leaves out was set up first.
 func TestPlace(t *testing.T) {

@@ -23,9 +23,9 @@ type session struct {
 	id    string
 	d     *description
 	media []*medium
-	tcp   bool
+	tcp   bool     // written before the connection has the session
 	udp   *udpPair // where packets come from; nil: by TCP
-	onvif bool     // Require: onvif-replay
+	onvif bool     // Require: onvif-replay; written while nothing plays
 	play  *player
 	at    media.Wall // where it was paused; 0 = it has not played, or goes on live
 
@@ -89,7 +89,9 @@ func (ss *session) add(control int, t transport) (*medium, *response) {
 			m.to[i] = netip.AddrPortFrom(ss.c.from, port) // never to where a header says: that may be somebody else
 		}
 	}
-	ss.tcp = t.tcp
+	if len(ss.media) == 0 { // from then on others may look at it
+		ss.tcp = t.tcp
+	}
 	ss.media = append(ss.media, m)
 	return m, nil
 }
@@ -155,6 +157,7 @@ func (ss *session) begin(req *request, p plan) (res *response, start func()) {
 		ss.play = pl
 		ss.c.playing.Store(true)
 		ss.c.s.runs(func() {
+			defer close(pl.done) // last: another one may begin then
 			defer ss.c.heard()
 			defer ss.c.playing.Store(false)
 			pl.run(first)
