@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -209,7 +210,13 @@ func (c *conn) packets(ss *session) *udpPair {
 	return c.s.packets()
 }
 
-// refused logs why somebody got nothing, once a connection.
+// tell logs a refusal in words of ours.
+func (c *conn) tell(uid string, res *response) {
+	c.refused(uid, res.status, cmp.Or(res.logged, reasons[res.status]))
+}
+
+// refused logs why somebody got nothing, once a connection. why has nothing of what the
+// client has sent.
 func (c *conn) refused(uid string, status int, why string) {
 	if !c.told.CompareAndSwap(false, true) {
 		return
@@ -225,10 +232,8 @@ func (c *conn) refused(uid string, status int, why string) {
 
 // wellFormed keeps what cannot be a stream's name out of the log.
 func wellFormed(uid string) string {
-	for _, r := range uid {
-		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '_' {
-			return "(not a name)"
-		}
+	if !isName(uid) {
+		return "(not a name)"
 	}
-	return uid[:min(len(uid), 36)]
+	return uid
 }

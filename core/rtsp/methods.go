@@ -93,7 +93,7 @@ func (c *conn) onDescribe(req *request) *response {
 	}
 	t, res := parseTarget(req.uri, c.s.now(), c.s.zone())
 	if res != nil {
-		c.refused(t.uid, res.status, res.reason)
+		c.tell(t.uid, res)
 		return res
 	}
 	if res = c.mayPlay(req, t); res != nil {
@@ -101,7 +101,7 @@ func (c *conn) onDescribe(req *request) *response {
 	}
 	d, res := c.describe(t)
 	if res != nil {
-		c.refused(t.uid, res.status, res.reason)
+		c.tell(t.uid, res)
 		return res
 	}
 	c.d = d
@@ -123,7 +123,7 @@ func (c *conn) mayPlay(req *request, t target) *response {
 func (c *conn) onSetup(req *request) *response {
 	t, res := c.targetOf(req)
 	if res != nil {
-		c.refused(t.uid, res.status, res.reason)
+		c.tell(t.uid, res)
 		return res
 	}
 	if res := c.mayPlay(req, t); res != nil {
@@ -133,7 +133,7 @@ func (c *conn) onSetup(req *request) *response {
 	if ss == nil {
 		if c.d == nil || c.d.t.asked != t.asked {
 			if c.d, res = c.describe(t); res != nil {
-				c.refused(t.uid, res.status, res.reason)
+				c.tell(t.uid, res)
 				return res
 			}
 		}
@@ -210,7 +210,7 @@ func (c *conn) onPlay(req *request) (res *response, after func()) {
 		}
 	}
 	if after == nil && res.status != 401 {
-		c.refused(t.uid, res.status, res.reason)
+		c.tell(t.uid, res)
 	}
 	if after == nil && wasPlaying {
 		res.set("Session", ss.id) // it is there still, paused

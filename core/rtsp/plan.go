@@ -126,7 +126,7 @@ func (p *plan) place(text string, a asked) *response {
 	if text != "" {
 		s, err := parseSpan(text)
 		if err != nil {
-			return refuse(457, "%v", err)
+			return refuse(457, "%v", err).as("the Range is not understood")
 		}
 		if res := p.span(s, a); res != nil {
 			return res

@@ -113,6 +113,7 @@ func word(s string) bool {
 type response struct {
 	status int
 	reason string      // of an error, for whoever reads it; empty = the status' own
+	logged string      // likewise for the log; nothing that a client has sent
 	header [][2]string // in this order, without CSeq, Server and Content-Length
 	body   []byte
 }
@@ -149,9 +150,21 @@ func (r *response) append(b []byte, cseq string) []byte {
 	return append(b, body...)
 }
 
-// refuse is an answer that says why not.
+// refuse is an answer that says why not. The log has it, too, if there are no args:
+// these may be of the client, and a URL that is written wrongly may have its token
+// anywhere.
 func refuse(status int, format string, args ...any) *response {
-	return &response{status: status, reason: fmt.Sprintf(format, args...)}
+	r := &response{status: status, reason: fmt.Sprintf(format, args...)}
+	if len(args) == 0 {
+		r.logged = r.reason
+	}
+	return r
+}
+
+// as says what the log has of a refusal.
+func (r *response) as(fixed string) *response {
+	r.logged = fixed
+	return r
 }
 
 // plain keeps what a client has sent out of an answer's lines.

@@ -734,6 +734,40 @@ func TestEmptyLines(t *testing.T) {
 	})
 }
 
+// TestLogged: of a URL that is written wrongly nothing is logged but the name of a
+// stream, if it is one: there may be a token in it.
+func TestLogged(t *testing.T) {
+	f := newFilm()
+	var log lines
+	address := start(t, f, &gate{}, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	for _, path := range []string{"/live/nobody?token=secret", "/live/film&token=secret", "/dvr/film&token=secret", "/live/filmtoken=secret/", "/dvr/film?from=1&token=secret&to=secret",
+		"/dvr/film?from=token=secret", "/dvr/film?from=2026-03-01T11:00:00Z&duration=token=secret", "/live/secret%00", "/secret/film", "/live/%secret",
+		"/live/secret-secret-secret-secret-secret-secret"} {
+		for _, method := range []string{"DESCRIBE", "SETUP"} {
+			if status, _, _ := dial(t, address, path).do(method, "", "Transport: RTP/AVP/TCP;interleaved=0-1"); status < 400 {
+				t.Errorf("%s %s: %d", method, path, status)
+			}
+		}
+	}
+	c := dial(t, address, "/dvr/film")
+	c.setup()
+	if status, _, _ := c.do("PLAY", "", "Range: clock=secret-"); status != 457 {
+		t.Error(status)
+	}
+	if text := log.String(); strings.Contains(text, "secret") || strings.Count(text, "refused") < 5 || !strings.Contains(text, "stream=nobody") {
+		t.Error(text)
+	}
+}
+
+// lines are what was logged.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(b) }
+func (l *lines) String() string              { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
 // TestRubbish: whoever does not speak RTSP loses the connection and nothing else.
 func TestRubbish(t *testing.T) {
 	f := newFilm()

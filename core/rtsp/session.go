@@ -199,9 +199,9 @@ func (c *conn) describe(t target) (*description, *response) {
 	title, offered, ok := c.s.o.Source.Stream(t.uid)
 	switch {
 	case !ok:
-		return nil, refuse(404, "there is no stream %s", plain(t.uid))
+		return nil, refuse(404, "there is no stream %s", plain(t.uid)).as("there is no such stream")
 	case !offered:
-		return nil, refuse(404, "stream %s does not offer rtsp; stream-proto in its stream file lists what it offers", plain(t.uid))
+		return nil, refuse(404, "stream %s does not offer rtsp; stream-proto in its stream file lists what it offers", plain(t.uid)).as("the stream does not offer rtsp; stream-proto in its stream file lists what it offers")
 	}
 	d := &description{t: t, title: title}
 	read := timeline.Read{Live: t.live, From: t.from, To: t.to}
@@ -221,7 +221,7 @@ func (c *conn) describe(t target) (*description, *response) {
 	}
 	d.tracks = sendable(f.Tracks)
 	if len(d.tracks) == 0 {
-		return nil, refuse(503, "stream %s has no track that RTSP can carry yet", plain(t.uid))
+		return nil, refuse(503, "stream %s has no track that RTSP can carry yet", plain(t.uid)).as("it has no track that RTSP can carry yet")
 	}
 	if !t.live {
 		d.origin = f.PTS

@@ -39,7 +39,9 @@ func parseTarget(uri string, now time.Time, zone *time.Location) (target, *respo
 	if !ok || uid == "" || strings.Contains(uid, "/") || kind != "live" && kind != "dvr" {
 		return t, refuse(404, "there is nothing at this path; streams are at rtsp://host/live/<uid> and rtsp://host/dvr/<uid>?from=T&to=T")
 	}
-	t.uid, t.live = uid, kind == "live"
+	if t.uid, t.live = uid, kind == "live"; !isName(uid) {
+		return t, refuse(404, "this cannot be the name of a stream, which has 1 to 36 letters, digits, - and _; the query of a URL begins with ?")
+	}
 	q, err := url.ParseQuery(strings.TrimRight(u.RawQuery, "/"))
 	if err != nil {
 		return t, refuse(400, "the query of the URL is not valid")
@@ -51,6 +53,16 @@ func parseTarget(uri string, now time.Time, zone *time.Location) (target, *respo
 	}
 	t.asked += "?" + q.Get("from") + "&" + q.Get("to") + "&" + q.Get("duration")
 	return t, t.times(q, now, zone)
+}
+
+// isName tells whether this can be the name of a stream.
+func isName(uid string) bool {
+	for i, r := range uid {
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (i == 0 || r != '-' && r != '_') {
+			return false
+		}
+	}
+	return uid != "" && len(uid) <= 36
 }
 
 // times reads from, to and duration.
@@ -65,14 +77,14 @@ func (t *target) times(q url.Values, now time.Time, zone *time.Location) *respon
 		}
 		w, err := timeline.ParseTime(text, now, zone)
 		if err != nil || w <= 0 {
-			return refuse(400, "%s: %v", x.name, cause(err, "before 1970"))
+			return refuse(400, "%s: %v", x.name, cause(err, "before 1970")).as("from or to is not a time")
 		}
 		*x.into = w
 	}
 	if text := q.Get("duration"); text != "" && t.to == 0 {
 		d, err := timeline.ParseSpan(text)
 		if err != nil || d <= 0 || t.from == 0 {
-			return refuse(400, "duration: %v", cause(err, "it needs a from, and is longer than 0"))
+			return refuse(400, "duration: %v", cause(err, "it needs a from, and is longer than 0")).as("duration is not one")
 		}
 		t.to = t.from.Add(d)
 	}
