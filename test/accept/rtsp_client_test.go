@@ -2,6 +2,7 @@ package accept
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -70,6 +71,8 @@ type rtspClient struct {
 	sid    string
 	n      int
 	tracks []*rtspTrack
+	alone  bool // the first track is set up alone
+	sign   func(method, url string) (header string)
 	udp    []*net.UDPConn  // two a track
 	begun  atomic.Int64    // when the first packet came, Unix ns; 0 = none has
 	late   []time.Duration // from capture to arrival, of what media found
@@ -97,6 +100,9 @@ var rtspStatus = regexp.MustCompile(`^RTSP/1\.0 (\d{3})`)
 func (c *rtspClient) do(method, url string, headers ...string) (status int, head, body string) {
 	c.t.Helper()
 	c.n++
+	if c.sign != nil {
+		headers = append(headers, c.sign(method, url))
+	}
 	if c.sid != "" {
 		headers = append(headers, "Session: "+c.sid)
 	}
@@ -161,6 +167,9 @@ func (c *rtspClient) setup(udp bool) {
 		c.t.Fatalf("a description that is not understood: %s", sdp)
 	}
 	for i, m := range media {
+		if c.alone && i > 0 {
+			break
+		}
 		clock, _ := strconv.ParseInt(m[2], 10, 64)
 		c.tracks = append(c.tracks, &rtspTrack{codec: m[1], clock: clock, control: control[i][1]})
 		way := fmt.Sprintf("Transport: RTP/AVP/TCP;unicast;interleaved=%d-%d", 2*i, 2*i+1)
@@ -228,6 +237,21 @@ func (c *rtspClient) take(tr *rtspTrack, control bool, b []byte) {
 	tr.packets = append(tr.packets, p)
 	tr.at = append(tr.at, tr.wall(p.Timestamp))
 	tr.came = append(tr.came, time.Now().UnixNano())
+}
+
+// account makes the client answer the challenge of the server, as RFC 7616 has it.
+func (c *rtspClient) account(user, password string) {
+	c.t.Helper()
+	_, head, _ := c.do("DESCRIBE", c.url)
+	m := regexp.MustCompile(`Digest realm="([^"]+)".*algorithm=SHA-256.*nonce="([^"]+)"`).FindStringSubmatch(head)
+	if m == nil {
+		c.t.Fatalf("no challenge: %s", head)
+	}
+	sum := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+	c.sign = func(method, url string) string {
+		response := sum(sum(user+":"+m[1]+":"+password) + ":" + m[2] + ":00000001:c:auth:" + sum(method+":"+url))
+		return fmt.Sprintf(`Authorization: Digest username="%s", realm="%s", nonce="%s", uri="%s", response="%s", algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`, user, m[1], m[2], url, response)
+	}
 }
 
 // rtspClock is an instant, Unix ms, as a Range names it.

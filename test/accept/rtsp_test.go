@@ -37,6 +37,7 @@ func TestRTSPArchive(t *testing.T) {
 		{UID: "h265", Sent: s.Sim("h265", "codec=h265&audio=pcma&metadata=on", "dvr-chunk = 4s")},
 		{UID: "jpeg", Sent: s.Sim("jpeg", "codec=mjpeg&audio=opus", "dvr-chunk = 4s")},
 	}
+	s.Sim("away", "cue=4s:drop=10s", "dvr-chunk = 4s")
 	s.Start()
 	footage(s, "film", "h265", "jpeg")
 	s.Past(time.Now().UnixMilli()+15000, "film", "h265", "jpeg")
@@ -60,6 +61,7 @@ func TestRTSPArchive(t *testing.T) {
 	if report > time.Millisecond {
 		t.Errorf("two sender reports differ by %v", report)
 	}
+	hole, took := rtspHole(s, address, "away")
 	worst := time.Duration(0)
 	for _, d := range seeks {
 		worst = max(worst, d)
@@ -67,8 +69,36 @@ func TestRTSPArchive(t *testing.T) {
 	if harness.Full() && worst > 200*time.Millisecond {
 		t.Errorf("a seek took %v", worst)
 	}
-	harness.Row(t, "RTSP from the archive", 0, "%s; sender reports of a track differ by %v at most; %d seeks, the slowest %.1f ms",
-		strings.Join(figures, "; "), report, len(seeks), float64(worst.Microseconds())/1000)
+	harness.Row(t, "RTSP from the archive", 0, "%s; sender reports of a track differ by %v at most; %d seeks, the slowest %.1f ms; twice as fast over a hole of %v in %.1f s",
+		strings.Join(figures, "; "), report, len(seeks), float64(worst.Microseconds())/1000, hole, took.Seconds())
+}
+
+// rtspHole plays the pictures alone over the first hole of a stream, twice as fast as
+// they were: nobody waits the hole out.
+func rtspHole(s *harness.Server, address, uid string) (hole, took time.Duration) {
+	s.T.Helper()
+	const beside = 1500 // ms of footage on either side
+	var f harness.Footage
+	s.Until(uid+" to be back", func() bool {
+		f = s.Footage(uid)
+		return len(f.Ranges) > 1 && f.Ranges[1].To > f.Ranges[1].From+2*beside
+	})
+	from, to := f.Ranges[0].To, f.Ranges[1].From
+	c := rtspDial(s.T, address, rtspRange(uid, from-beside, to+beside))
+	defer c.close()
+	c.alone = true
+	c.setup(false)
+	began := time.Now()
+	c.play(nil, "Scale: 2")
+	hole, took = time.Duration(to-from)*time.Millisecond, time.Since(began)
+	units, at, _ := c.tracks[0].units(s.T)
+	if n := len(at); n == 0 || time.Duration(to-from)*time.Millisecond > 0 && len(units) < 50 {
+		s.T.Errorf("%d pictures on both sides of a hole", n)
+	}
+	if took > hole/2 {
+		s.T.Errorf("%v for %d ms of footage with a hole of %v in it", took, 2*beside, hole)
+	}
+	return hole, took
 }
 
 // rtspAccount reads all footage of a stream through RTSP, as fast as it goes over TCP
@@ -192,20 +222,21 @@ func TestRTSPPlayers(t *testing.T) {
 	s.Past(from+9000, "door")
 	base := "rtsp://" + address
 	const password = "it is long enough"
-	cmd := exec.Command(filepath.Join(harness.Bin, "media-server"), "passwd", "--digest", "anna", "-c", s.Conf)
-	cmd.Stdin = strings.NewReader(password + "\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("media-server passwd --digest: %v: %s", err, out)
-	}
+	rtspAccountOf(s, "anna", password)
 	var mu sync.Mutex
 	var figures []string
 	see := func(t *testing.T, c rtspShow) {
 		if _, err := exec.LookPath(c.tool); err != nil {
-			t.Logf("%s is not there", c.tool)
-			return
+			if harness.Full() {
+				t.Fatalf("%s is not there: make setup installs it", c.tool)
+			}
+			t.Skipf("%s is not there: make setup installs it", c.tool)
 		}
 		n, said := c.show(t)
 		bad := c.complaints(said)
+		if c.want == 0 && !strings.Contains(said, "401") {
+			t.Errorf("%s: it was not refused\n%s", c.name, tail(said))
+		}
 		if c.want == 0 && n > 0 || c.want > 0 && (n < c.want || len(bad) > 0) {
 			t.Errorf("%s: %d pictures of %d\n%s\n%s", c.name, n, c.want, strings.Join(bad, "\n"), tail(said))
 		}
@@ -226,7 +257,7 @@ func TestRTSPPlayers(t *testing.T) {
 	for _, c := range shows {
 		if c.name == "ffmpeg RTSPS and Digest" {
 			c.name, c.want = "ffmpeg with an account that was removed", 0
-			see(t, c)
+			t.Run(c.name, func(t *testing.T) { see(t, c) })
 		}
 	}
 	slices.Sort(figures)
@@ -234,6 +265,16 @@ func TestRTSPPlayers(t *testing.T) {
 		t.Error("the password is in the log")
 	}
 	harness.Row(t, "RTSP in players, pictures decoded", 0, "%s", strings.Join(figures, ", "))
+}
+
+// rtspAccountOf makes a Digest account, or gives it another password.
+func rtspAccountOf(s *harness.Server, user, password string) {
+	s.T.Helper()
+	cmd := exec.Command(filepath.Join(harness.Bin, "media-server"), "passwd", "--digest", user, "-c", s.Conf)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.T.Fatalf("media-server passwd --digest: %v: %s", err, out)
+	}
 }
 
 // rtspShow is a player on a URL.
@@ -331,9 +372,10 @@ func TestRTSPWho(t *testing.T) {
 	s.Put("open", "stream-url = sim://", "stream-access = public", "dvr-chunk = 4s")
 	s.Put("safe", "stream-url = sim://", "stream-access = private", "dvr-chunk = 4s")
 	s.Put("hidden", "stream-url = sim://", "stream-access = public", "stream-proto = hls, mp4")
+	s.Put("one", "stream-url = sim://", "stream-access = public", "dvr-chunk = 4s", "stream-limit = 1")
 	s.Put("asleep", "stream-url = sim://", "stream-access = public", "stream-enable = on-demand")
 	s.Start()
-	s.Active("open", "safe")
+	s.Active("open", "safe", "one")
 	began := time.Now().UnixMilli()
 	s.Past(began+8000, "safe")
 	ask := func(what, path string, want int) {
@@ -399,11 +441,26 @@ func TestRTSPWho(t *testing.T) {
 	asks("a span's token, backwards out of it", whole, 403, "Scale: -1", "Range: clock="+rtspClock(began+5000)+"-")
 	asks("a span's token, played within", whole, 200, "Range: clock="+rtspClock(began+3000)+"-"+rtspClock(began+5000))
 
-	ended := func(what, path string, end func()) time.Duration {
+	// A seek keeps the place of who plays: nobody else gets it.
+	only := rtspDial(t, address, "/live/one?token="+api)
+	defer only.close()
+	only.setup(false)
+	for range 3 {
+		only.play(func() bool { return only.begun.Load() != 0 }, "Range: clock="+rtspClock(began+1000)+"-")
+		ask("a stream of one viewer, who seeks", "/live/one?token="+api, 453)
+	}
+
+	const first, second = "it is long enough 1", "it is long enough 2"
+	rtspAccountOf(s, "anna", first)
+	ended := func(what, path, password string, end func()) time.Duration {
 		t.Helper()
 		c := rtspDial(t, address, path)
 		defer c.close()
+		if password != "" {
+			c.account("anna", password)
+		}
 		c.setup(false)
+		c.sign = nil // it was proved
 		c.play(func() bool { return c.begun.Load() != 0 })
 		end()
 		at := time.Now()
@@ -416,7 +473,27 @@ func TestRTSPWho(t *testing.T) {
 		}
 		return took
 	}
-	revoked := ended("a revoked token", "/live/safe?token="+play, func() {
+	ended("an account with another password", "/live/safe", first, func() { rtspAccountOf(s, "anna", second) })
+	c := rtspDial(t, address, "/live/safe")
+	defer c.close()
+	c.account("anna", second)
+	c.setup(false)
+	sign := c.sign
+	c.sign = nil
+	rtspAccountOf(s, "anna", first)
+	if status, head, _ := c.do("PLAY", c.url); status != 401 || !strings.Contains(head, "Digest") {
+		t.Errorf("a password that is another by now plays: %s", head)
+	}
+	if c.sign = sign; c.sign != nil {
+		if status, head, _ := c.do("PLAY", c.url); status != 401 {
+			t.Errorf("the old password plays: %s", head)
+		}
+	}
+	ended("an account that was removed", "/live/safe", first, func() { s.Verb("passwd", "--digest", "--remove", "anna") })
+	ended("a stream that does not offer it any more", "/live/open?token="+api, "", func() {
+		s.Put("open", "stream-url = sim://", "stream-access = public", "dvr-chunk = 4s", "stream-proto = hls, mp4")
+	})
+	revoked := ended("a revoked token", "/live/safe?token="+play, "", func() {
 		if _, err := s.Call("DELETE", "tokens/"+id, nil); err != nil {
 			t.Error(err)
 		}
@@ -427,7 +504,7 @@ func TestRTSPWho(t *testing.T) {
 	if log := s.Log(1 << 20); strings.Contains(log, play) || strings.Contains(log, api) {
 		t.Error("a token is in the log")
 	}
-	harness.Row(t, "who may play over RTSP", 0, "23 questions; a revoked token ends what plays after %.1f s", revoked.Seconds())
+	harness.Row(t, "who may play over RTSP", 0, "26 questions; what is revoked, removed or changed ends; a revoked token ends what plays after %.1f s", revoked.Seconds())
 }
 
 // TestRTSPCrowd: many readers, and such as stop, dribble or talk rubbish, cost the
