@@ -147,12 +147,8 @@ func TestSpan(t *testing.T) {
 	} {
 		c.a.UID, c.a.Secret = "cam", "yesterday.a.b"
 		g, e := d.Admit(c.a)
-		if status := 0; e != nil {
-			if status = e.Status; status != c.status {
-				t.Errorf("%s: %v", c.name, e)
-			}
-		} else if c.status != 0 || g.Within.To != media.WallMilli(2000) {
-			t.Errorf("%s: %+v", c.name, g)
+		if e != nil && e.Status != c.status || e == nil && (c.status != 0 || g.Within.To != media.WallMilli(2000)) {
+			t.Errorf("%s: %+v %v", c.name, g, e)
 		}
 	}
 }
