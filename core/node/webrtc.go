@@ -69,6 +69,7 @@ func (g webrtcGate) Play(a webrtc.Ask) (webrtc.Pass, error) {
 	if limit := g.n.watches(a.UID, "webrtc", a.Session); limit != "" {
 		return nil, &webrtc.Refusal{Status: 429, Code: "too_many_viewers", Message: "as many viewers as may watch are watching", Hint: "try again later; the bound is " + limit}
 	}
+	g.n.viewers.hold(a.UID, "webrtc", a.Session)
 	return webrtcPass{g.n, a}, nil
 }
 
@@ -80,26 +81,8 @@ type webrtcPass struct {
 // Alive implements webrtc.Pass. A stream that no longer offers WebRTC ends it, too.
 func (p webrtcPass) Alive() bool {
 	st, ok := playable{p.n}.Stream(p.ask.UID)
-	if !ok || st.Proto != nil && !st.Proto["webrtc"] || p.ask.Alive != nil && !p.ask.Alive() {
-		return false
-	}
-	p.n.watches(p.ask.UID, "webrtc", p.ask.Session) // who is counted stays so
-	return true
+	return ok && (st.Proto == nil || st.Proto["webrtc"]) && (p.ask.Alive == nil || p.ask.Alive())
 }
 
 // Close implements webrtc.Pass: the place is free at once.
-func (p webrtcPass) Close() { p.n.viewers.leave(p.ask.UID, "webrtc", p.ask.Session) }
-
-// leave takes a viewer out whose connection has ended.
-func (v *viewers) leave(uid, proto, name string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	k := viewerKey{uid, proto, name}
-	if _, known := v.m[k]; !known {
-		return
-	}
-	delete(v.m, k)
-	if v.by[uid]--; v.by[uid] == 0 {
-		delete(v.by, uid)
-	}
-}
+func (p webrtcPass) Close() { p.n.viewers.gone(p.ask.UID, "webrtc", p.ask.Session) }
