@@ -158,11 +158,11 @@ func open(t *testing.T, dir string, rebuilt bool) {
 		}
 	}
 	tokenWorks(t, s, want.Token)
-	if want.Play != "" {
-		stillPlays(t, s, want, rtsp)
-	}
 	if len(want.Locks) > 0 {
 		signedAndLocked(t, s, want.Locks)
+	}
+	if want.Play != "" {
+		stillPlays(t, s, want, rtsp)
 	}
 	for _, p := range s.Problems() {
 		t.Errorf("problem: %s", p)
@@ -213,6 +213,8 @@ func tokenWorks(t *testing.T, s *harness.Server, token string) {
 // not, and an account of Digest opens RTSP.
 func stillPlays(t *testing.T, s *harness.Server, want answers, rtsp string) {
 	t.Helper()
+	s.Put("safe", "stream-enable = false", "stream-access = private", "dvr-duration = 0", "dvr-pool = vault")
+	s.Until("safe to be private", func() bool { code, _ := s.Get(s.HTTP + "/dvr/safe/ranges.json"); return code == 401 })
 	for tok, ok := range map[string]bool{want.Play: true, want.Play[:len(want.Play)-8] + "AAAAAAAA": false} {
 		code, body := s.Get(s.HTTP + "/dvr/safe/ranges.json?token=" + tok)
 		if known := code == 200 || code == 401 && strings.Contains(body, "token_expired"); known != ok {
@@ -282,7 +284,7 @@ func makeIt(t *testing.T, dir string) {
 	streams := map[string][]string{
 		"gate": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0"},
 		"yard": {"stream-url = sim://?codec=h265&audio=pcma&metadata=on&bitrate=300k", "stream-access = public", "dvr-duration = 0"},
-		"safe": {"stream-url = sim://?bitrate=300k", "stream-access = private", "dvr-duration = 0", "dvr-pool = vault"},
+		"safe": {"stream-url = sim://?bitrate=300k", "stream-access = public", "dvr-duration = 0", "dvr-pool = vault"},
 	}
 	put := func(more ...string) {
 		for _, uid := range uids {
