@@ -73,7 +73,8 @@ func (r *request) shown(at media.Wall) *web.Error {
 
 // covered tells whether footage of the time itself is there; a gap may still be filled.
 func (h *Handler) covered(uid string, s media.Span) bool {
-	segs, err := h.opt.Timeline.Segments(uid, s)
+	// Addresses tell whole milliseconds: the one that footage begins in counts.
+	segs, err := h.opt.Timeline.Segments(uid, media.Span{From: s.From, To: s.From.Add(time.Millisecond)})
 	return err == nil && len(segs) > 0
 }
 
