@@ -31,14 +31,14 @@ run: build
 setup:
 	scripts/setup.sh test
 
-# What CI runs: formatting, vet, and every package under the race detector. The two
-# that take longest begin first: the acceptance scenarios, shortened, wait for
-# cameras most of the time, beside which all else is done.
+# What CI runs: formatting, vet, and every package under the race detector, three at a
+# time. Those that take longest begin first: the acceptance scenarios, shortened, and
+# the browser wait for cameras most of the time, beside which all else is done.
 test: setup build
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags accept ./test/accept
-	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TESTTIME) ./test/accept ./core/archive ./...
+	CGO_ENABLED=1 $(GO) test -race -p 3 -timeout $(TESTTIME) ./test/accept ./core/archive ./test/browser ./...
 
 # The acceptance scenarios as long as they are worded, and those that have no short
 # form (build tag accept), one after the other (two of fifty cameras at once would
