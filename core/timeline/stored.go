@@ -121,13 +121,17 @@ func (s *stored) next() ([]media.Frame, error) {
 	}
 	for {
 		if !s.began || s.done {
-			if err := s.advance(); err != nil {
+			if err := s.advance(); s.movedOn(err) {
+				continue
+			} else if err != nil {
 				return nil, err
 			}
 		}
 		given := s.given
 		frames, err := s.part()
-		if err != nil {
+		if s.movedOn(err) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		if len(frames) > 0 {
@@ -137,6 +141,14 @@ func (s *stored) next() ([]media.Frame, error) {
 			return nil, io.EOF
 		}
 	}
+}
+
+// movedOn tells of an error that says that a memory ring has dropped the current segment,
+// or is that of another capture now: what comes next is listed anew.
+func (s *stored) movedOn(err error) bool {
+	gone := errors.Is(err, archive.ErrGone) && s.began && s.cur.File >= RingFiles
+	s.done = s.done || gone
+	return gone
 }
 
 // advance goes to the next segment.
@@ -260,10 +272,6 @@ func (s *stored) seek() error {
 // part reads the next part of the current segment.
 func (s *stored) part() ([]media.Frame, error) {
 	l, sl, err := s.layout()
-	if errors.Is(err, archive.ErrGone) && s.cur.File >= RingFiles {
-		s.done = true // the memory has moved on, or is that of another capture now
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
