@@ -19,12 +19,12 @@ func (s *Stream) Record(rec Recorder) {
 		}
 		return
 	}
-	cfg := s.clockConfig()
 	if r := s.cur; r != nil {
 		if err := s.flush(r); err != nil {
 			s.dep.Log.Warn("the end of a recording could not be stored", "stream", s.spec.Capture.UID, "err", err)
 		}
 	}
+	cfg := s.clockConfig()     // behind what was flushed just now
 	numbers := s.nextNumbers() // behind what was flushed just now
 	if old := s.dep.Recorder; old != nil {
 		old.End(archive.GapDisabled)

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"testing"
+	"time"
 
 	"media-server/core/media"
 )
@@ -57,3 +58,23 @@ func TestRecordSwitched(t *testing.T) {
 }
 
 func (r *Ring) mustEnd() media.Wall { b, _ := r.Bounds(""); return b.To }
+
+// TestSwitchedOffBehindRecorded: what comes when recording is switched off lies behind
+// what is recorded, all of it, though the new time map would have it earlier: the first
+// one began when the server was late.
+func TestSwitchedOffBehindRecorded(t *testing.T) {
+	rec := &fakeRecorder{}
+	s, d := newTest(t, rec)
+	d.sink.Opened(opened(1))
+	late := units(0, 210)
+	for i := range late {
+		late[i].Received = late[i].Received.Add(80 * time.Millisecond)
+	}
+	d.sink.Units(late)
+	s.Record(nil)
+	d.sink.Units(units(210, 400))
+	end := rec.parts[len(rec.parts)-1].End
+	if b, ok := s.Ring().Bounds("cam"); !ok || b.From < end {
+		t.Errorf("live goes on at %v, recorded is until %v (%v earlier)", b.From.Time(), end.Time(), end.Sub(b.From))
+	}
+}
