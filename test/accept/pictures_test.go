@@ -82,7 +82,7 @@ func shows(t *testing.T, s *harness.Server, uid, form string, at int64) (psnr fl
 			t.Fatalf("%s: taken %q and %q, %v", form, filmAt, stillAt, found)
 		}
 		stamp := float64(found[0].Token) / 1e6
-		from, to := float64(at)-1200, float64(at)
+		from, to := float64(at)-1200, float64(at+1) // an address tells whole milliseconds
 		if at == 0 {
 			to = float64(time.Now().UnixMilli())
 			from = to - 20_000
