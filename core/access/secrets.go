@@ -17,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"media-server/core/fault"
+	"media-server/core/keys"
 )
 
 // secretFile is the name of the file of secrets, in the folder of keys.
@@ -144,30 +145,10 @@ func RotateSecret(dir string, revoke bool) error {
 			lines = append(lines, l)
 		}
 	}
-	return writeSecrets(path, strings.Join(lines, "\n")+"\n")
-}
-
-// writeSecrets replaces the file: temporary name, sync, rename, sync of the folder.
-func writeSecrets(path, text string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder of keys: %w", err)
 	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("write the secret of play tokens: %w", err)
-	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the secret of play tokens: %w", err)
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return keys.Write(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
 func readSecrets(path string) (all []secret, err error) {

@@ -127,13 +127,13 @@ func Rotate(dir, passphrase string) (*Signer, error) {
 		return nil, err
 	}
 	// The public half first: no key ever signs that nobody can verify.
-	if err := write(filepath.Join(dir, publicFolder, s.id.String()+".pem"), pub, 0o644); err != nil {
+	if err := Write(filepath.Join(dir, publicFolder, s.id.String()+".pem"), pub, 0o644); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(filepath.Join(dir, exportedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return s, write(filepath.Join(dir, signingFile), wrapped, 0o600)
+	return s, Write(filepath.Join(dir, signingFile), wrapped, 0o600)
 }
 
 // PublicPEM is a public key as openssl reads it.
@@ -245,7 +245,7 @@ func Export(dir, passphrase, exportPassphrase string) ([]byte, error) {
 		}
 		out = append(out, b...)
 	}
-	return out, write(filepath.Join(dir, exportedFile), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600)
+	return out, Write(filepath.Join(dir, exportedFile), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600)
 }
 
 // ImportPublic keeps the public keys of an export that are not known yet, so that
@@ -266,7 +266,7 @@ func ImportPublic(dir string, export []byte) (added int, err error) {
 		}
 		b, err := PublicPEM(k)
 		if err == nil {
-			err = write(path, b, 0o644)
+			err = Write(path, b, 0o644)
 		}
 		if err != nil {
 			return added, err
@@ -335,9 +335,9 @@ func gcm(passphrase string, salt []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(c)
 }
 
-// write puts a file in place whole: temporary name, sync, rename, sync of the
-// folder.
-func write(path string, b []byte, mode fs.FileMode) error {
+// Write puts a file of the folder of keys in place whole: temporary name, sync, rename,
+// sync of the folder.
+func Write(path string, b []byte, mode fs.FileMode) error {
 	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {

@@ -168,7 +168,7 @@ func (v *Vault) read() error {
 		}
 		if int64(f.good) < int64(len(b)) && bytes.HasPrefix(b, []byte(vaultMagic)) {
 			v.o.Log.Warn("the tail of the keys' file was cut", "bytes", len(b)-f.good)
-			if err := write(path+cutSuffix, b, 0o600); err != nil { // it may be more than a write that was cut short
+			if err := Write(path+cutSuffix, b, 0o600); err != nil { // it may be more than a write that was cut short
 				return err
 			}
 		}
@@ -188,7 +188,7 @@ func (v *Vault) note() error {
 	if b, err := os.ReadFile(v.o.Note); err == nil && string(b) == id {
 		return nil
 	}
-	return write(v.o.Note, []byte(id), 0o600)
+	return Write(v.o.Note, []byte(id), 0o600)
 }
 
 // Run makes new keys durable, and tries again to open what could not be.

@@ -135,13 +135,13 @@ func encodeVault(m *newMaster, all []*heldKey, gone []GoneKey, passphrase string
 // too. Nobody else may be reading it then.
 func replace(path string, b []byte, wipe bool) error {
 	if !wipe {
-		return write(path, b, 0o600)
+		return Write(path, b, 0o600)
 	}
 	old, openErr := os.OpenFile(path, os.O_WRONLY, 0)
 	if openErr == nil {
 		defer old.Close()
 	}
-	if err := write(path, b, 0o600); err != nil {
+	if err := Write(path, b, 0o600); err != nil {
 		return err
 	}
 	if openErr == nil {
