@@ -148,6 +148,28 @@ func collect(ctx context.Context, r *timeline.Reader, each func()) (out []got, e
 	}
 }
 
+// watch reads a stream live until the function it gives is called, which gives what came.
+func (c *camera) watch(each func()) (r *timeline.Reader, end func() []got) {
+	c.t.Helper()
+	r, err := c.tl.Frames("cam", timeline.Read{Live: true})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	done := make(chan []got)
+	go func() {
+		gs, err := collect(ctx, r, each)
+		if !errors.Is(err, context.Canceled) {
+			c.t.Errorf("the reading ended with %v", err)
+		}
+		done <- gs
+	}()
+	return r, func() []got {
+		cancel()
+		return <-done
+	}
+}
+
 // unbroken checks that of a track each frame came once, in order.
 func unbroken(t *testing.T, gs []got, run byte, track int) (first, last uint64) {
 	t.Helper()
@@ -177,17 +199,8 @@ func TestLiveReader(t *testing.T) {
 		c := newCamera(t)
 		c.open(1)
 		c.play(7700 * time.Millisecond)
-		r, err := c.tl.Frames("cam", timeline.Read{Live: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r, end := c.watch(nil)
 		defer r.Close()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan []got)
-		go func() {
-			gs, _ := collect(ctx, r, nil)
-			done <- gs
-		}()
 		c.play(5 * time.Second)
 		if !c.mode {
 			t.Error("the driver does not deliver at once while somebody watches")
@@ -196,8 +209,7 @@ func TestLiveReader(t *testing.T) {
 		time.Sleep(time.Second)
 		c.open(2)
 		c.play(5 * time.Second)
-		cancel()
-		gs := <-done
+		gs := end()
 		first, last := unbroken(t, gs, 1, 1)
 		if first != 175 || last != c.frames(7700+5000)-1 {
 			t.Errorf("pictures %d to %d of the first run, want 175 to %d", first, last, c.frames(12700)-1)
@@ -228,28 +240,15 @@ func TestReaderOverRestart(t *testing.T) {
 		c := newCamera(t)
 		c.open(1)
 		c.play(3 * time.Second)
-		r, err := c.tl.Frames("cam", timeline.Read{Live: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r, end := c.watch(nil)
 		defer r.Close()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan []got)
-		go func() {
-			gs, err := collect(ctx, r, nil)
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("the reading ended with %v", err)
-			}
-			done <- gs
-		}()
 		c.play(20 * time.Second)
 		c.cur.Load().Stop()
 		time.Sleep(2 * time.Second)
 		c.start()
 		c.open(2)
 		c.play(10 * time.Second)
-		cancel()
-		gs := <-done
+		gs := end()
 		unbroken(t, gs, 1, 1)
 		unbroken(t, gs, 1, 2)
 		if first, last := unbroken(t, gs, 2, 1); first != 0 || last != c.next[1]-1 {
@@ -274,24 +273,15 @@ func TestSlowReader(t *testing.T) {
 		c := newCamera(t)
 		c.open(1)
 		c.play(3 * time.Second)
-		r, err := c.tl.Frames("cam", timeline.Read{Live: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := 0
+		r, end := c.watch(func() {
+			if n++; n == 200 {
+				time.Sleep(time.Minute)
+			}
+		})
 		defer r.Close()
-		ctx, cancel := context.WithCancel(t.Context())
-		n, done := 0, make(chan []got)
-		go func() {
-			gs, _ := collect(ctx, r, func() {
-				if n++; n == 200 {
-					time.Sleep(time.Minute)
-				}
-			})
-			done <- gs
-		}()
 		c.play(90 * time.Second)
-		cancel()
-		gs := <-done
+		gs := end()
 		var prev uint64
 		jumps := 0
 		for _, g := range gs {
