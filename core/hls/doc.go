@@ -7,6 +7,9 @@
 //	                               (G.711: read and written anew as FLAC, flac.go;
 //	                               all of it, where a player asks for MPEG-TS, ts.go)
 //
+//	timeline.Last     ─▶ Ready, parts of the newest segments: what a player of low latency
+//	                               waits for (parts.go; whoever answers it does the waiting)
+//
 // What is served of a stream is its form, a mark in the names (form.go): "" what
 // browsers play as it is, -v pictures only, -f with G.711 as FLAC, -k a key frame.
 //
@@ -20,6 +23,9 @@
 //     (players that ignore the tag fetch it); a longer one is a discontinuity
 //     and the next program date time. The stream that records leaves numbers
 //     free for the former (media.GapSegments).
+//   - A part that was listed never changes; its name is that of its segment and its
+//     number. Live lists end at a hole of more than a minute: what lies before is past.
+//   - A span that somebody may see (Request.Within) bounds lists, segments and parts alike.
 //   - MJPEG and metadata are left out: browsers refuse them in HLS.
 //   - Browsers refuse G.711 too; it leaves as FLAC, which loses nothing and costs
 //     0.2 ms of CPU for each viewer and second (BenchmarkSegmentG711). What is made

@@ -19,6 +19,8 @@
 //     part that the archive holds.
 //   - Where a run ends, why it ended is kept: the hole in front of the next run
 //     carries that cause.
+//   - Who watches (Tap) is never waited for: a viewer that is behind its bound loses
+//     whole groups of pictures.
 //
 // A Stream starts no goroutine. Tick is called twice a second by whoever owns
 // it; its methods are safe for concurrent use.

@@ -2,7 +2,8 @@
 // whether the request may go on. It joins access (accounts, rules) to HTTP.
 //
 //	request ─▶ Identify (control socket, API token, session, open address) ─▶ api
-//	        ─▶ Play (rule of the stream) ─▶ playback
+//	        ─▶ Play ─▶ Admit (rule of the stream, play token, session, address) ─▶ playback
+//	rtsp, webrtc ─▶ Admit: what somebody shows, over any protocol, as often as they ask
 //	        ─▶ LoginAllowed, SameOrigin, Secure ─▶ cpanel
 //
 // What does not belong here: passwords and tokens (access), answers (api,

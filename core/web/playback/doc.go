@@ -5,6 +5,8 @@
 //	/live/<uid>/                    player page
 //	/live/<uid>/playlist.m3u8       multivariant playlist ─▶ media.m3u8 ─▶ <ms>-<n>.m4s, init-<id>.mp4
 //	                                ?container=ts ─▶ <ms>-<n>.ts
+//	                                low latency ─▶ <ms>-<n>.<part>.m4s; _HLS_msn= waits (wait.go)
+//	/live/<uid>/sub/…               HLS and pictures of the camera's smaller stream
 //	/live/<uid>/preview.jpg, .mp4   newest key frame
 //	/live/<uid>/whep                WebRTC: POST of an offer ─▶ 201, whep/<session> (DELETE ends it)
 //	/dvr/<uid>/playlist.m3u8        closed range, or until now and on
@@ -19,5 +21,9 @@
 //
 // Invariants: an answer's status is real (a playlist that cannot exist is 404,
 // never an empty 200); a file outside a stream's footage is never reached,
-// because no path is ever built from a URL; no handler blocks recording.
+// because no path is ever built from a URL; no handler blocks recording; what is sent
+// ends within two seconds of the right to it (session.go).
+//
+// Goroutines: Handler.Run, owned by node. Requests that wait for what is to come end
+// with Options.Done.
 package playback
