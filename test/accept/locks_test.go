@@ -3,8 +3,6 @@ package accept
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,21 +16,7 @@ import (
 // asked sends a request with an API token of a role.
 func asked(t *testing.T, s *harness.Server, role, method, path, body string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, s.HTTP+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+s.Verb("token", "api", "--role", role, "--name", "the "+role))
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
+	return requested(t, method, s.HTTP+path, s.Verb("token", "api", "--role", role, "--name", "the "+role), body)
 }
 
 // lockNow is what the tests read of a lock.
