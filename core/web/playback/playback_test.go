@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -294,6 +295,49 @@ func TestRangesAsked(t *testing.T) {
 	} {
 		if ctx, _ := do(h, "GET", "/dvr/gate/ranges.json?"+query); ctx.Response.StatusCode() != 200 || a.span != want {
 			t.Errorf("%q: %d, asked %v, want %v", query, ctx.Response.StatusCode(), a.span, want)
+		}
+	}
+}
+
+// ended is an archive with footage until an instant.
+type ended struct {
+	empty
+	to media.Wall
+}
+
+func (a ended) Bounds(string) (media.Span, bool) {
+	return media.Span{From: a.to.Add(-time.Hour), To: a.to}, true
+}
+func (a ended) Newest(string) (media.Wall, bool) { return a.to.Add(-time.Second), true }
+
+// TestEndsToCome: a range that ends in the future leads to one that does not change any
+// more, and that leads nowhere else, whether the camera is there or not.
+func TestEndsToCome(t *testing.T) {
+	now := media.WallOf(time.Now())
+	at := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Milli(), 10) }
+	for name, behind := range map[string]time.Duration{"a camera that is there": 0, "one that has been away for two minutes": 2 * time.Minute} {
+		h := newHandler()
+		h.opt.Timeline = timeline.New(ended{to: now.Add(-behind)}, func(string) timeline.Ring { return nil })
+		for _, file := range []string{"record.mp4", "record.ts", "scrub.m3u8"} {
+			for what, query := range map[string]string{
+				"from an hour ago into the future": "from=" + at(-time.Hour) + "&duration=2h",
+				"from just now":                    "from=" + at(-time.Millisecond) + "&duration=60",
+				"from now":                         "from=now&duration=60",
+				"from what is to come":             "from=" + at(time.Hour) + "&duration=60",
+				"relative":                         "from=-1m&duration=1h",
+			} {
+				uri, hops := "/dvr/gate/"+file+"?"+query, 0
+				for ; hops < 4; hops++ {
+					ctx, _ := do(h, "GET", uri)
+					if ctx.Response.StatusCode() != 302 {
+						break
+					}
+					uri = "/dvr/gate/" + string(ctx.Response.Header.Peek("Location"))
+				}
+				if hops > 2 || hops == 0 && what == "from an hour ago into the future" {
+					t.Errorf("%s, %s %s: %d redirects, the last to %s", name, file, what, hops, uri)
+				}
+			}
 		}
 	}
 }

@@ -30,10 +30,11 @@ func (h *Handler) absolute(r request, s media.Span, open bool) bool {
 		return v == "now" || strings.HasPrefix(v, "-")
 	}
 	now := media.WallOf(time.Now())
-	if open {
-		s.To = now
+	ahead := s.From < now && h.toCome(r.src, s, now)
+	if open || ahead {
+		s.To = now // never an end in the future: that would lead to itself for ever
 	}
-	if !open && !h.toCome(r.src, s, now) && !slices.ContainsFunc(fromKeys, relative) && !slices.ContainsFunc(toKeys, relative) {
+	if !open && !ahead && !slices.ContainsFunc(fromKeys, relative) && !slices.ContainsFunc(toKeys, relative) {
 		return false
 	}
 	s.To = h.settled(r.src, s, now)
