@@ -79,8 +79,8 @@ type Jobs struct {
 	asking  int // that are being planned before they are queued
 	open    bool
 	ended   bool
-	broken  error    // why the folder cannot be used
-	strange []string // records that were left alone
+	broken  error  // why the folder cannot be used
+	strange []left // records that were left alone
 }
 
 // job is a Job and what only a running server has of it. Its Job is guarded by
@@ -222,7 +222,7 @@ func (j *Jobs) Problem() *fault.Problem {
 		}
 		return &fault.Problem{Where: "[export]", What: "nothing can be exported in the background: " + f.What, Hint: f.Hint}
 	case len(j.strange) > 0:
-		return &fault.Problem{Level: fault.Warning, Where: "[export]", What: "records of exports were left alone: " + j.strange[0],
+		return &fault.Problem{Level: fault.Warning, Where: "[export]", What: "records of exports were left alone: " + j.strange[0].why,
 			Hint: "run the server that wrote them, or delete them in " + j.path(recordsDir)}
 	}
 	return nil

@@ -70,9 +70,14 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// readRecords reads all records. One that cannot be used is left where it is and
-// said of in strange: it may be a newer program's.
-func readRecords(dir string) (out []*job, strange []string, err error) {
+// left is a record that cannot be used, or could not be read, and is left where it is
+// with all that belongs to it: it may be a newer program's, and reading may go well again.
+type left struct {
+	id, why string
+}
+
+// readRecords reads all records.
+func readRecords(dir string) (out []*job, strange []left, err error) {
 	list, err := os.ReadDir(filepath.Join(dir, recordsDir))
 	if err != nil {
 		return nil, nil, err
@@ -91,7 +96,7 @@ func readRecords(dir string) (out []*job, strange []string, err error) {
 			x, err = decode(b, id)
 		}
 		if err != nil {
-			strange = append(strange, fmt.Sprintf("%s: %v", e.Name(), err))
+			strange = append(strange, left{id, fmt.Sprintf("%s: %v", e.Name(), err)})
 			continue
 		}
 		out = append(out, &job{Job: *x})

@@ -100,6 +100,11 @@ func TestRecord(t *testing.T) {
 	if err := os.Mkdir(j.recordPath("8888888888888888"), 0o700); err != nil { // cannot be read
 		t.Fatal(err)
 	}
+	for _, id := range []string{"1111111111111111", "8888888888888888", "9999999999999999"} {
+		if err := os.WriteFile(filepath.Join(dir, partOf(id)), []byte("a movie"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	list, strange, err := readRecords(dir)
 	if err != nil || len(list) != 1 || len(strange) != 8 {
 		t.Fatalf("%d %q %v", len(list), strange, err)
@@ -117,5 +122,9 @@ func TestRecord(t *testing.T) {
 	}
 	if l, _ := filepath.Glob(filepath.Join(dir, recordsDir, "*.json")); len(l) != 9 {
 		t.Errorf("records: %v", l)
+	}
+	// What may have been written already by a job that cannot be read now is no rubbish.
+	if l, _ := filepath.Glob(filepath.Join(dir, partOf("*"))); len(l) != 2 || filepath.Base(l[0]) != partOf("1111111111111111") || filepath.Base(l[1]) != partOf("8888888888888888") {
+		t.Errorf("temporary files: %v", l)
 	}
 }

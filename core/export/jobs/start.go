@@ -17,17 +17,20 @@ func (j *Jobs) start() error {
 	if err != nil {
 		return wrote(err)
 	}
-	sealed := map[string]bool{}
+	kept := map[string]bool{} // whose files are not thrown away
+	for _, l := range strange {
+		kept[l.id] = true
+	}
 	var ran []*job
 	for _, x := range list {
-		sealed[x.ID] = x.State == Running && x.Sealed
+		kept[x.ID] = x.State == Running && x.Sealed
 		x.saved = true
 		if x.State == Running {
 			x.left = make(chan struct{})
 			ran = append(ran, x)
 		}
 	}
-	if err := j.sweep(sealed); err != nil {
+	if err := j.sweep(kept); err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -47,7 +50,7 @@ func (j *Jobs) start() error {
 }
 
 // sweep deletes temporary files that nobody goes on with.
-func (j *Jobs) sweep(sealed map[string]bool) error {
+func (j *Jobs) sweep(kept map[string]bool) error {
 	for _, dir := range []string{j.o.Dir, j.path(recordsDir)} {
 		list, err := os.ReadDir(dir)
 		if err != nil {
@@ -55,7 +58,7 @@ func (j *Jobs) sweep(sealed map[string]bool) error {
 		}
 		for _, e := range list {
 			part := partName.FindStringSubmatch(e.Name())
-			if dir == j.o.Dir && (part == nil || sealed[part[1]]) || dir != j.o.Dir && !newName.MatchString(e.Name()) {
+			if dir == j.o.Dir && (part == nil || kept[part[1]]) || dir != j.o.Dir && !newName.MatchString(e.Name()) {
 				continue
 			}
 			if err := os.Remove(dir + "/" + e.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
