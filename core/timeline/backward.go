@@ -59,15 +59,13 @@ func (s *stored) nextBackward() ([]media.Frame, error) {
 			return nil, io.EOF
 		}
 		s.cur, s.segs, s.began = s.segs[0], s.segs[1:], true
-		l, sl, err := s.layout()
-		if err != nil {
-			return nil, err
-		}
-		frs := l.Fragments[sl.First:sl.Last]
 		later, hole := s.ends, s.hole
 		s.ends, s.hole = map[int]int64{}, false
-		frames, err := s.keys(l, frs)
-		if err != nil {
+		frames, frs, err := s.currentKeys()
+		if s.movedOn(err) { // what is left lies before it
+			s.ends, s.hole, s.segs = later, true, nil
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		s.turn(frames, frs, later, hole)
@@ -75,6 +73,17 @@ func (s *stored) nextBackward() ([]media.Frame, error) {
 			return frames, nil
 		}
 	}
+}
+
+// currentKeys reads the key frames of the current segment; frs are its fragments.
+func (s *stored) currentKeys() (frames []media.Frame, frs []archive.Fragment, err error) {
+	l, sl, err := s.layout()
+	if err != nil {
+		return nil, nil, err
+	}
+	frs = l.Fragments[sl.First:sl.Last]
+	frames, err = s.keys(l, frs)
+	return frames, frs, err
 }
 
 // turn brings the key frames of a segment into the order of reading backward, in which

@@ -25,6 +25,7 @@ type camera struct {
 	sink stream.Sink
 	tl   *timeline.Timeline
 	next [3]uint64 // sequence numbers by track
+	gop  uint64    // pictures from key frame to key frame
 	mode bool      // units are delivered at once
 }
 
@@ -71,7 +72,7 @@ func (c *camera) start() {
 }
 
 func newCamera(t *testing.T) *camera {
-	c := &camera{t: t}
+	c := &camera{t: t, gop: 25}
 	c.start()
 	c.tl = timeline.New(none{}, func(string) timeline.Ring { return ring{c.cur.Load().Ring()} })
 	c.tl.Follow(func(string) timeline.Tap {
@@ -104,7 +105,7 @@ func (c *camera) unit(track int) {
 	p := make([]byte, 4+9)
 	binary.BigEndian.PutUint32(p, 9)
 	p[4] = 0x41
-	if u.Key = n%25 == 0; u.Key {
+	if u.Key = n%c.gop == 0; u.Key {
 		p[4] = 0x65
 	}
 	if track == 2 {
@@ -346,6 +347,80 @@ func TestRanges(t *testing.T) {
 			t.Errorf("into the future: pictures %d to %d, want 225 to 299", first, last)
 		}
 		time.Sleep(10 * time.Second)
+		c.cur.Load().Stop()
+	})
+}
+
+// TestBackwardOverDropped: what a memory ring drops while somebody reads backward is a
+// hole at the end of it and no failure.
+func TestBackwardOverDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCamera(t)
+		c.open(1)
+		c.play(40 * time.Second)
+		b, _ := c.tl.Bounds("cam")
+		r, err := c.tl.Frames("cam", timeline.Read{From: b.To, To: b.From, Keys: true, Backward: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		gs, err := collect(t.Context(), r, func() { c.play(3 * time.Second) })
+		if err != io.EOF || len(gs) < 4 || len(gs) > 20 {
+			t.Fatalf("%d key frames, ends with %v", len(gs), err)
+		}
+		for i, g := range gs[1:] {
+			if g.pts >= gs[i].pts {
+				t.Errorf("picture %d comes behind %d", g.seq, gs[i].seq)
+			}
+		}
+		c.cur.Load().Stop()
+	})
+}
+
+// replaced is a memory ring that is another one by the time its tracks are asked for.
+type replaced struct {
+	ring
+	asked *int
+}
+
+func (r replaced) Tracks(id archive.InitID) ([]media.Track, error) {
+	if *r.asked++; *r.asked == 1 {
+		return nil, archive.ErrGone
+	}
+	return r.ring.Tracks(id)
+}
+
+// TestBeginOverReplaced: where the segment that a range begins with is gone by the time
+// it is read, the range begins with the next key frame.
+func TestBeginOverReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCamera(t)
+		c.gop = 1000 // longer than a segment
+		c.open(1)
+		c.play(60 * time.Second)
+		asked := 0
+		tl := timeline.New(none{}, func(string) timeline.Ring { return replaced{ring{c.cur.Load().Ring()}, &asked} })
+		b, _ := tl.Bounds("cam")
+		r, err := tl.Frames("cam", timeline.Read{From: b.From, To: b.To})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		gs, err := collect(t.Context(), r, nil)
+		if err != io.EOF || asked < 2 {
+			t.Fatalf("ends with %v, tracks were asked for %d times", err, asked)
+		}
+		if first, last := unbroken(t, gs, 1, 1); first != 1000 || last < c.next[1]-25 {
+			t.Errorf("pictures %d to %d, want 1000 to the newest, about %d", first, last, c.next[1]-1)
+		}
+		for _, g := range gs {
+			if g.track == 1 {
+				if !g.brk {
+					t.Error("the first picture does not tell that some are missing before it")
+				}
+				break
+			}
+		}
 		c.cur.Load().Stop()
 	})
 }

@@ -30,6 +30,7 @@ type stored struct {
 	known []media.Track
 	ends  map[int]int64 // where the next sample of each track of the run is expected, ticks; backward: where the segment read before begins
 	hole  bool          // with Keys: footage is missing between the key frame given last and the next
+	cut   bool          // a memory ring has dropped what came next: pictures are left out until a key frame
 	buf   []byte
 }
 
@@ -147,7 +148,7 @@ func (s *stored) next() ([]media.Frame, error) {
 // or is that of another capture now: what comes next is listed anew.
 func (s *stored) movedOn(err error) bool {
 	gone := errors.Is(err, archive.ErrGone) && s.began && s.cur.File >= RingFiles
-	s.done = s.done || gone
+	s.done, s.cut = s.done || gone, s.cut || gone
 	return gone
 }
 
@@ -221,6 +222,9 @@ func (s *stored) layout() (*archive.Layout, *archive.SegmentLayout, error) {
 		if l.Segments[i].Number == s.cur.Number {
 			if s.known == nil || s.init != l.Init {
 				tracks, err := s.t.Tracks(s.uid, s.cur.Init)
+				if err != nil && s.cur.File >= RingFiles { // another ring is there since
+					err = fmt.Errorf("%w: %w", archive.ErrGone, err)
+				}
 				if err != nil {
 					return nil, nil, err
 				}
@@ -348,7 +352,7 @@ func (s *stored) frames(out []media.Frame, l *archive.Layout, fr *archive.Fragme
 	if scale == 0 {
 		return out, nil // of a track that its init does not name
 	}
-	data := kindOf(s.known, fr.Track) == media.Data
+	kind := kindOf(s.known, fr.Track)
 	ticks := fr.BaseTime
 	for i := range fr.Samples {
 		x := &fr.Samples[i]
@@ -357,14 +361,19 @@ func (s *stored) frames(out []media.Frame, l *archive.Layout, fr *archive.Fragme
 		}
 		dts := l.Zero.Add(media.DurationOf(ticks, scale))
 		end, known := s.ends[fr.Track]
-		brk := known && !data && media.DurationOf(ticks-end, scale) > brokenBy
-		if s.read.Keys && kindOf(s.known, fr.Track) == media.Video {
+		brk := known && kind != media.Data && media.DurationOf(ticks-end, scale) > brokenBy
+		undecodable := false
+		switch {
+		case kind != media.Video:
+		case s.read.Keys:
 			s.hole = s.hole || brk
 			if brk = s.hole && x.Key; brk {
 				s.hole = false
 			}
+		case s.cut:
+			brk, undecodable, s.cut = x.Key, !x.Key, !x.Key
 		}
-		if dts >= s.skip && (s.read.To == 0 || dts < s.read.To) {
+		if !undecodable && dts >= s.skip && (s.read.To == 0 || dts < s.read.To) {
 			out = append(out, media.Frame{
 				Tracks: s.known, Run: l.Run, Zero: l.Zero, Track: fr.Track, DTS: dts,
 				PTS: l.Zero.Add(media.DurationOf(ticks+int64(x.CTO), scale)), Dur: media.DurationOf(int64(x.Duration), scale),
