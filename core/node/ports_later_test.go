@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestListenLater: an address that is not there when the server starts keeps no stream
-// from being recorded; it is told, and served when it comes.
+// TestListenLater: an address or a network interface that is not there when the server
+// starts keeps no stream from being recorded; it is told, and served when it comes.
 func TestListenLater(t *testing.T) {
 	const inside = "NODE_TEST_NAMESPACE"
 	if os.Getenv(inside) == "" {
@@ -34,7 +34,7 @@ func TestListenLater(t *testing.T) {
 		}
 	}
 	ip("link set lo up")
-	r := newRig(t, "[rtsp]\nenable = true\nlisten = 192.0.2.77:8554\n", "streams.d/rec.ini", "[rec]\n"+simStream)
+	r := newRig(t, "[rtsp]\nenable = true\nlisten = wg9:8554\n", "streams.d/rec.ini", "[rec]\n"+simStream)
 	s := strings.Replace(r.server(), "[http]\nlisten = 127.0.0.1:0", "[http]\nlisten = 192.0.2.77:8080", 1)
 	r.write("media-server.ini", strings.Replace(s, "[admin]\nlisten = 127.0.0.1:0", "[admin]\nlisten = 127.0.0.1:9998", 1))
 	r.start()
@@ -50,7 +50,7 @@ func TestListenLater(t *testing.T) {
 		}
 		return text
 	}
-	for _, want := range []string{"error [http] listen tcp 192.0.2.77:8080:", "error [rtsp] listen tcp 192.0.2.77:8554:"} {
+	for _, want := range []string{"error [http] listen tcp 192.0.2.77:8080:", "error [rtsp] listen wg9:8554: wg9 is no address, no network interface"} {
 		if got := told(); !strings.Contains(got, want) {
 			t.Errorf("%q is not told:\n%s", want, got)
 		}
@@ -59,6 +59,8 @@ func TestListenLater(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 	ip("addr add 192.0.2.77/32 dev lo")
+	ip("link add wg9 type veth peer name wg8")
+	ip("addr add 192.0.2.78/32 dev wg9")
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if status, text := page(t, "http://127.0.0.1:9998/readyz"); status == 200 {
 			break
@@ -69,12 +71,12 @@ func TestListenLater(t *testing.T) {
 	if status, text := page(t, "http://192.0.2.77:8080/cpanel/"); status != 200 {
 		t.Errorf("%d %.100s", status, text)
 	}
-	for end := time.Now().Add(20 * time.Second); strings.Contains(told(), "192.0.2.77"); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); strings.Contains(told(), "listen "); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(told())
 		}
 	}
-	c, err := net.Dial("tcp", "192.0.2.77:8554")
+	c, err := net.Dial("tcp", "192.0.2.78:8554")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,8 @@
 //
 // Invariants:
 //   - The holder never accepts, reads or writes a connection of a client.
-//   - An address that is not there keeps nobody from starting; a port that another
-//     program has does.
+//   - An address, interface or host name that is not there keeps nobody from starting; a
+//     port that another program has does.
 //   - Without a holder the core serves all the same; its listeners then end
 //     with it.
 //   - Only a process of our own user is given a socket, and one is believed to
@@ -34,6 +34,6 @@
 //     that who sees it gone finds the ports free.
 //   - No descriptor is passed on to other processes.
 //
-// Goroutines: Run owns the watch over the holder and that over addresses; each connection has a reader,
-// ended and waited for by Close. In the holder, Hold owns all and waits.
+// Goroutines: Run owns the watch over the holder and that over addresses; each connection
+// has a reader, ended and waited for by Close. In the holder, Hold owns all and waits.
 package ports

@@ -31,7 +31,7 @@ var errNoAddress = errors.New("no address")
 // linkAfter. Run follows it: the listener moves when the address has gone and another is
 // there, or a better one comes. Connections that were accepted stay.
 //
-// An address that this machine does not have, or not yet, is no error: the listener
+// An address or a name that this machine does not have, or not yet, is no error: the listener
 // accepts nobody until Run finds that it can be had, and Troubles tells of it; its Addr
 // is then no *net.TCPAddr. A port in use is an error.
 func (p *Ports) Listen(address string) (net.Listener, error) { return p.listen(address, true) }
@@ -41,20 +41,12 @@ func (p *Ports) Unheld(address string) (net.Listener, error) { return p.listen(a
 
 func (p *Ports) listen(address string, hold bool) (net.Listener, error) {
 	f := &followed{ports: p, want: address, hold: hold, changed: make(chan struct{})}
-	if name := interfaceIn(address); name != "" {
-		if _, err := p.look(name); !errors.Is(err, errNoInterface) {
-			f.name = name
-		}
-	}
-	var err error
-	if f.name == "" {
-		var l net.Listener
-		if l, err = p.socket(address, hold, busyFor); !absent(err) {
-			return l, err
-		}
-		err = notHere(err, address)
-	} else if err = f.step(time.Now(), busyFor); err != nil && !absent(err) {
+	err := f.step(time.Now(), busyFor)
+	if err != nil && !absent(err) {
 		return nil, err
+	}
+	if err == nil && f.name == "" {
+		return f.at, nil // nothing of it will change
 	}
 	f.tell(err)
 	p.listing.Lock()
@@ -63,9 +55,11 @@ func (p *Ports) listen(address string, hold bool) (net.Listener, error) {
 	return f, nil
 }
 
-// absent tells of an address that may be there later.
+// absent tells of an address that may be there later: a network interface comes with its
+// cable or its tunnel, and a name when the resolver is up.
 func absent(err error) bool {
-	return errors.Is(err, errNoAddress) || errors.Is(err, unix.EADDRNOTAVAIL)
+	var unknown *net.DNSError
+	return errors.Is(err, errNoAddress) || errors.Is(err, errNoInterface) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.As(err, &unknown)
 }
 
 func notHere(err error, address string) error {
@@ -92,6 +86,11 @@ func (p *Ports) step(now time.Time) {
 		if err := f.step(now, 0); !errors.Is(err, net.ErrClosed) {
 			f.tell(err)
 		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.settled && len(p.opt.Given) > 0 && !p.waits() {
+		p.closeGiven(true)
 	}
 }
 
@@ -149,7 +148,18 @@ func (f *followed) place(now time.Time) (string, error) {
 		if f.ip().IsValid() {
 			return "", nil
 		}
-		return f.want, known(interfaceIn(f.want))
+		name, zone := interfaceIn(f.want)
+		switch {
+		case f.ports.hasInterface(name):
+			f.name = name // from now on, should it go as well
+		case zone != "" && !f.ports.hasInterface(zone):
+			return "", fault.Wrap(&lack{fmt.Sprintf("listen %s: there is no network interface %s", f.want, zone), errNoInterface}, "", "",
+				"ip address show lists what there is; it is listened on within 2 s of its coming")
+		case f.ports.isHeld(f.want):
+			return f.want, nil
+		default:
+			return f.want, nowhere(known(name), f.want)
+		}
 	}
 	all, err := f.ports.look(f.name)
 	if err != nil && !errors.Is(err, errNoInterface) {
@@ -168,6 +178,9 @@ func (f *followed) place(now time.Time) (string, error) {
 	}
 	_, port, _ := net.SplitHostPort(f.want)
 	at := net.JoinHostPort(best.String(), port)
+	if a := f.held(all, r, port); a != "" {
+		at = a
+	}
 	switch {
 	case err != nil:
 		return "", f.lacks("has gone", err)
@@ -181,6 +194,28 @@ func (f *followed) place(now time.Time) (string, error) {
 		return "", f.lacks(fmt.Sprintf("has addresses of the link alone, which are taken if no other comes within %v", linkAfter), errNoAddress)
 	}
 	return at, nil
+}
+
+func (p *Ports) hasInterface(name string) bool {
+	if name == "" {
+		return false
+	}
+	_, err := p.look(name)
+	return !errors.Is(err, errNoInterface)
+}
+
+// held is an address as good as the best that an earlier core has listened on, for who
+// begins: its clients go on there. Empty = there is none.
+func (f *followed) held(all []net.Addr, best rank, port string) string {
+	if f.ip().IsValid() {
+		return ""
+	}
+	for a := range addressesIn(all, f.name) {
+		if at := net.JoinHostPort(a.String(), port); rankOf(a) == best && f.ports.isHeld(at) {
+			return at
+		}
+	}
+	return ""
 }
 
 // known asks for a host name before a lock is taken for it: the resolver may be slow.

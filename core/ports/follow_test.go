@@ -23,15 +23,22 @@ func (a at) Addr() net.Addr            { return a.addr }
 
 // card is a network interface whose addresses a test changes.
 type card struct {
-	mu  sync.Mutex
-	all []net.Addr
-	err error
+	mu   sync.Mutex
+	all  []net.Addr
+	err  error
+	gone bool // there is no such interface
+}
+
+func (c *card) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
 }
 
 func (c *card) set(all ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all = nil
+	c.all, c.gone = nil, false
 	for _, a := range all {
 		p := netip.MustParsePrefix(a)
 		c.all = append(c.all, &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
@@ -41,7 +48,7 @@ func (c *card) set(all ...string) {
 func (c *card) look(name string) ([]net.Addr, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if name != "eth7" {
+	if name != "eth7" || c.gone {
 		return nil, errNoInterface
 	}
 	return c.all, c.err
@@ -83,8 +90,13 @@ func TestPlace(t *testing.T) {
 		}
 	}
 	c := &card{}
+	c.set("2001:db8::b/64", "2001:db8::a/64", link6) // addresses that change for privacy, the newest first
+	p := &Ports{look: c.look, taken: map[string]int{"[2001:db8::a]:80": 9}}
+	if got, err := (&followed{ports: p, want: "eth7:80", name: "eth7"}).place(time.Now()); got != "[2001:db8::a]:80" || err != nil {
+		t.Errorf("clients of an earlier core are left: %q %v", got, err)
+	}
 	c.set(link6)
-	p := &Ports{look: c.look, taken: map[string]int{"[fe80::1%eth7]:80": 9}}
+	p = &Ports{look: c.look, taken: map[string]int{"[fe80::1%eth7]:80": 9}}
 	if got, err := (&followed{ports: p, want: "eth7:80", name: "eth7"}).place(time.Now()); got == "" || err != nil {
 		t.Errorf("clients wait at a held listener: %q %v", got, err)
 	}
@@ -219,7 +231,11 @@ func TestGivenWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.opt.Given = []int{fd}
+	stale, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.opt.Given = []int{fd, stale}
 	c := p.still(eth)
 	_, port, _ := net.SplitHostPort(given.Addr().String())
 	c.mustServe("eth7:"+port, "1")
@@ -228,5 +244,8 @@ func TestGivenWaits(t *testing.T) {
 	c.step(time.Now())
 	if got := dialed(t, given.Addr().String())(); got != "1" || len(c.Troubles()) != 0 {
 		t.Errorf("%q %v", got, c.Troubles())
+	}
+	if !strings.Contains(p.said.String(), "at no address of the settings") || len(c.opt.Given) != 0 {
+		t.Errorf("the socket that nobody has asked for stays open: %v", c.opt.Given)
 	}
 }

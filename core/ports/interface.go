@@ -3,6 +3,7 @@ package ports
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 	"strings"
@@ -13,17 +14,17 @@ import (
 // errNoInterface: there is no network interface of that name.
 var errNoInterface = errors.New("there is no such network interface")
 
-// interfaceIn is the name in an address to listen on that may be that of a network
-// interface; empty = it has none.
-func interfaceIn(address string) string {
+// interfaceIn gives what in an address to listen on may be the name of a network
+// interface: all of the host, or the zone of an IPv6 address. Empty = it has none.
+func interfaceIn(address string) (name, zone string) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return "" // net.Listen has the words for what is wrong
+		return "", "" // net.Listen has the words for what is wrong
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return ""
+	if a, err := netip.ParseAddr(host); err == nil {
+		return "", a.Zone()
 	}
-	return host
+	return host, ""
 }
 
 // addressesOf lists the addresses of a network interface.
@@ -66,22 +67,33 @@ func rankOf(a netip.Addr) rank {
 	return rankIPv6
 }
 
+// addressesIn gives the addresses of the interface of a name.
+func addressesIn(all []net.Addr, name string) iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		for _, x := range all {
+			n, is := x.(*net.IPNet)
+			if !is {
+				continue
+			}
+			a, is := netip.AddrFromSlice(n.IP)
+			if !is {
+				continue
+			}
+			a = a.Unmap()
+			if rankOf(a) == rankLink6 {
+				a = a.WithZone(name) // it means nothing without
+			}
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
+
 // first is the address of an interface that is to be listened on, the first of the
 // best, and the rank of the one that is.
 func first(all []net.Addr, name string, now netip.Addr) (best netip.Addr, r, has rank) {
-	for _, x := range all {
-		n, is := x.(*net.IPNet)
-		if !is {
-			continue
-		}
-		a, is := netip.AddrFromSlice(n.IP)
-		if !is {
-			continue
-		}
-		a = a.Unmap()
-		if rankOf(a) == rankLink6 {
-			a = a.WithZone(name) // it means nothing without
-		}
+	for a := range addressesIn(all, name) {
 		if a == now {
 			has = rankOf(a)
 		}
@@ -107,6 +119,6 @@ func nowhere(err error, address string) error {
 		}
 		hint += " or one of its network interfaces (" + strings.Join(names, ", ") + ")"
 	}
-	return fault.Wrap(fmt.Errorf("listen %s: %s is no address, no network interface of this machine, and no host that it knows", address, host), "", "",
-		hint+", or leave the host out for all")
+	return fault.Wrap(&lack{fmt.Sprintf("listen %s: %s is no address, no network interface of this machine, and no host that it knows", address, host), unknown}, "", "",
+		hint+", or leave the host out for all; until then it is tried again every 2 s")
 }

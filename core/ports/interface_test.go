@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"media-server/core/fault"
 )
@@ -61,17 +62,16 @@ func loopback(t *testing.T) string {
 }
 
 func TestInterfaceIn(t *testing.T) {
-	for address, want := range map[string]string{
-		"eth0:8080": "eth0", ":8080": "", "10.0.0.7:1": "", "[::1]:80": "", "[fe80::1%eth0]:80": "", "cam.example:80": "cam.example", "rubbish": "",
+	for address, want := range map[string][2]string{
+		"eth0:8080": {"eth0"}, ":8080": {}, "10.0.0.7:1": {}, "[::1]:80": {}, "[fe80::1%eth0]:80": {"", "eth0"}, "cam.example:80": {"cam.example"}, "rubbish": {},
 	} {
-		if got := interfaceIn(address); got != want {
-			t.Errorf("%s: %q, want %q", address, got, want)
+		if name, zone := interfaceIn(address); name != want[0] || zone != want[1] {
+			t.Errorf("%s: %q %q, want %q", address, name, zone, want)
 		}
 	}
 }
 
-// TestListenOn: a name of an interface is listened on and held as its address is; one
-// of none is told with what there is.
+// TestListenOn: a name of an interface is listened on and held as its address is.
 func TestListenOn(t *testing.T) {
 	lo := loopback(t)
 	p := newPlace(t)
@@ -87,15 +87,65 @@ func TestListenOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
+}
+
+// TestListenOnNone: a name of nothing that there is keeps nobody from starting; it is
+// told with what there is, and listened on once there is an interface of that name.
+func TestListenOnNone(t *testing.T) {
+	lo := loopback(t)
+	p := newPlace(t)
+	eth := &card{gone: true}
+	c := p.still(eth)
+	_, port, _ := net.SplitHostPort(freePort(t))
+	other := freePort(t)
 	for what, listen := range map[string]func(string) (net.Listener, error){"held": c.Listen, "not held": c.Unheld} {
 		l, err := listen("eth77.invalid:8080")
-		if err == nil {
-			l.Close()
-			t.Fatalf("%s: there is one", what)
+		if err != nil {
+			t.Fatal(err)
 		}
+		ts := c.Troubles()
 		var f *fault.Problem
-		if !errors.As(err, &f) || !strings.Contains(err.Error(), "no network interface") || !strings.Contains(f.Hint, lo) {
-			t.Errorf("%s: %v", what, err)
+		if len(ts) != 1 || ts[0].Up || !errors.As(ts[0].Err, &f) || !strings.Contains(f.What, "eth77.invalid:8080: eth77.invalid is no address, no network interface") || !strings.Contains(f.Hint, lo) {
+			t.Fatalf("%s: %+v", what, ts)
 		}
+		l.Close()
+	}
+	if _, err := Listen("eth77.invalid:8080", time.Now()); err == nil || !strings.Contains(err.Error(), "no network interface") {
+		t.Errorf("once: %v", err)
+	}
+	for _, rubbish := range []string{"eth7", "eth7:http:80", "127.0.0.1:99999"} {
+		if l, err := c.Listen(rubbish); err == nil {
+			l.Close()
+			t.Errorf("%s can be listened on", rubbish)
+		}
+	}
+	c.mustServe("eth7:"+port, "1")
+	c.mustServe("[fe80::1%eth78]:"+port, "1")
+	c.mustServe(other, "2")
+	c.Settle()
+	c.step(time.Now())
+	if ts := c.Troubles(); len(ts) != 2 || !strings.Contains(ts[1].Err.Error(), "there is no network interface eth78") {
+		t.Errorf("%+v", ts)
+	}
+	if got := dialed(t, other)(); got != "2" {
+		t.Errorf("%q", got)
+	}
+	eth.set("127.0.0.2/8")
+	c.step(time.Now())
+	if got := dialed(t, "127.0.0.2:"+port)(); got != "1" {
+		t.Errorf("%q, %v", got, c.Troubles())
+	}
+	c.die()
+	eth.leave() // and a core that begins now finds it gone
+	c = p.still(eth)
+	c.mustServe("eth7:"+port, "3")
+	c.Settle()
+	if ts := c.Troubles(); len(ts) != 1 || ts[0].Up {
+		t.Errorf("%+v", ts)
+	}
+	eth.set("127.0.0.3/8")
+	c.step(time.Now())
+	if got := dialed(t, "127.0.0.3:"+port)(); got != "3" {
+		t.Errorf("%q, %v", got, c.Troubles())
 	}
 }

@@ -1,7 +1,6 @@
 package ports
 
 import (
-	"errors"
 	"net"
 	"time"
 )
@@ -11,15 +10,10 @@ import (
 // that is not there is an error. One of the link is taken if it was asked for since
 // linkAfter ago or longer.
 func Listen(address string, since time.Time) (net.Listener, error) {
-	f := &followed{ports: &Ports{look: addressesOf}, want: address, name: interfaceIn(address), lacking: since}
-	if f.name != "" {
-		if _, err := addressesOf(f.name); errors.Is(err, errNoInterface) {
-			f.name = ""
-		}
-	}
+	f := &followed{ports: &Ports{look: addressesOf}, want: address, lacking: since}
 	at, err := f.place(time.Now())
 	if err != nil {
-		return nil, nowhere(err, address)
+		return nil, err
 	}
 	l, err := net.Listen("tcp", at)
 	if err != nil {

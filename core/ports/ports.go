@@ -31,6 +31,7 @@ type Ports struct {
 	holder  *holder              // nil = none
 	taken   map[string]int       // sockets of an earlier core that nobody has asked for yet
 	open    map[string]*listener // what is listened on
+	settled bool                 // all that is configured has been asked for
 	leaving bool
 
 	listing sync.Mutex  // of follows: who asks for Troubles does not wait for a bind
@@ -125,7 +126,8 @@ func (p *Ports) Settle() {
 		p.opt.Log.Info("a listener is no longer configured", "address", a)
 		p.drop(a)
 	}
-	if !p.waits() { // one may be that of an address which is still to come
+	p.settled = true
+	if !p.waits() { // one may be that of an address which is still to come: step looks again
 		p.closeGiven(true)
 	}
 }

@@ -80,7 +80,7 @@ func DefaultConfig() Config {
 func (c *Config) Bind(set *config.Set) {
 	h := set.Section("http", "Plain HTTP: playback, API, cpanel.")
 	h.Bool("enable", &c.HTTP.Enable, "Serve plain HTTP.").Restart()
-	h.Listen("listen", &c.HTTP.Listen, "Address to listen on: host:port, [IPv6 address]:port, eth0:port for the first address of a network interface (IPv4 before IPv6), or :port for all. An interface is followed when its address changes; an address that is not there yet is waited for, while the rest of the server works.").Restart()
+	h.Listen("listen", &c.HTTP.Listen, "Address to listen on: host:port, [IPv6 address]:port, eth0:port for the first address of a network interface (IPv4 before IPv6), or :port for all. An interface is followed when its address changes; an address, interface or host name that is not there yet is waited for, while the rest of the server works.").Restart()
 	h.Bool("login", &c.HTTP.Login, "Let people log in over plain HTTP from elsewhere than this machine. Passwords then travel in the clear.").Restart()
 	h.Networks("trusted-proxies", &c.HTTP.TrustedProxies, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.").Restart()
 	h.List("allow-origin", &c.HTTP.AllowOrigin, "Web pages that may play from here: origins such as https://example.org, by comma, or *. Empty = only our own.").Restart().Check(checkOrigins)
