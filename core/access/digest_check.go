@@ -93,7 +93,7 @@ func (a *Access) CheckDigest(method, header string, same func(uri string) bool, 
 	}
 	h, since, err := a.openPlayer(p.user)
 	if err != nil {
-		a.digest.lock.forgive(from.String()) // it is no fault of whoever asks
+		a.digest.lock.undo(from.String()) // it is no fault of whoever asks
 		return Player{}, false, err
 	}
 	want, good := p.answer(&h, method)

@@ -212,6 +212,43 @@ func TestDigestLock(t *testing.T) {
 	}
 }
 
+// TestDigestLockBroken: an account that cannot be read locks nobody out, and sets nobody
+// free who guesses at another.
+func TestDigestLockBroken(t *testing.T) {
+	a, err := Open(t.Context(), Options{DataDir: t.TempDir(), Config: DefaultConfig()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	b := &box{}
+	a.UseSealer(b)
+	for _, name := range []string{"anna", "bert"} {
+		if err := a.SetPlayer(t.Context(), name, "long enough 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here := netip.MustParseAddr("192.0.2.1")
+	try := func(name string) error {
+		b.broken = name == "bert"
+		_, _, err := a.CheckDigest("PLAY", answer(a.Challenges(here, false)[0], name, "a guess", "PLAY", "/", "auth"), func(string) bool { return true }, here)
+		return err
+	}
+	for i := range lockTries {
+		for range 2 {
+			if err := try("bert"); !errors.Is(err, ErrKeys) {
+				t.Fatalf("behind %d guesses the account that cannot be read: %v", i, err)
+			}
+		}
+		if err := try("anna"); !errors.Is(err, ErrDigest) {
+			t.Fatalf("guess %d: %v", i+1, err)
+		}
+	}
+	var locked *Locked
+	if err := try("anna"); !errors.As(err, &locked) {
+		t.Errorf("one guess too many: %v", err)
+	}
+}
+
 func FuzzDigest(f *testing.F) {
 	f.Add(`Digest username="a\"b", realm="media-server", nonce="x", uri="rtsp://h/live/a?x=1,2", response="00", qop=auth, nc=00000001, cnonce="c"`)
 	f.Add(`digest realm = "media-server" , username=a,nonce=n,uri=u,response=R,algorithm=SHA-256`)

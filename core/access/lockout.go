@@ -54,6 +54,16 @@ func (l *lockout) try(address string, now time.Time) (until time.Time, ok bool) 
 	return time.Time{}, true
 }
 
+// undo takes one attempt back that could not be judged; those before it stand.
+func (l *lockout) undo(address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.seen[network(address)]; t != nil {
+		t.count--
+		t.until = time.Time{}
+	}
+}
+
 // forgive is told of a login that succeeded.
 func (l *lockout) forgive(address string) {
 	l.mu.Lock()
