@@ -109,13 +109,11 @@ func (c *conn) next() error {
 		return err
 	}
 	res, after := c.answer(req)
-	if err := c.write(res.append(nil, plain(req.get("cseq")))); err != nil {
-		return err
-	}
+	err = c.write(res.append(nil, plain(req.get("cseq"))))
 	if after != nil {
-		after()
+		after(err == nil)
 	}
-	return nil
+	return err
 }
 
 // write sends b whole. A client that takes no byte for stall is cut.

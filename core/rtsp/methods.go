@@ -11,9 +11,9 @@ import (
 
 const methods = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
 
-// answer carries a request out. after, which may be nil, is called when the answer
-// has been written.
-func (c *conn) answer(req *request) (res *response, after func()) {
+// answer carries a request out. after, which may be nil, is called when the answer has
+// been sent or could not be.
+func (c *conn) answer(req *request) (res *response, after func(sent bool)) {
 	if no := unknownFeatures(req); len(no) > 0 {
 		res = refuse(551, "this server knows %s alone", onvifFeature)
 		res.set("Unsupported", strings.Join(no, ", "))
@@ -149,8 +149,11 @@ func (c *conn) onSetup(req *request) *response {
 	case t.track == 0 || t.track > len(ss.d.tracks):
 		return refuse(404, "there is no such track; set up those that DESCRIBE names")
 	}
-	udp := c.packets(ss)
-	way, ok := parseTransport(req.header["transport"], udp != nil)
+	var udp *udpPair
+	way, ok := parseTransport(req.header["transport"], func() bool { // who wants TCP moves no ports
+		udp = c.packets(ss)
+		return udp != nil
+	})
 	if !ok {
 		return refuse(461, "this server sends RTP/AVP/TCP;unicast;interleaved=0-1%s", map[bool]string{true: " and RTP/AVP;unicast;client_port=5000-5001"}[udp != nil])
 	}
@@ -174,7 +177,7 @@ func (c *conn) onSetup(req *request) *response {
 	return res
 }
 
-func (c *conn) onPlay(req *request) (res *response, after func()) {
+func (c *conn) onPlay(req *request) (res *response, after func(sent bool)) {
 	ss := c.ss
 	if ss == nil {
 		return refuse(455, "SETUP comes before PLAY"), nil

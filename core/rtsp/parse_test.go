@@ -55,7 +55,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		_, _ = parseTarget(r.uri, noon, time.UTC)
-		_, _ = parseTransport(r.header["transport"], true)
+		_, _ = parseTransport(r.header["transport"], func() bool { return true })
 		d := &description{t: target{uid: "a", from: 1e18, to: 2e18}, origin: 1e18}
 		for _, live := range []bool{false, true} {
 			d.t.live = live
@@ -203,7 +203,7 @@ func TestParseTransport(t *testing.T) {
 		{"RTP/AVP/TCP;mode=record", true, transport{}, false},
 		{"", true, transport{}, false},
 	} {
-		if got, ok := parseTransport([]string{c.text}, c.udp); ok != c.ok || got != c.want {
+		if got, ok := parseTransport([]string{c.text}, func() bool { return c.udp }); ok != c.ok || got != c.want {
 			t.Errorf("%q: %+v %v", c.text, got, ok)
 		}
 	}
@@ -217,7 +217,7 @@ func TestParseTransport(t *testing.T) {
 func FuzzTransport(f *testing.F) {
 	f.Add("RTP/AVP/TCP;unicast;interleaved=2-3,RTP/AVP;client_port=5000-5001;mode=\"PLAY\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		if got, ok := parseTransport([]string{text}, true); ok && !got.tcp && (got.ports[0] == 0 || got.ports[1] == 0) {
+		if got, ok := parseTransport([]string{text}, func() bool { return true }); ok && !got.tcp && (got.ports[0] == 0 || got.ports[1] == 0) {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -220,6 +220,50 @@ func start(t *testing.T, f *film, g *gate, change func(*Options)) string {
 	return s.Addrs()[0].String()
 }
 
+// brittle is a connection that can be broken: nothing more can be written then.
+type brittle struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (b brittle) Write(p []byte) (int, error) {
+	if b.broken.Load() {
+		return 0, net.ErrClosed
+	}
+	return b.Conn.Write(p)
+}
+
+type brittleListener struct {
+	net.Listener
+	broken atomic.Bool
+}
+
+func (l *brittleListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	return brittle{nc, &l.broken}, err
+}
+
+// TestLeftBeforePlay: who leaves before the answer to PLAY leaves no reader behind; start
+// counts them.
+func TestLeftBeforePlay(t *testing.T) {
+	l := &brittleListener{}
+	address := start(t, newFilm(), &gate{}, func(o *Options) {
+		o.Open = func(a string) (_ net.Listener, err error) {
+			l.Listener, err = net.Listen("tcp", a)
+			return l, err
+		}
+	})
+	c := dial(t, address, "/live/film")
+	c.must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1")
+	l.broken.Store(true)
+	if _, err := fmt.Fprintf(c.nc, "PLAY %s RTSP/1.0\r\nCSeq: 9\r\nSession: %s\r\n\r\n", c.base, c.sid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.br.ReadByte(); err != io.EOF {
+		t.Errorf("the connection stays: %v", err)
+	}
+}
+
 // client speaks RTSP.
 type client struct {
 	t    *testing.T

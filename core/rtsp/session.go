@@ -112,8 +112,9 @@ func (ss *session) channels(t transport) [2]uint8 {
 	return [2]uint8{n, n + 1}
 }
 
-// begin starts a plan. The answer must be written before start is called.
-func (ss *session) begin(req *request, p plan) (res *response, start func()) {
+// begin starts a plan. The answer must be written before start is called, or have failed
+// to be: sent tells which.
+func (ss *session) begin(req *request, p plan) (res *response, start func(sent bool)) {
 	r, err := ss.c.open(ss.d.t.uid, p.read)
 	if err != nil {
 		return ss.c.noFrames(ss.d.t.uid, 457, err), nil
@@ -153,7 +154,12 @@ func (ss *session) begin(req *request, p plan) (res *response, start func()) {
 	if req.get("rate-control") != "" {
 		res.set("Rate-Control", map[bool]string{true: "no", false: "yes"}[p.free])
 	}
-	return res, func() {
+	return res, func(sent bool) {
+		if !sent {
+			pl.stop()
+			r.Close()
+			return
+		}
 		ss.play = pl
 		ss.c.playing.Store(true)
 		ss.c.s.runs(func() {

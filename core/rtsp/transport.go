@@ -15,11 +15,11 @@ type transport struct {
 }
 
 // parseTransport finds the first way in a Transport header that this server
-// knows; udp says whether it may be UDP.
-func parseTransport(values []string, udp bool) (t transport, ok bool) {
+// knows; udp is asked whether it may be UDP.
+func parseTransport(values []string, udp func() bool) (t transport, ok bool) {
 	for _, v := range values {
 		for text := range strings.SplitSeq(v, ",") {
-			if t, ok = oneTransport(text); ok && (t.tcp || udp) {
+			if t, ok = oneTransport(text); ok && (t.tcp || udp()) {
 				return t, true
 			}
 		}

@@ -96,7 +96,7 @@ func (s *Server) packets() *udpPair {
 			s.o.Log.Warn("rtsp goes by TCP only", "err", err)
 		}
 		s.udpErr = err
-		return s.udp
+		return nil // those before are where the listener is no more
 	}
 	if s.udp != nil {
 		s.udp.close()

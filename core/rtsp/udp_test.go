@@ -71,6 +71,10 @@ func TestUDPFollows(t *testing.T) {
 		t.Errorf("with one: %d", status)
 	}
 	m.move(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: 1})
+	dial(t, address, path).must("SETUP", "/trackID=1", "Transport: RTP/AVP/TCP;interleaved=0-1")
+	if taken("127.0.0.1", port) == nil {
+		t.Error("somebody who wants TCP has ended the sessions of others")
+	}
 	if status, _ := setup(); status != 200 || taken("127.0.0.2", port) == nil || taken("127.0.0.1", port) != nil {
 		t.Errorf("with another: %d", status)
 	}
@@ -124,5 +128,13 @@ func TestUDPTaken(t *testing.T) {
 	other.Close()
 	if s.packets() == nil || s.UDPErr() != nil {
 		t.Errorf("it is free now: %v", s.UDPErr())
+	}
+	if other, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2), Port: port + 1}); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	m.move(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: 1})
+	if s.packets() != nil || s.UDPErr() == nil {
+		t.Error("the ports of an address that has gone are given")
 	}
 }
