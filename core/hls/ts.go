@@ -223,7 +223,7 @@ func mostOf(frags []tsFragment, tracks []media.Track) (bytes int64, units int) {
 
 // tsUnits reads the units of fragments, in order of DTS. MP4 may show a unit before
 // its decoding time (ISO/IEC 14496-12 8.6.1.3, negative offsets), MPEG-TS may not:
-// all of such a track in the segment is decoded earlier.
+// such a unit is decoded earlier, and what comes before it as far as it must.
 func tsUnits(f timeline.File, frags []tsFragment, tracks []media.Track, zero media.Wall, size int64) ([]mux.TSUnit, error) {
 	stored := make([]byte, size)
 	n := 0
@@ -231,7 +231,6 @@ func tsUnits(f timeline.File, frags []tsFragment, tracks []media.Track, zero med
 		n += len(fr.Samples)
 	}
 	units := make([]mux.TSUnit, 0, n)
-	early := make([]int64, len(tracks)) // by how much the track's units are shown too early
 	from := media.TicksOf(zero.Sub(0), mux.TSRate)
 	for _, fr := range frags {
 		data := stored[:fr.DataSize]
@@ -247,13 +246,15 @@ func tsUnits(f timeline.File, frags []tsFragment, tracks []media.Track, zero med
 				return nil, fmt.Errorf("%w: a unit reaches over the end of its fragment at %d", archive.ErrDamaged, fr.DataOffset)
 			}
 			dts, pts, next := ticks(at), ticks(at+int64(x.CTO)), at+int64(x.Duration)
-			early[fr.track] = max(early[fr.track], dts-pts)
 			units = append(units, mux.TSUnit{Track: fr.track, DTS: dts, PTS: pts, Duration: ticks(next) - dts, Key: x.Key, Payload: data[:x.Size]})
 			data, at = data[x.Size:], next
 		}
 	}
-	for i := range units {
-		units[i].DTS -= early[units[i].Track]
+	next := slices.Repeat([]int64{math.MaxInt64}, len(tracks)) // DTS behind it
+	for i := len(units) - 1; i >= 0; i-- {
+		u := &units[i]
+		u.DTS = min(u.DTS, u.PTS, next[u.Track]-1)
+		next[u.Track] = u.DTS
 	}
 	slices.SortStableFunc(units, func(a, b mux.TSUnit) int { return int(a.DTS - b.DTS) })
 	return units, nil

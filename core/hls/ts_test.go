@@ -167,6 +167,11 @@ func TestTSEarly(t *testing.T) {
 	if !slices.Equal(shown[0], times(lay, 1, 90000)) || !slices.Equal(shown[1], times(lay, 2, 16000)) {
 		t.Error("shown at other times")
 	}
+	// What need not be earlier stays where it was, and the clock does not run back from
+	// one segment to the next.
+	if first := units[0]; first.Track != 0 || first.PTS-first.DTS != 7200 {
+		t.Errorf("the first is decoded at %d, shown at %d", first.DTS, first.PTS)
+	}
 }
 
 // panics is a source with a fault.

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"encoding/binary"
+	"math"
 
 	"media-server/core/media"
 )
@@ -147,6 +148,7 @@ func newTSWriter(dst []byte, tracks []media.Track, units []TSUnit) *tsWriter {
 		bytes += u.packets * tsPacket
 		w.units = append(w.units, u)
 	}
+	w.pace()
 	if n := len(w.units); n > 0 {
 		spread := max(w.units[n-1].dts, w.units[n-1].ends) - w.units[0].dts
 		bytes += int(TSRestMost(len(tracks), n, max(spread, 0)))
@@ -155,6 +157,22 @@ func newTSWriter(dst []byte, tracks []media.Track, units []TSUnit) *tsWriter {
 		w.b = append(make([]byte, 0, len(dst)+bytes), dst...)
 	}
 	return w
+}
+
+// pace says how far the clock may go behind each unit of its track: to the next one; behind
+// the last to its end or, where pictures stop and sound goes on, with that, but not into
+// what the next segment may begin with.
+func (w *tsWriter) pace() {
+	for i, ends := len(w.units)-1, int64(math.MinInt64); i >= 0; i-- {
+		u := &w.units[i]
+		if ends == math.MinInt64 {
+			ends = u.dts - tsAhead
+		}
+		if u.track == w.clock {
+			u.ends = max(u.ends, ends)
+			ends = u.dts
+		}
+	}
 }
 
 // spread has each PID's packets be a multiple of 16, by spreading the bytes of its

@@ -330,6 +330,8 @@ func TestTSSparse(t *testing.T) {
 		"a picture in eight seconds": {[][]TSUnit{append([]TSUnit{picture(80*s, 8*s)}, sound(80*s, 88*s)...), append([]TSUnit{picture(88*s, 8*s)}, sound(88*s, 96*s)...)}, s},
 		"sound beyond the segment":   {[][]TSUnit{append([]TSUnit{picture(80*s, 4*s)}, sound(80*s, 84*s+s/4)...), append([]TSUnit{picture(84*s, 4*s)}, sound(84*s+s/4, 88*s)...)}, s + s/10},
 		"a late picture":             {[][]TSUnit{append(sound(80*s, 86*s), picture(86*s, 2*s)), append([]TSUnit{picture(88*s, 4*s)}, sound(88*s, 92*s)...)}, s},
+		"pictures that stop":         {[][]TSUnit{append([]TSUnit{picture(80*s, s/25)}, sound(80*s, 90*s)...), append([]TSUnit{picture(90*s, 4*s)}, sound(90*s, 94*s)...)}, 2 * s},
+		"pictures that pause":        {[][]TSUnit{append(append([]TSUnit{picture(80*s, s/25)}, sound(80*s, 90*s)...), picture(90*s, s))}, s + s/10},
 		"no picture":                 {[][]TSUnit{sound(80*s, 90*s), append([]TSUnit{picture(90*s-s/2, 4*s)}, sound(90*s, 94*s)...)}, 2 * s},
 	} {
 		var judge packets
