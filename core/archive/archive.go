@@ -72,8 +72,7 @@ type Archive struct {
 	plan         turn                  // one plan is carried out at a time
 	expiredTo    map[string]media.Wall // as noted in ledgers, by stream; mu
 	usageChanges uint64                // how often usage was; mu
-	doubted      atomic.Bool           // files were marked as going, and usage may have been summed with them
-	sums         sync.Mutex            // usage is summed, or files are marked as going
+	booking      int                   // changes of the catalogue that are not in usage yet; mu
 	dels         deletions
 }
 

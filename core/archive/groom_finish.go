@@ -153,7 +153,6 @@ func (g *groomer) count(uid string, before, after int64) {
 	g.sum.before += before
 	g.sum.after += after
 	g.sum.streams[uid] = true
-	g.a.addUsage(uid, after-before)
 }
 
 // ledgerWritten tells whether every fact noted in the space is on disk.

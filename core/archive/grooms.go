@@ -104,7 +104,7 @@ func (a *Archive) swap(ctx context.Context, gs []*grooming, rows map[FileID]*row
 		return nil, nil
 	}
 	ok := make([]bool, len(todo))
-	err = a.cat.now(ctx, func(tx *sql.Tx) error {
+	err = a.booked(ctx, func(tx *sql.Tx) (by []usage, err error) {
 		for i, g := range todo {
 			var size int64
 			err := tx.QueryRow("SELECT f.size FROM files f JOIN spaces p ON p.id = f.space WHERE f.id = ? AND p.name = ? AND f.name = ? AND f.flags & 3 = 0",
@@ -113,17 +113,18 @@ func (a *Archive) swap(ctx context.Context, gs []*grooming, rows map[FileID]*row
 				continue
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if err := a.cat.put(tx, rows[g.file], nil); err != nil {
-				return err
+				return nil, err
 			}
 			if _, err := tx.Exec("UPDATE files SET flags = flags | ? WHERE id = ?", rowGoing|rowReplaced, int64(g.old)); err != nil {
-				return err
+				return nil, err
 			}
 			ok[i] = true
+			by = append(by, usage{rows[g.file].UID, rows[g.file].Size - size})
 		}
-		return nil
+		return by, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list groomed files: %w", err)

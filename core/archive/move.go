@@ -331,13 +331,19 @@ func (a *Archive) listAgain(ctx context.Context, s *space, name string) (bool, e
 		return false, nil
 	}
 	r.Unminted = a.unminted(r.ID)
-	if err := a.cat.now(ctx, func(tx *sql.Tx) error { return a.cat.put(tx, r, a.nextFile) }); err != nil {
+	err = a.booked(ctx, func(tx *sql.Tx) ([]usage, error) {
+		err := a.cat.put(tx, r, a.nextFile)
+		if err != nil || r.Twin != nil {
+			return nil, err
+		}
+		return []usage{{r.UID, r.Size}}, nil
+	})
+	if err != nil {
 		return false, fmt.Errorf("list %s again: %w", name, err)
 	}
 	if r.Twin != nil {
 		return false, nil
 	}
-	a.addUsage(r.UID, r.Size)
 	a.log.Info("footage that no list had is listed again", "space", s.cfg.Name, "file", name)
 	return true, nil
 }

@@ -59,12 +59,12 @@ func (a *Archive) Rebuild(ctx context.Context, space string, progress func(done,
 	}
 	a.settleDoubles(ctx, twins)
 	failed = errors.Join(failed, ctx.Err()) // what is not settled is found again
-	a.mu.Lock()
-	clear(a.usage)
+	a.forgetUsage()
 	if space == "" {
+		a.mu.Lock()
 		a.toRead = unread
+		a.mu.Unlock()
 	}
-	a.mu.Unlock()
 	switch {
 	case failed == nil && space == "":
 		failed = a.allRead(ctx)

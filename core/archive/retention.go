@@ -317,52 +317,31 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 	return dels, nil
 }
 
-// usage is what a file takes of what its stream takes.
-type usage struct {
-	uid  string
-	size int64
-}
-
-// markGoing is that of the catalogue; what is marked is no part any more of what
-// streams use. Nobody sums that meanwhile.
-func (a *Archive) markGoing(ctx context.Context, in map[FileID]string, size map[FileID]usage) (marked map[FileID]bool, err error) {
-	a.sums.Lock()
-	defer a.sums.Unlock()
-	marked, err = a.cat.markGoing(ctx, in)
-	if err != nil { // it may be written later than we waited
-		a.unfinished.Store(true)
-		a.doubted.Store(true)
-		a.mu.Lock()
-		clear(a.usage)
-		a.mu.Unlock()
-		return nil, err
-	}
-	for id := range marked {
-		a.addUsage(size[id].uid, -size[id].size)
-	}
-	return marked, nil
-}
-
 // markGoing notes that the deletion of files is decided, each of the space that
 // it was decided for, and tells which. One that was moved meanwhile is another
-// space's, which may want to keep it.
-func (c *catalogue) markGoing(ctx context.Context, in map[FileID]string) (marked map[FileID]bool, err error) {
-	err = c.now(ctx, func(tx *sql.Tx) error {
-		marked = make(map[FileID]bool, len(in)) // anew, should this be done twice
+// space's, which may want to keep it. What is marked is no part any more of what
+// streams take.
+func (a *Archive) markGoing(ctx context.Context, in map[FileID]string, size map[FileID]usage) (map[FileID]bool, error) {
+	var marked map[FileID]bool
+	err := a.booked(ctx, func(tx *sql.Tx) (took []usage, err error) {
+		marks := make(map[FileID]bool, len(in)) // anew, should this be done twice
 		for id, space := range in {
 			res, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ? AND space = (SELECT id FROM spaces WHERE name = ?) AND flags & 3 = 0", int64(id), space)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if n, err := res.RowsAffected(); err != nil {
-				return err
+				return nil, err
 			} else if n > 0 {
-				marked[id] = true
+				marks[id] = true
+				took = append(took, usage{size[id].uid, -size[id].size})
 			}
 		}
-		return nil
+		marked = marks
+		return took, nil
 	})
-	if err != nil {
+	if err != nil { // it may be written later than we waited
+		a.unfinished.Store(true)
 		return nil, fmt.Errorf("write the plan of deletions: %w", err)
 	}
 	return marked, nil
@@ -390,11 +369,6 @@ func (a *Archive) finishDeletes(ctx context.Context, where string) {
 	}
 	isBusy := func(id FileID) bool { return busy[id] }
 	end := time.Now().Add(deleteWait)
-	if len(in) > 0 && a.doubted.Swap(false) { // marked when nobody could tell
-		a.mu.Lock()
-		clear(a.usage)
-		a.mu.Unlock()
-	}
 	for name, ids := range in {
 		s := a.space(name)
 		if s == nil || s.isWiping() || !s.readable() {
@@ -487,46 +461,6 @@ func (a *Archive) deleteSome(ctx context.Context, uid string, id int64) (more bo
 		x.err = fault.New("stream "+uid, "a storage takes long to delete its footage", "what is left goes on going; ask again later")
 	}
 	return true, x.err
-}
-
-// usageOf is how many bytes a stream takes: summed once, then kept up to date.
-func (a *Archive) usageOf(uid string, id int64) (int64, error) {
-	a.mu.Lock()
-	n, ok := a.usage[uid]
-	a.mu.Unlock()
-	if ok {
-		return n, nil
-	}
-	a.sums.Lock()
-	defer a.sums.Unlock()
-	var sum sql.NullInt64
-	for range 3 {
-		a.mu.Lock()
-		changes := a.usageChanges
-		a.mu.Unlock()
-		if err := a.cat.reader().QueryRow("SELECT sum(size) FROM files WHERE stream = ? AND flags & 3 = 0", id).Scan(&sum); err != nil {
-			return 0, err
-		}
-		a.mu.Lock()
-		same := changes == a.usageChanges // else a file came meanwhile, and is in it or not
-		if same {
-			a.usage[uid] = sum.Int64
-		}
-		a.mu.Unlock()
-		if same {
-			break
-		}
-	}
-	return sum.Int64, nil
-}
-
-func (a *Archive) addUsage(uid string, n int64) {
-	a.mu.Lock()
-	a.usageChanges++
-	if _, ok := a.usage[uid]; ok {
-		a.usage[uid] += n
-	}
-	a.mu.Unlock()
 }
 
 func (s *space) setUsage(u Usage) {

@@ -167,15 +167,14 @@ func (s *space) seal(ctx context.Context, f *file) error {
 // sealedRow hands a sealed file over to the catalogue.
 func (a *Archive) sealedRow(f *file) {
 	r := f.row()
-	a.cat.later(func(tx *sql.Tx) error {
+	a.book(func(tx *sql.Tx) ([]usage, error) {
 		if err := a.cat.put(tx, r, nil); err != nil {
-			return err
+			return nil, err
 		}
-		return a.cat.hourBegins(tx, r.UID, r.Span.From)
+		return []usage{{r.UID, r.Size}}, a.cat.hourBegins(tx, r.UID, r.Span.From)
 	}, func(err error) {
 		if err == nil {
 			a.forget(f)
-			a.addUsage(f.header.UID, r.Size)
 		} // else it stays in memory; the next rebuild finds it
 	})
 }

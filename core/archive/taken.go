@@ -70,15 +70,13 @@ func (a *Archive) strike(r *row, why GapCause) bool {
 	}
 	a.layouts.drop(r.ID)
 	id, uid, size := r.ID, r.UID, r.Size
-	counted := false
-	a.cat.later(func(tx *sql.Tx) error {
+	a.book(func(tx *sql.Tx) (took []usage, err error) {
 		var flags int64
-		counted = tx.QueryRow("SELECT flags FROM files WHERE id = ?", int64(id)).Scan(&flags) == nil && flags&(rowOpen|rowGoing) == 0
-		return removeRows(tx, []FileID{id})
-	}, func(err error) {
-		if err == nil && counted {
-			a.addUsage(uid, -size)
+		if tx.QueryRow("SELECT flags FROM files WHERE id = ?", int64(id)).Scan(&flags) == nil && flags&(rowOpen|rowGoing) == 0 {
+			took = []usage{{uid, -size}}
 		}
+		return took, removeRows(tx, []FileID{id})
+	}, func(error) {
 		a.mu.Lock()
 		delete(a.struck, id)
 		a.mu.Unlock()

@@ -345,9 +345,7 @@ func (a *Archive) disown(ctx context.Context, s *space, cause GapCause) error {
 		_, err := tx.Exec("DELETE FROM files WHERE space = (SELECT id FROM spaces WHERE name = ?)", s.cfg.Name)
 		return err
 	})
-	a.mu.Lock()
-	clear(a.usage)
-	a.mu.Unlock()
+	a.forgetUsage()
 	if err != nil {
 		return fmt.Errorf("take the files of space %s from the lists: %w", s.cfg.Name, err)
 	}

@@ -1,0 +1,75 @@
+package archive
+
+import (
+	"database/sql"
+	"log/slog"
+	"testing"
+
+	"media-server/core/media"
+)
+
+// TestUsageBetween sums what a stream takes at the worst moments: a file is listed, and
+// is not in the books yet. It was counted twice then, for as long as the server ran, and
+// dvr-space took footage that had room.
+func TestUsageBetween(t *testing.T) {
+	c, err := openCatalogue(t.Context(), &Options{DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	go c.run(t.Context(), nil)
+	a := &Archive{cat: c, usage: map[string]int64{}}
+	put := func(n int) *row {
+		t0 := media.Wall(1e18 + int64(n)*6e10)
+		return &row{ID: FileID(n), UID: "gate", Space: "one", Span: media.Span{From: t0, To: t0 + 6e10}, Size: 1000, Name: string(rune('a' + n)), Segs: []byte{1}}
+	}
+	use := func() int64 {
+		t.Helper()
+		id, _, ok := c.id("gate")
+		if !ok {
+			return 0
+		}
+		n, err := a.usageOf("gate", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	add := func(n int, between func()) {
+		t.Helper()
+		// Both are one transaction, and what is done behind it is done in this order.
+		a.book(func(*sql.Tx) ([]usage, error) { return nil, nil }, func(error) { between() })
+		r := put(n)
+		err := a.booked(t.Context(), func(tx *sql.Tx) ([]usage, error) {
+			return []usage{{r.UID, r.Size}}, c.put(tx, r, nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(1, func() {
+		if n := use(); n != 1000 {
+			t.Errorf("%d bytes of one file that is listed", n)
+		}
+	})
+	if n := use(); n != 1000 {
+		t.Errorf("%d bytes of one file", n)
+	}
+	add(2, func() {})
+	if n := use(); n != 2000 {
+		t.Errorf("%d bytes of two files", n)
+	}
+	a.forgetUsage()
+	add(3, func() { use() })
+	ids := map[FileID]string{1: "one", 2: "one"}
+	marked, err := a.markGoing(t.Context(), ids, map[FileID]usage{1: {"gate", 1000}, 2: {"gate", 1000}})
+	if err != nil || len(marked) != 2 {
+		t.Fatal(marked, err)
+	}
+	// What is going is in no sum, summed anew or kept up to date.
+	for range 2 {
+		if n := use(); n != 1000 {
+			t.Errorf("%d bytes of the one file that stays", n)
+		}
+	}
+}
