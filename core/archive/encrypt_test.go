@@ -706,6 +706,7 @@ func TestPoolSwitched(t *testing.T) {
 	for epoch := uint64(1); epoch <= 4; epoch++ {
 		o := secret(keys)(data, epoch, dir)
 		o.Pools[0].Encrypt = epoch == 2 || epoch == 4
+		before := markers(dir.Root) // while nothing is open: a file that is sealed just now has two places
 		h := open(t, o)
 		rec, err := h.a.Recorder("gate", archive.Rules{Chunk: time.Minute})
 		if err != nil {
@@ -715,7 +716,6 @@ func TestPoolSwitched(t *testing.T) {
 		if at > 0 && f.next[1] == 0 {
 			t.Fatal("the run does not go on")
 		}
-		before := markers(dir.Root)
 		at += 60
 		if err := f.feed(at); err != nil {
 			t.Fatal(err)
@@ -723,11 +723,11 @@ func TestPoolSwitched(t *testing.T) {
 		f.flush()
 		eventually(t, "stored", func() bool { return h.a.Metrics().Spaces[0].QueueBytes == 0 })
 		audit(t, h.a, cam, 0, at)
+		rec.Close()
+		h.close()
 		if n := markers(dir.Root); (n > before) == o.Pools[0].Encrypt {
 			t.Errorf("epoch %d: %d clear units before, %d after", epoch, before, n)
 		}
-		rec.Close()
-		h.close()
 	}
 	h := open(t, secret(keys)(data, 9, dir))
 	defer h.close()
