@@ -74,6 +74,7 @@ type Archive struct {
 	usageChanges uint64                // how often usage was; mu
 	booking      int                   // changes of the catalogue that are not in usage yet; mu
 	dels         deletions
+	open         descriptors
 }
 
 type counters struct {
@@ -379,6 +380,7 @@ func (a *Archive) Close() {
 	a.cat.close()
 	a.state.close()
 	a.releaseAll()
+	a.open.close()
 }
 
 // releaseAll lets go of parts that storage never took.

@@ -292,6 +292,7 @@ func (a *Archive) byPins(rows []*row) (free, read []*row) {
 		if a.pins[r.ID] != nil {
 			read = append(read, r)
 		} else {
+			a.open.drop(r.ID)
 			free = append(free, r)
 		}
 	}

@@ -32,9 +32,9 @@ type Pin struct {
 	f    *file // nil: sealed and in the catalogue
 	sp   *space
 	name string
-	fd   *os.File
-	over bool // released
-	cut  bool // deleted under the reader
+	fd   *descriptor // nil: not opened yet
+	over bool        // released
+	cut  bool        // deleted under the reader
 
 	large *plainFragment // the decrypted one read last, where it is too large for all to keep
 }
@@ -103,6 +103,7 @@ func (a *Archive) moved(id FileID, to *space, name string) {
 		}
 	}
 	a.mu.Unlock()
+	a.open.drop(id)
 	for _, p := range ps {
 		p.mu.Lock()
 		p.f, p.sp, p.name = nil, to, name
@@ -216,7 +217,10 @@ func (p *Pin) descriptor(ctx context.Context) (*os.File, error) {
 	case p.over:
 		return nil, os.ErrClosed
 	case p.fd != nil:
-		return p.fd, nil
+		return p.fd.fd, nil
+	}
+	if p.fd = p.a.open.take(p.id, p.sp); p.fd != nil {
+		return p.fd.fd, nil
 	}
 	var fd *os.File
 	var err error
@@ -231,8 +235,11 @@ func (p *Pin) descriptor(ctx context.Context) (*os.File, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, p.gone(err)
 	}
-	p.fd = fd
-	return fd, err
+	if err != nil || fd == nil {
+		return nil, err
+	}
+	p.fd = p.a.open.add(p.id, p.sp, fd)
+	return fd, nil
 }
 
 // gone reports a file that a reader found missing, and tells the reader so. p.mu
@@ -282,7 +289,7 @@ func (p *Pin) Release() {
 	}
 	p.over = true
 	if p.fd != nil {
-		p.fd.Close()
+		p.a.open.give(p.id, p.fd)
 		p.fd = nil
 	}
 	p.mu.Unlock()
@@ -299,11 +306,15 @@ func (p *Pin) Release() {
 			close(g.none)
 		}
 	}
+	if g.none != nil {
+		p.a.open.drop(p.id)
+	}
 }
 
 // unpin waits until nobody reads the file any more, at most for wait; then the
 // readers left are cut.
 func (a *Archive) unpin(ctx context.Context, id FileID, wait time.Duration) {
+	a.open.drop(id)
 	a.mu.Lock()
 	g := a.pins[id]
 	if g == nil {
@@ -329,11 +340,13 @@ func (a *Archive) unpin(ctx context.Context, id FileID, wait time.Duration) {
 		left = append(left, p)
 	}
 	a.mu.Unlock()
+	a.open.drop(id) // opened since
 	for _, p := range left {
 		p.mu.Lock()
 		p.cut = true
 		if p.fd != nil && !p.over {
-			p.fd.Close()
+			p.fd.fd.Close() // under others as well, who are cut here, too
+			a.open.give(id, p.fd)
 			p.fd = nil
 		}
 		p.mu.Unlock()

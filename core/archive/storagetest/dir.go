@@ -48,6 +48,7 @@ type Dir struct {
 	Deleted []string // names, in order
 	Appends int
 	Reads   atomic.Int64 // calls of ReadAt
+	Opens   atomic.Int64 // calls of File that gave a descriptor
 }
 
 // unsynced is what a power cut may lose of a file.
@@ -214,7 +215,11 @@ func (d *Dir) File(ctx context.Context, name string) (*os.File, error) {
 	if !d.Descriptors {
 		return nil, archive.ErrNoDescriptors
 	}
-	return os.Open(d.path(name))
+	f, err := os.Open(d.path(name))
+	if err == nil {
+		d.Opens.Add(1)
+	}
+	return f, err
 }
 
 // Files implements archive.Opener.
