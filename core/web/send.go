@@ -151,11 +151,30 @@ func (s *bodyStream) sendFile(bw *bufio.Writer, tcp *net.TCPConn, p timeline.Pie
 	if !ok || p.Off+p.Len > limit {
 		return copyPiece(bw, p)
 	}
-	if err := bw.Flush(); err != nil {
-		return 0, err
+	// The head of the answer leaves in one packet with the first bytes of the file: to
+	// wake the player for it alone costs as much as to send a frame.
+	cork := bw.Buffered() > 0 && setCork(tcp, 1)
+	err := bw.Flush()
+	var n int64
+	if err == nil {
+		n, err = sendfileAt(s.conn, tcp, f, p.Off, p.Len)
 	}
-	n, err := sendfileAt(s.conn, tcp, f, p.Off, p.Len)
+	if cork {
+		setCork(tcp, 0) // what is left leaves now
+	}
 	return n, err
+}
+
+// setCork holds back packets that are not full, or lets them go (tcp(7), TCP_CORK).
+func setCork(tcp *net.TCPConn, on int) (done bool) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, on)
+	})
+	return cerr == nil && err == nil
 }
 
 func sendfileAt(deadline interface{ SetWriteDeadline(time.Time) error }, tcp *net.TCPConn, f *os.File, off, n int64) (int64, error) {

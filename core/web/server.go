@@ -84,6 +84,7 @@ func New(opt Options) *Server {
 		IdleTimeout:                  75 * time.Second,
 		MaxRequestBodySize:           opt.MaxRequestBody,
 		ReadBufferSize:               16 << 10, // the longest request head: tokens travel in URLs
+		WriteBufferSize:              16 << 10, // a live playlist leaves with its head
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
