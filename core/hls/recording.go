@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"media-server/core/archive"
@@ -14,7 +13,7 @@ import (
 
 // Recording is a closed range as one stream of MPEG-TS: the segments of its
 // playlist behind each other, which join. Nobody knows its length before it has
-// been read. Whoever took it closes it, which may be while it is read and ends that.
+// been read. Whoever took it reads and closes it in one goroutine.
 type Recording struct {
 	s     *Server
 	uid   string
@@ -24,11 +23,8 @@ type Recording struct {
 	rest  []byte
 	held  loan
 	sent  int64
+	end   <-chan struct{}
 	done  func(sent int64)
-
-	mu     sync.Mutex
-	closed chan struct{}
-	close  sync.Once
 }
 
 const (
@@ -39,9 +35,9 @@ const (
 )
 
 // Recording begins with the segment that holds the beginning of the range, with a
-// key frame, and ends with the one that holds its end. done is called at Close; nil
-// = nobody asks. The error wraps ErrCodec where MPEG-TS can carry nothing of it.
-func (s *Server) Recording(req Request, done func(sent int64)) (*Recording, error) {
+// key frame, and ends with the one that holds its end. It waits for memory no longer than
+// until end is closed; done is called at Close. Either may be nil. The error wraps ErrCodec where MPEG-TS can carry nothing of it.
+func (s *Server) Recording(req Request, end <-chan struct{}, done func(sent int64)) (*Recording, error) {
 	req.TS = true
 	segs, err := s.span(req.UID, req.Span)
 	if err != nil {
@@ -68,15 +64,13 @@ func (s *Server) Recording(req Request, done func(sent int64)) (*Recording, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Recording{s: s, uid: req.UID, segs: segs, forms: forms, done: done, closed: make(chan struct{})}, nil
+	return &Recording{s: s, uid: req.UID, segs: segs, forms: forms, end: end, done: done}, nil
 }
 
 // Read implements io.Reader. An error other than io.EOF means that footage which
 // was there when the reading began cannot be read, or that too many others have
 // read for memoryWait (ErrBusy).
 func (r *Recording) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for len(r.rest) == 0 {
 		r.held.Release()
 		r.held = loan{}
@@ -114,7 +108,7 @@ func (r *Recording) make(seg archive.Segment) (b []byte, l loan, err error) {
 		case <-look.C:
 		case <-end.C:
 			return nil, l, err
-		case <-r.closed:
+		case <-r.end:
 			return nil, l, io.ErrClosedPipe
 		}
 	}
@@ -122,9 +116,6 @@ func (r *Recording) make(seg archive.Segment) (b []byte, l loan, err error) {
 
 // Close implements io.Closer.
 func (r *Recording) Close() error {
-	r.close.Do(func() { close(r.closed) })
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.held.Release()
 	r.held, r.rest, r.segs = loan{}, nil, nil
 	if r.done != nil {

@@ -25,7 +25,7 @@ func TestRecording(t *testing.T) {
 	}
 	s := New(p)
 	sent := int64(-1)
-	r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin.Add(time.Second), To: begin.Add(time.Minute)}}, func(n int64) { sent = n })
+	r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin.Add(time.Second), To: begin.Add(time.Minute)}}, nil, func(n int64) { sent = n })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestRecording(t *testing.T) {
 	if err := r.Close(); err != nil || sent != int64(len(want)) || s.ts.n.Load() != 0 {
 		t.Errorf("%v, %d sent, %d bytes lent", err, sent, s.ts.n.Load())
 	}
-	r, _ = s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+	r, _ = s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil, nil)
 	_, _ = r.Read(make([]byte, 10))
 	if s.ts.n.Load() == 0 {
 		t.Error("nothing is lent")
@@ -54,15 +54,15 @@ func TestRecording(t *testing.T) {
 	if s.ts.n.Load() != 0 {
 		t.Error("who goes early gives nothing back")
 	}
-	r, _ = s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+	r, _ = s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil, nil)
 	p.layouts = nil
 	if _, err := io.Copy(io.Discard, r); !errors.Is(err, archive.ErrGone) {
 		t.Errorf("deleted meanwhile: %v", err)
 	}
-	if _, err := s.Recording(Request{UID: "cam", Span: media.Span{From: 1, To: 2}}, nil); !errors.Is(err, ErrNoFootage) {
+	if _, err := s.Recording(Request{UID: "cam", Span: media.Span{From: 1, To: 2}}, nil, nil); !errors.Is(err, ErrNoFootage) {
 		t.Errorf("nothing there: %v", err)
 	}
-	if _, err := New(newTelephone(2)).Recording(Request{Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil); !errors.Is(err, ErrCodec) || !bytes.Contains([]byte(err.Error()), []byte("pcmu")) {
+	if _, err := New(newTelephone(2)).Recording(Request{Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil, nil); !errors.Is(err, ErrCodec) || !bytes.Contains([]byte(err.Error()), []byte("pcmu")) {
 		t.Errorf("only G.711: %v", err)
 	}
 }
@@ -95,7 +95,7 @@ func TestRecordingWaits(t *testing.T) {
 						l.Release()
 					}
 				})
-				r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+				r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -114,7 +114,8 @@ func TestRecordingWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(newDoor(1))
 		s.ts.n.Store(mostTSAtOnce)
-		r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, nil)
+		end := make(chan struct{})
+		r, err := s.Recording(Request{UID: "cam", Span: media.Span{From: begin, To: begin.Add(time.Minute)}}, end, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,10 +126,11 @@ func TestRecordingWaits(t *testing.T) {
 		}()
 		synctest.Wait()
 		begun := time.Now()
-		_ = r.Close()
+		close(end)
 		if err := <-ended; !errors.Is(err, io.ErrClosedPipe) || time.Since(begun) != 0 {
-			t.Errorf("closed: %v behind %v", err, time.Since(begun))
+			t.Errorf("the server ends: %v behind %v", err, time.Since(begun))
 		}
+		_ = r.Close()
 		if n, err := r.Read(make([]byte, 10)); n != 0 || err == nil {
 			t.Errorf("behind the end: %d %v", n, err)
 		}

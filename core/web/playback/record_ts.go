@@ -18,7 +18,7 @@ func (h *Handler) recordTS(r request) *web.Error {
 		return nil
 	}
 	over, uid := func() {}, r.uid
-	m, err := h.hls.Recording(hls.Request{UID: r.uid, Span: s}, func(sent int64) {
+	m, err := h.hls.Recording(hls.Request{UID: r.uid, Span: s}, h.opt.Done, func(sent int64) {
 		over()
 		if h.opt.Served != nil {
 			h.opt.Served(uid, sent)
