@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"time"
@@ -37,12 +38,16 @@ type Source interface {
 	Layout(uid string, id archive.FileID) (*archive.Layout, error)
 	Extents(uid string, s media.Span) ([]archive.Extent, error)
 	Pin(uid string, id archive.FileID) (timeline.File, error)
+	Stamp(uid string) timeline.Stamp
 }
 
-// Server answers for all streams. Safe for concurrent use; it keeps nothing.
+// Server answers for all streams. Safe for concurrent use; what it keeps is true at every
+// moment (memo.go).
 type Server struct {
-	src Source
-	ts  lent // bytes of MPEG-TS on their way
+	src   Source
+	ts    lent // bytes of MPEG-TS on their way
+	lists memo[listKey, []byte]
+	plans memo[planKey, plan]
 }
 
 // New makes a server over src.
@@ -157,10 +162,52 @@ func (s *Server) goingOn(uid string, from media.Wall) ([]archive.Segment, error)
 	return segs[:at+1], err
 }
 
-// Media writes the media playlist. A segment that grows is no entry of it, but
-// it settles the entries before: how long the last one is, which numbers stay
-// free for a hole.
+// listKey is what a live playlist depends on beside the stream.
+type listKey struct {
+	uid, other            string
+	otherURI              string
+	parts, skip, flac, ts bool
+	within                media.Span
+}
+
+// Media writes the media playlist, which is the caller's. A segment that grows is no
+// entry of it, but it settles the entries before: how long the last one is, which numbers
+// stay free for a hole.
 func (s *Server) Media(req Request) ([]byte, error) {
+	if !req.Live || req.Other != nil && req.Other.Req.Carry != req.Carry {
+		return s.media(req, carryOf)
+	}
+	k := listKey{uid: req.UID, parts: req.Parts, skip: req.Skip, flac: req.FLAC, ts: req.TS, within: req.Within}
+	if req.Other != nil {
+		k.other, k.otherURI = req.Other.Req.UID, req.Other.URI
+	}
+	text, err := s.lists.get(k, func() (at stamps) {
+		at[0] = s.src.Stamp(k.uid)
+		if k.other != "" {
+			at[1] = s.src.Stamp(k.other)
+		}
+		return at
+	}, func() ([]byte, error) { return s.media(req, func(string) string { return anyCarry }) })
+	if err != nil {
+		return nil, err
+	}
+	return bytes.ReplaceAll(text, []byte(anyCarry), []byte(carryOf(req.Carry))), nil
+}
+
+// anyCarry stands in a playlist that is remembered where the query of each URI comes; no
+// playlist has it otherwise.
+const anyCarry = "\x00"
+
+// carryOf is what stands behind the name in each URI.
+func carryOf(query string) string {
+	if query == "" {
+		return ""
+	}
+	return "?" + query
+}
+
+// media writes it with what carry makes of each query.
+func (s *Server) media(req Request, carry func(query string) string) ([]byte, error) {
 	l, err := s.segments(req)
 	if err != nil {
 		return nil, err
@@ -186,7 +233,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 		case live.slow() || mute(forms):
 			live = nil
 		case req.Other != nil:
-			live.report = s.reportOf(req.Other)
+			live.report = s.reportOf(req.Other, carry(req.Other.Req.Carry))
 		}
 	}
 	// A closed range that reaches the live edge ends with what is there.
@@ -206,7 +253,7 @@ func (s *Server) Media(req Request) ([]byte, error) {
 	if len(es) == 0 {
 		return nil, ErrNoFootage
 	}
-	return mediaPlaylist(es, req, l.ended, forms, live), nil
+	return mediaPlaylist(es, req, l.ended, forms, live, carry(req.Carry)), nil
 }
 
 // dateByCarried gives segments whose video HLS does not carry the span of what it

@@ -24,6 +24,16 @@ type fake struct {
 	layouts map[archive.FileID]*archive.Layout
 	asked   int // calls of Segments
 	pinned  int
+	lasts   int    // calls of Last
+	stamps  uint64 // so far
+	still   bool   // nothing changes: the stamp stays
+}
+
+func (f *fake) Stamp(string) timeline.Stamp {
+	if !f.still {
+		f.stamps++
+	}
+	return timeline.Stamp{Stored: archive.StampOf(f.stamps, 0)}
 }
 
 func (f *fake) Segments(_ string, s media.Span) (out []archive.Segment, err error) {
@@ -37,6 +47,7 @@ func (f *fake) Segments(_ string, s media.Span) (out []archive.Segment, err erro
 }
 
 func (f *fake) Last(uid string, n int) ([]archive.Segment, error) {
+	f.lasts++
 	if len(f.segs) == 0 {
 		return nil, timeline.ErrNoFootage
 	}

@@ -35,7 +35,7 @@ func (s *Server) tail(req Request) (listed, error) {
 // Variant is one rendition of a stream in a multivariant playlist.
 type Variant struct {
 	Req Request
-	URI string // of its media playlist
+	URI string // of its media playlist, whole; as Other without Req.Carry
 }
 
 // Multivariant writes the multivariant playlist: the stream, and behind it the

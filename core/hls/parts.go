@@ -236,7 +236,7 @@ func (e *edge) target() media.Wall {
 
 // reportOf tells how far another rendition is (RFC 8216bis 4.4.5.4), so that a player
 // that changes to it need not load its list in vain; nothing if it is away.
-func (s *Server) reportOf(v *Variant) string {
+func (s *Server) reportOf(v *Variant, carry string) string {
 	segs, err := s.src.Last(v.Req.UID, 1)
 	if err != nil || len(segs) == 0 {
 		return ""
@@ -246,7 +246,7 @@ func (s *Server) reportOf(v *Variant) string {
 	if err != nil || len(ps) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("#EXT-X-RENDITION-REPORT:URI=%q,LAST-MSN=%d,LAST-PART=%d\n", v.URI, newest.Number, ps[len(ps)-1].index)
+	return fmt.Sprintf("#EXT-X-RENDITION-REPORT:URI=\"%s%s\",LAST-MSN=%d,LAST-PART=%d\n", v.URI, carry, newest.Number, ps[len(ps)-1].index)
 }
 
 // writeParts adds the parts of an entry.

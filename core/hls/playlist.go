@@ -120,8 +120,8 @@ func gaps(prev entry, next archive.Segment) []entry {
 }
 
 // mediaPlaylist writes the media playlist of es in their forms. live are its newest
-// parts, nil where it has none.
-func mediaPlaylist(es []entry, req Request, ended bool, forms map[archive.InitID]form, live *edge) []byte {
+// parts, nil where it has none; carry stands behind the name in each URI.
+func mediaPlaylist(es []entry, req Request, ended bool, forms map[archive.InitID]form, live *edge, carry string) []byte {
 	var b bytes.Buffer
 	target := 10.0
 	for i := range es {
@@ -148,12 +148,9 @@ func mediaPlaylist(es []entry, req Request, ended bool, forms map[archive.InitID
 		// the front. Players begin at the asked time all the same.
 		b.WriteString("#EXT-X-START:TIME-OFFSET=0\n")
 	}
-	carry, ext := "", ".m4s"
+	ext := ".m4s"
 	if req.TS {
 		ext = tsExt
-	}
-	if req.Carry != "" {
-		carry = "?" + req.Carry
 	}
 	var date dates
 	skipped := 0

@@ -54,113 +54,229 @@ func seen(es []entry, within media.Span) []entry {
 	return es
 }
 
+// planKey is what the plan of a segment depends on beside the stream.
+type planKey struct {
+	uid, name string
+	within    media.Span
+}
+
+// plan is where the bytes of a segment come from. What is converted is read and made
+// for each viewer; all else leaves as it lies.
+type plan struct {
+	final   bool // they will never be others
+	nothing []byte
+	pieces  []piece
+	made    func(body *timeline.Body) error // in place of pieces
+}
+
+// piece is a run of bytes of a stored file.
+type piece struct {
+	file  archive.FileID
+	at, n int64
+}
+
 // Segment plans the bytes of the segment called name. final: they will never
 // be others. The error is ErrOutside for one that shares no time with within.
 func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Body, final bool, err error) {
+	p, err := s.plans.get(planKey{uid, name, within},
+		func() stamps { return stamps{s.src.Stamp(uid)} },
+		func() (plan, error) { return s.plan(uid, name, within) })
+	if err != nil {
+		return nil, false, err
+	}
+	body = new(timeline.Body)
+	if p.made != nil {
+		err = p.made(body)
+	} else {
+		err = s.hold(uid, p.pieces, body)
+	}
+	if err != nil {
+		body.Release()
+		return nil, false, err
+	}
+	if body.Size() == 0 {
+		body.Add(p.nothing)
+	}
+	return body, p.final, nil
+}
+
+// hold makes a body of pieces; it keeps their files.
+func (s *Server) hold(uid string, pieces []piece, body *timeline.Body) error {
+	var f timeline.File
+	var id archive.FileID
+	for _, p := range pieces {
+		if f == nil || p.file != id {
+			var err error
+			if f, err = s.src.Pin(uid, p.file); err != nil {
+				return err
+			}
+			id = p.file
+			body.Hold(f)
+		}
+		body.AddFile(f, p.at, p.n)
+	}
+	return nil
+}
+
+// plan finds a segment by its name.
+func (s *Server) plan(uid, name string, within media.Span) (p plan, err error) {
 	name, ts := cutTS(name)
 	name, f := cutForm(name, ".m4s")
 	name, key := cutMark(name, keyOnly, ".m4s")
 	from, number, part, gap, ok := parseName(name)
 	if !ok {
-		return nil, false, ErrNotFound
+		return p, ErrNotFound
 	}
-	body = new(timeline.Body)
-	nothing, add := emptySegment, s.addSegment
+	// Also of one that was groomed and has no key frame: the one before is shown on.
+	p.nothing = emptySegment
 	if ts {
-		nothing, add = mux.TSNull(), s.addTS
+		p.nothing = mux.TSNull()
 	}
 	if gap {
-		body.Add(nothing)
-		return body, true, nil
+		p.final = true
+		return p, nil
 	}
 	// Names of before were those of the date, which is that of the sound where no
 	// picture is carried; the number says which one is meant.
 	segs, err := s.src.Segments(uid, media.Span{From: from - media.Wall(dateSlack), To: from + media.Wall(dateSlack)})
 	if err != nil {
-		return nil, false, err
+		return p, err
 	}
 	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != number })
 	if len(segs) > 0 && within != (media.Span{}) && !slices.ContainsFunc(segs, func(x archive.Segment) bool { return x.Span.Overlaps(within) }) {
-		return nil, false, ErrOutside
+		return p, ErrOutside
 	}
-	if ts && (key || part >= 0) {
-		return nil, false, ErrNotFound
+	if len(segs) == 0 || ts && (key || part >= 0) {
+		return p, ErrNotFound
 	}
 	if key {
-		if len(segs) == 0 {
-			return nil, false, ErrNotFound
-		}
-		if err := s.keyFrame(uid, segs[0], body); err != nil {
-			body.Release()
-			return nil, false, err
-		}
-		return body, segs[0].Complete, nil // of one that grows the length is not known yet
+		p.final = segs[0].Complete // of one that grows the length is not known yet
+		p.made = func(body *timeline.Body) error { return s.keyFrame(uid, segs[0], body) }
+		return p, nil
 	}
 	// A segment in two files: the second begins where the first ends, so look on.
-	if n := len(segs); n > 0 {
-		if more, err := s.src.Segments(uid, media.Span{From: segs[n-1].Span.To, To: segs[n-1].Span.To + 1}); err == nil {
-			for _, m := range more {
-				if m.Number == number && m.File != segs[n-1].File {
-					segs = append(segs, m)
-				}
+	last := segs[len(segs)-1]
+	if more, err := s.src.Segments(uid, media.Span{From: last.Span.To, To: last.Span.To + 1}); err == nil {
+		for _, m := range more {
+			if m.Number == number && m.File != last.File {
+				segs = append(segs, m)
 			}
 		}
 	}
-	found := false
 	if part >= 0 {
 		if segs, err = s.ofPart(uid, segs, part); err != nil {
-			return nil, false, err
+			return p, err
 		}
 	}
-	for _, seg := range segs {
-		if err := add(uid, seg, f, part, body); err != nil {
-			body.Release()
-			return nil, false, err
+	if len(segs) == 0 {
+		return p, ErrNotFound
+	}
+	p.final = part >= 0 || segs[len(segs)-1].Complete
+	add := s.addSegment
+	if ts {
+		add = s.addTS
+	} else if converted, err := s.converted(uid, segs, f); err != nil {
+		return p, err
+	} else if !converted {
+		for i := range segs {
+			if p.pieces, err = s.pieces(p.pieces, uid, &segs[i], f, part); err != nil {
+				return p, err
+			}
 		}
-		found, final = true, seg.Complete || part >= 0
+		return p, nil
 	}
-	if !found {
-		return nil, false, ErrNotFound
+	p.made = func(body *timeline.Body) error {
+		for _, seg := range segs {
+			if err := add(uid, seg, f, part, body); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	if body.Size() == 0 { // groomed, and without a key frame: the one before is shown on
-		body.Add(nothing)
-	}
-	return body, final, nil
+	return p, nil
 }
 
-// addSegment plans a segment, or only one of its parts.
-func (s *Server) addSegment(uid string, seg archive.Segment, form form, part int, body *timeline.Body) error {
-	tracks, err := s.src.Tracks(uid, seg.Init)
-	if err != nil {
-		return err
+// converted tells whether something of segments is converted in a form.
+func (s *Server) converted(uid string, segs []archive.Segment, form form) (bool, error) {
+	if form != soundAsFLAC {
+		return false, nil
 	}
-	in, _ := form.carried(tracks)
-	lay, err := s.src.Layout(uid, seg.File)
-	if err != nil {
-		return err
-	}
-	sl := -1
-	for i := range lay.Segments {
-		if lay.Segments[i].Number == seg.Number {
-			sl = i
+	for i := range segs {
+		tracks, err := s.src.Tracks(uid, segs[i].Init)
+		if err != nil || converts(tracks) {
+			return true, err
 		}
 	}
-	if sl < 0 {
-		return ErrNotFound
+	return false, nil
+}
+
+// stretch is where a segment, or one of its parts, lies in its file, and which tracks of
+// it are carried.
+type stretch struct {
+	lay   *archive.Layout
+	frags []archive.Fragment
+	in    []media.Track
+}
+
+func (s *Server) stretch(uid string, seg *archive.Segment, form form, part int) (x stretch, err error) {
+	tracks, err := s.src.Tracks(uid, seg.Init)
+	if err != nil {
+		return x, err
+	}
+	x.in, _ = form.carried(tracks)
+	if x.lay, err = s.src.Layout(uid, seg.File); err != nil {
+		return x, err
+	}
+	k := slices.IndexFunc(x.lay.Segments, func(l archive.SegmentLayout) bool { return l.Number == seg.Number })
+	if k < 0 {
+		return x, ErrNotFound
+	}
+	x.frags = x.lay.Fragments[x.lay.Segments[k].First:x.lay.Segments[k].Last]
+	if part >= 0 {
+		from, to := partRange(x.frags, leading(x.in), part)
+		x.frags = x.frags[from:to]
+	}
+	return x, nil
+}
+
+// pieces appends those of a segment, or only of one of its parts. Where all that is
+// recorded is carried they are one: the box of ours before each fragment, some dozen bytes
+// that players pass over (ISO/IEC 14496-12 4.2), costs less than sending around it.
+func (s *Server) pieces(out []piece, uid string, seg *archive.Segment, form form, part int) ([]piece, error) {
+	x, err := s.stretch(uid, seg, form, part)
+	if err != nil {
+		return out, err
+	}
+	for i := range x.frags {
+		fr := &x.frags[i]
+		if !slices.ContainsFunc(x.in, func(t media.Track) bool { return t.ID == fr.Track }) {
+			continue
+		}
+		if n := len(out); n > 0 && x.lay.Encryption == nil {
+			if last := &out[n-1]; last.file == seg.File && last.at+last.n == fr.Offset {
+				last.n = fr.End() - last.at
+				continue
+			}
+		}
+		out = append(out, piece{seg.File, fr.MoofOffset, fr.End() - fr.MoofOffset})
+	}
+	return out, nil
+}
+
+// addSegment makes a segment, or only one of its parts, of which something is converted.
+func (s *Server) addSegment(uid string, seg archive.Segment, form form, part int, body *timeline.Body) error {
+	x, err := s.stretch(uid, &seg, form, part)
+	if err != nil {
+		return err
 	}
 	f, err := s.src.Pin(uid, seg.File)
 	if err != nil {
 		return err
 	}
 	body.Hold(f)
-	first, last := lay.Segments[sl].First, lay.Segments[sl].Last
-	if part >= 0 {
-		n, to := partRange(lay.Fragments[first:last], leading(in), part)
-		first, last = first+n, first+to
-	}
-	for i := first; i < last; i++ {
-		fr := &lay.Fragments[i]
-		for _, t := range in {
+	for i := range x.frags {
+		fr := &x.frags[i]
+		for _, t := range x.in {
 			if t.ID != fr.Track {
 				continue
 			}

@@ -37,7 +37,8 @@ type Ring struct {
 	span    time.Duration
 	number  uint64 // next segment number
 	disc    uint64
-	counter uint64
+	counter uint64 // files so far
+	added   uint64 // parts so far
 }
 
 type ringFile struct {
@@ -92,6 +93,7 @@ func (r *Ring) add(p *media.Part) {
 	p.Retain()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.added++
 	if len(r.files) == 0 {
 		p.Release()
 		return
@@ -186,6 +188,13 @@ func (r *Ring) Bounds(uid string) (b media.Span, ok bool) {
 		}
 	}
 	return b, ok
+}
+
+// Stamp implements timeline.Store.
+func (r *Ring) Stamp(uid string) archive.Stamp {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return archive.StampOf(r.added, archive.FileID(ringFileBase|r.salt|r.counter))
 }
 
 // Newest implements timeline.Store.

@@ -19,6 +19,7 @@ type Store interface {
 	Tracks(id archive.InitID) ([]media.Track, error)
 	Layout(id archive.FileID) (*archive.Layout, error)
 	Watch(uid string) (<-chan struct{}, func())
+	Stamp(uid string) archive.Stamp
 }
 
 // Archive is the store of recorded footage.
@@ -246,6 +247,19 @@ func (t *Timeline) Pin(uid string, id archive.FileID) (File, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// Stamp stands for what the stores say of a stream (archive.Stamp).
+type Stamp struct{ Stored, Ring archive.Stamp }
+
+// Stamp is that of a stream at this moment. What was asked behind it is true while it is
+// the same: live playlists and their segments are asked for by hundreds.
+func (t *Timeline) Stamp(uid string) Stamp {
+	s := Stamp{Stored: t.arch.Stamp(uid)}
+	if r := t.ring(uid); r != nil {
+		s.Ring = r.Stamp(uid)
+	}
+	return s
 }
 
 // Watch signals when the live edge of the stream has moved. Call the returned

@@ -261,6 +261,7 @@ func (empty) Newest(string) (media.Wall, bool)                       { return 0,
 func (empty) Tracks(archive.InitID) ([]media.Track, error)           { return nil, archive.ErrGone }
 func (empty) Layout(archive.FileID) (*archive.Layout, error)         { return nil, archive.ErrGone }
 func (empty) Watch(string) (<-chan struct{}, func())                 { return nil, func() {} }
+func (empty) Stamp(string) archive.Stamp                             { return archive.Stamp{} }
 func (empty) Pin(archive.FileID) (*archive.Pin, error)               { return nil, archive.ErrGone }
 func (empty) Extents(string, media.Span) ([]archive.Extent, error)   { return nil, nil }
 func (empty) Locks(string, media.Span) []archive.Lock                { return nil }

@@ -141,10 +141,7 @@ func (r *request) other(more []string) *hls.Variant {
 	if uid == "" {
 		return nil
 	}
-	if c := r.carry(more...); c != "" {
-		uri += "?" + c
-	}
-	return &hls.Variant{Req: hls.Request{UID: uid}, URI: uri}
+	return &hls.Variant{Req: hls.Request{UID: uid, Carry: r.carry(more...)}, URI: uri}
 }
 
 func (h *Handler) segment(r request) *web.Error {

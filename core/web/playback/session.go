@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
-	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +29,10 @@ func (r *request) session(proto string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-var sessionName = regexp.MustCompile(`^[0-9a-f]{16}$`)
+// isSession tells whether s may be the name of a session.
+func isSession(s string) bool {
+	return len(s) == 16 && strings.Trim(s, "0123456789abcdef") == ""
+}
 
 // admit counts a viewer, or turns away one too many.
 func (h *Handler) admit(r *request, proto string) *web.Error {
@@ -37,7 +40,7 @@ func (h *Handler) admit(r *request, proto string) *web.Error {
 		return nil
 	}
 	earlier := r.args.Get("s")
-	if !sessionName.MatchString(earlier) {
+	if !isSession(earlier) {
 		earlier = ""
 	}
 	var limit string
