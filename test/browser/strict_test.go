@@ -210,7 +210,7 @@ func TestStrictReaders(t *testing.T) {
 	_, text := s.Get(s.HTTP + "/dvr/gate/media.m3u8" + fmt.Sprintf("?from=%d&to=%d", from, from+3000))
 	_, init, _ := strings.Cut(text, `#EXT-X-MAP:URI="`)
 	init, _, _ = strings.Cut(init, `"`)
-	paths, frames := []string{"/dvr/gate/" + init}, 0
+	paths := []string{"/dvr/gate/" + init}
 	for l := range strings.Lines(text) {
 		if l = strings.TrimSpace(l); l != "" && l[0] != '#' {
 			paths = append(paths, "/dvr/gate/"+l)
@@ -226,7 +226,7 @@ func TestStrictReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	packs := packets(t, one)
-	frames = len(packs["video"])
+	frames := len(packs["video"])
 	b = file(paths...)
 	check("init and segments", b, frames, len(packs["audio"]))
 	if !b.Fragmented || frames < 50 {
