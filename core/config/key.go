@@ -27,7 +27,8 @@ type Key struct {
 
 	third  *bool    // of true or false: whether a third word stands there
 	notYet []string // words refused by name
-	lookup bool     // Default must be parsed too: it depends on Env (paths)
+	means  map[string]alias
+	lookup bool // Default must be parsed too: it depends on Env (paths)
 	parse  func(env *Env, text string) *bad
 	checks []func(text string) *bad
 }
@@ -43,6 +44,22 @@ func (k *Key) RestartStream() *Key { k.Effect = RestartStream; return k }
 
 // NotYet names words the interface knows and this version does not.
 func (k *Key) NotYet(words ...string) *Key { k.notYet = append(k.notYet, words...); return k }
+
+// alias is a word that means another one.
+type alias struct {
+	word string
+	used func()
+}
+
+// Alias adds a word that is read as an allowed one, and is named to nobody. used is
+// called where it stands.
+func (k *Key) Alias(word, means string, used func()) *Key {
+	if k.means == nil {
+		k.means = map[string]alias{}
+	}
+	k.means[word] = alias{means, used}
+	return k
+}
 
 // Check adds a test of the value's text, after its type has been read. An empty
 // what means well.
@@ -233,6 +250,9 @@ func (s *Section) Words(name string, p *[]string, allowed []string, doc string) 
 				return &bad{fmt.Sprintf("%q: %s", item, cmpOr(b.what, "unknown word")), b.hint}
 			}
 			if slices.Contains(list, w) {
+				if _, also := k.means[strings.ToLower(item)]; also {
+					continue
+				}
 				return &bad{fmt.Sprintf("%q is there twice", w), ""}
 			}
 			list = append(list, w)
@@ -248,6 +268,10 @@ func (k *Key) word(text string) (string, *bad) {
 		if strings.EqualFold(w, text) {
 			return w, nil
 		}
+	}
+	if a, is := k.means[strings.ToLower(text)]; is {
+		a.used()
+		return a.word, nil
 	}
 	for _, w := range k.notYet {
 		if strings.EqualFold(w, text) {

@@ -246,6 +246,17 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 		return nil, ps
 	}
 	check := out.Config.Validate(uid)
+	if archived := out.Config.Foreign.Archive; archived != "" && out.Config.Foreign.On && l.s.usable {
+		named := ""
+		if it, ok := keys.Get(uid, "dvr-pool"); ok && it.Origin.File != "" {
+			named = out.Config.DVR.Pool
+		}
+		if pool, p := l.poolAt(uid, archived, named); p != nil {
+			check.Add(*p)
+		} else {
+			out.Config.DVR.Pool = pool
+		}
+	}
 	// While media-server.ini is refused its pools may be incomplete.
 	if _, ok := l.s.Archive.Pool(out.Config.DVR.Pool); !ok && out.Config.DVR.Enable && l.s.usable {
 		check.Add(l.noPool(uid, out.Config.DVR.Pool))
@@ -266,6 +277,44 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 		ps = append(ps, l.s.drivers(out)...)
 	}
 	return out, ps
+}
+
+// poolAt finds the pool that records into the space in which a folder lies: the one that is
+// named, which has to be one of them, or else the first.
+func (l *streamLoader) poolAt(uid, folder, named string) (string, *fault.Problem) {
+	space, longest := "", -1
+	var paths []string
+	for _, sp := range l.s.Archive.Spaces {
+		if sp.Path == "" {
+			continue
+		}
+		paths = append(paths, sp.Path)
+		if rest, err := filepath.Rel(sp.Path, folder); err == nil && filepath.IsLocal(rest) && len(sp.Path) > longest {
+			space, longest = sp.Name, len(sp.Path)
+		}
+	}
+	if space == "" {
+		return "", &fault.Problem{Where: uid, Key: "dvr-archive", What: fmt.Sprintf("%s lies in no space", folder), Hint: "paths of spaces: " + strings.Join(paths, ", ") + "; or write dvr-pool in its place"}
+	}
+	first := ""
+	for _, p := range l.s.Archive.Pools {
+		if !slices.Contains(p.Spaces, space) {
+			continue
+		}
+		if p.Name == named {
+			return named, nil
+		}
+		if first == "" {
+			first = p.Name
+		}
+	}
+	if named != "" {
+		return "", &fault.Problem{Where: uid, Key: "dvr-archive", What: fmt.Sprintf("%s lies in space %s, which dvr-pool = %s does not record into", folder, space, config.Name(named)), Hint: "remove one of the two"}
+	}
+	if first == "" {
+		return "", &fault.Problem{Where: uid, Key: "dvr-archive", What: fmt.Sprintf("%s lies in space %s, which no pool records into", folder, space), Hint: "name the space in a pool, or write dvr-pool in place of dvr-archive"}
+	}
+	return first, nil
 }
 
 func (l *streamLoader) noPool(uid, pool string) fault.Problem {

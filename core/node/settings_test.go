@@ -216,13 +216,18 @@ func TestStreamProblems(t *testing.T) {
 		{"protected for nobody", "gate", "[gate]\n" + url + "stream-access = protected", `streams.d/gate.ini:3:1: stream-access = protected without a stream-whitelist; write for example stream-whitelist = 10.0.0.0/8, or stream-access = private`},
 		{"protected for no network", "gate", "[gate]\n" + url + "stream-access = protected\nstream-whitelist = 10.0.0.0/8, lan", `streams.d/gate.ini:4:20: bad value "10.0.0.0/8, lan" for stream-whitelist: "lan" is not a network; write for example 10.0.0.7, 192.168.0.0/16 or 2001:db8::/32`},
 		{"waits", "gate", "[gate]\n" + url + "reconnect-timeout = 1m", `streams.d/gate.ini:1:1: the first wait, reconnect-timeout = 1m, is longer than the longest, reconnect-interval = 30s; raise reconnect-interval`},
-		{"not yet", "gate", "[gate]\n" + url + "stream-enable = at-night\nstream-access = hidden\nstream-proto = hls, mse\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off\naipix = on",
+		{"not yet", "gate", "[gate]\n" + url + "stream-enable = at-night\nstream-access = hidden\nstream-proto = hls, dash\ndvr-mode = event\ndvr-schedule = mon 8-18 event\nbackfill = off",
 			`streams.d/gate.ini:3:17: bad value "at-night" for stream-enable; allowed: true, false, on-demand (also yes, no, on, off)
 streams.d/gate.ini:4:17: bad value "hidden" for stream-access; allowed: public, protected, private
-streams.d/gate.ini:5:16: bad value "hls, mse" for stream-proto: "mse": not in this version; allowed: hls, mp4, rtsp, webrtc
+streams.d/gate.ini:5:16: bad value "hls, dash" for stream-proto: "dash": unknown word; allowed: hls, mp4, rtsp, webrtc
 streams.d/gate.ini:7:16: bad value "mon 8-18 event" for dvr-schedule: "8" is no time of day (at character 5 of the schedule); write for example 08:00-18:00
-streams.d/gate.ini:8:1: key "backfill" in [gate]: not in this version; remove it
-streams.d/gate.ini:9:1: key "aipix" in [gate]: not in this version; remove it`},
+streams.d/gate.ini:8:1: key "backfill" in [gate]: not in this version; remove it`},
+		{"another server's", "gate", "[gate]\n" + url + "stream-proto = mse, mp4\nstream-tracks = video, application\ncamera-uid = 17\ndvr-archive = /media/a\nreconnect-invalid = 5",
+			`streams.d/gate.ini:3:1: stream-proto = mse has a meaning with aipix = on alone; write aipix = on if this file was made for another server, or remove it
+streams.d/gate.ini:4:1: stream-tracks = application has a meaning with aipix = on alone; write aipix = on if this file was made for another server, or remove it
+streams.d/gate.ini:5:1: camera-uid has a meaning with aipix = on alone; write aipix = on if this file was made for another server, or remove it
+streams.d/gate.ini:6:1: dvr-archive has a meaning with aipix = on alone; write aipix = on if this file was made for another server, or remove it
+streams.d/gate.ini:7:1: warning: key "reconnect-invalid" has no effect: how soon a source that refuses is tried again say reconnect-timeout and reconnect-interval`},
 		{"cluster", "gate", "[gate]\n" + url + "primary-node = a\nsecondary-node = b\nstandby = hot", `streams.d/gate.ini:3:1: warning: key "primary-node" has no effect: the cluster is off; this node captures the stream
 streams.d/gate.ini:4:1: warning: key "secondary-node" has no effect: the cluster is off; this node captures the stream
 streams.d/gate.ini:5:1: warning: key "standby" has no effect: the cluster is off; this node captures the stream`},

@@ -43,6 +43,8 @@ type Config struct {
 	DVR DVRConfig
 
 	DriverKeys map[string]string // driver-KEY without the prefix
+
+	Foreign Foreign
 }
 
 // DVRConfig is what a stream file says about recording.
@@ -90,8 +92,8 @@ func (c *Config) Bind(s *config.Section) {
 	s.String("stream-sub", &c.Sub, "The uid of a second, smaller stream of the same camera, with a file of its own. HLS offers both under this stream's address, and players take the one that their line carries; who may play this one may play that there.").Check(checkWord)
 	s.String("stream-template", &c.Template, "Takes the keys of _<template>.ini, above the defaults and below this file.").Check(checkWord)
 	s.String("application", &c.Application, "Group of streams; the keys of _defaults.<application>.ini apply to it.").Needed().Check(checkWord)
-	s.Words("stream-tracks", &c.Tracks, []string{"video", "audio", "data"}, "Channels to capture.").RestartStream().Needed()
-	s.Words("stream-proto", &c.Proto, []string{"hls", "mp4", "rtsp", "webrtc"}, "Protocols viewers may use; rtsp where [rtsp] is on.").NotYet("mse")
+	s.Words("stream-tracks", &c.Tracks, []string{"video", "audio", "data"}, "Channels to capture.").RestartStream().Needed().Alias("application", "data", c.Foreign.word("stream-tracks", "application"))
+	s.Words("stream-proto", &c.Proto, []string{"hls", "mp4", "rtsp", "webrtc"}, "Protocols viewers may use; rtsp where [rtsp] is on.").Alias("mse", "hls", c.Foreign.word("stream-proto", "mse"))
 	s.Enum("stream-access", &c.Access, []string{AccessPublic, AccessProtected, AccessPrivate}, "Who plays: public = anyone; protected = the addresses in stream-whitelist, and who may play what is private; private = who is logged in, has an API token, or a play token for it.")
 	s.Networks("stream-whitelist", &c.Whitelist, "Addresses and networks that play a protected stream: 10.0.0.0/8, 192.168.7.20, 2001:db8::/32. Behind a proxy they count only if [http] trusted-proxies names it.")
 	s.Int("stream-limit", &c.Limit, 0, 1_000_000, "Most viewers of the stream at once. 0 = as many as the server takes ([limits] viewers).")
@@ -110,7 +112,8 @@ func (c *Config) Bind(s *config.Section) {
 	s.Duration("dvr-pre", &c.DVR.Pre, 0, 5*time.Minute, "Kept before an event: at least so much, back to a key frame. It waits in memory; of what lies further back than half of [plugins] buffer a killed server loses some.")
 	s.Duration("dvr-post", &c.DVR.Post, 0, time.Hour, "Kept behind an event, to the end of the group of pictures.")
 	s.List("labels", &c.Labels, "Free words, by comma, for search.")
-	s.Later("backfill", "aipix", "camera-uid", "reconnect-invalid", "dvr-archive")
+	s.Later("backfill")
+	c.Foreign.bind(s)
 	s.Warned(clusterOff, "primary-node", "secondary-node", "standby")
 	s.Rest(config.Rest{Prefix: "driver-", Doc: "The driver's own keys.", Effect: config.RestartStream, Into: &c.DriverKeys})
 }
@@ -134,7 +137,7 @@ func (c *Config) Validate(where string) fault.Problems {
 	if c.ReconnectTimeout > c.ReconnectInterval {
 		ps.Add(fault.Problem{Where: where, Key: "reconnect-interval", What: fmt.Sprintf("the first wait, reconnect-timeout = %s, is longer than the longest, reconnect-interval = %s", config.FormatDuration(c.ReconnectTimeout), config.FormatDuration(c.ReconnectInterval)), Hint: "raise reconnect-interval"})
 	}
-	return ps
+	return append(ps, c.Foreign.validate(where)...)
 }
 
 // Title is what people see: the name, or the uid.

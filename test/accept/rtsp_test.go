@@ -507,13 +507,15 @@ func TestRTSPWho(t *testing.T) {
 	harness.Row(t, "who may play over RTSP", 0, "26 questions; what is revoked, removed or changed ends; a revoked token ends what plays after %.1f s", revoked.Seconds())
 }
 
-// TestRTSPCrowd: many readers, and such as stop, dribble or talk rubbish, cost the
-// recording no frame, and those who read as they should lose none either.
+// TestRTSPCrowd: many readers over RTSP, more that watch one camera over HLS, and such as
+// stop, dribble or talk rubbish, cost the recording no frame, and those who read as they
+// should lose none either.
 func TestRTSPCrowd(t *testing.T) {
 	t.Parallel()
 	ini, address := rtspServer(t, "[limits]\nconnections-per-address = 2000")
 	s := harness.New(t, harness.Options{Ini: ini})
 	cameras, readers := harness.Pick(20, 4), harness.Pick(100, 20)
+	watching := make([]*hlsViewer, harness.Pick(500, 50))
 	var cams []harness.Camera
 	var uids []string
 	for i := range cameras {
@@ -539,6 +541,14 @@ func TestRTSPCrowd(t *testing.T) {
 					return false
 				}
 			})
+		})
+	}
+	for i := range watching {
+		v := newHLSViewer(s.HTTP + "/live/" + uids[0] + "/playlist.m3u8")
+		watching[i] = v
+		wg.Go(func() {
+			time.Sleep(2 * time.Second * time.Duration(i) / time.Duration(len(watching))) // people come one by one
+			v.watch(stop)
 		})
 	}
 	for i := range readers { // beside them
@@ -591,12 +601,19 @@ func TestRTSPCrowd(t *testing.T) {
 		}
 		c.close()
 	}
+	watched := 0
+	for i, v := range watching {
+		watched += len(v.numbers)
+		if n := v.breaks(); n > 0 || v.err != nil || len(v.numbers) < harness.Pick(1000, 200) {
+			t.Errorf("HLS viewer %d: %d pictures, %d missing or twice, %v", i, len(v.numbers), n, v.err)
+		}
+	}
 	to := s.Close(uids...)
 	for i := range cams {
 		cams[i].Rules.To, cams[i].Rules.Tail = to, -1
 	}
-	judge(t, s, fmt.Sprintf("recording beside %d RTSP readers, and as many that misbehave", readers), 0, cams, "mp4")
-	harness.Row(t, "RTSP readers beside those who misbehave", 0, "%d readers of %d live cameras: %d pictures, %d breaks; %d connections of rubbish", readers, cameras, shown, broken.Load(), strange.Load())
+	judge(t, s, fmt.Sprintf("recording beside %d HLS viewers of one camera, %d RTSP readers, and as many that misbehave", len(watching), readers), 0, cams, "mp4")
+	harness.Row(t, "RTSP readers beside those who misbehave", 0, "%d readers of %d live cameras: %d pictures, %d breaks; %d HLS viewers of one of them: %d pictures; %d connections of rubbish", readers, cameras, shown, broken.Load(), len(watching), watched, strange.Load())
 }
 
 func running(stop <-chan struct{}) bool {
