@@ -35,7 +35,7 @@ type Archive struct {
 	streams map[string]*stream
 	files   map[FileID]*file // growing, sealing, sealed but not yet in the catalogue
 	pins    map[FileID]*pinned
-	usage   map[string]int64 // bytes of streams that have a limit
+	usage   map[string]*account // what streams take, by uid
 	signed  map[string]lastSigned
 	ciphers ciphers
 	plain   *plainCache
@@ -61,20 +61,18 @@ type Archive struct {
 	struck map[FileID]bool // found missing; their rows are being removed
 	look   chan string     // spaces to be compared with their lists
 
-	ensured      chan struct{} // asks retention to look at once
-	measure      chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
-	mend         chan struct{} // something is in toMend
-	jobs         chan func(context.Context)
-	dbCtx        context.Context
-	dbs          context.CancelFunc
-	dbDone       sync.WaitGroup
-	rebuild      sync.Mutex            // one rebuild at a time
-	plan         turn                  // one plan is carried out at a time
-	expiredTo    map[string]media.Wall // as noted in ledgers, by stream; mu
-	usageChanges uint64                // how often usage was; mu
-	booking      int                   // changes of the catalogue that are not in usage yet; mu
-	dels         deletions
-	open         descriptors
+	ensured   chan struct{} // asks retention to look at once
+	measure   chan struct{} // asks it to look at the thresholds only: nothing is deleted for that
+	mend      chan struct{} // something is in toMend
+	jobs      chan func(context.Context)
+	dbCtx     context.Context
+	dbs       context.CancelFunc
+	dbDone    sync.WaitGroup
+	rebuild   sync.Mutex            // one rebuild at a time
+	plan      turn                  // one plan is carried out at a time
+	expiredTo map[string]media.Wall // as noted in ledgers, by stream; mu
+	dels      deletions
+	open      descriptors
 }
 
 type counters struct {
@@ -228,7 +226,7 @@ func newArchive(o Options) (*Archive, error) {
 		return nil, fault.New("archive", "there is no storage space", "add a [space.NAME] section")
 	}
 	a := &Archive{o: o, log: o.Log, layouts: newLayoutCache(o.LayoutCache), plain: newPlainCache(plainCacheSize),
-		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]int64{}, signed: map[string]lastSigned{},
+		streams: map[string]*stream{}, files: map[FileID]*file{}, pins: map[FileID]*pinned{}, usage: map[string]*account{}, signed: map[string]lastSigned{},
 		ensured: make(chan struct{}, 1), measure: make(chan struct{}, 1), mend: make(chan struct{}, 1), jobs: make(chan func(context.Context)),
 		struck: map[FileID]bool{}, look: make(chan string, 8), untold: map[*space]bool{}, locks: locks{making: map[LockID]Lock{}}}
 	a.plan, a.expiredTo = make(turn, 1), map[string]media.Wall{}

@@ -287,14 +287,16 @@ func idsOf(rows []*row) []FileID {
 // byPins sorts rows by whether somebody reads the file.
 func (a *Archive) byPins(rows []*row) (free, read []*row) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, r := range rows {
 		if a.pins[r.ID] != nil {
 			read = append(read, r)
 		} else {
-			a.open.drop(r.ID)
 			free = append(free, r)
 		}
+	}
+	a.mu.Unlock()
+	for _, r := range free {
+		a.open.drop(r.ID)
 	}
 	return free, read
 }

@@ -40,13 +40,15 @@ type descriptor struct {
 // take gives the descriptor of a file in a space, nil if none is open.
 func (d *descriptors) take(id FileID, sp *space) *descriptor {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	x := d.m[id]
 	if x == nil || x.sp != sp {
+		d.mu.Unlock()
 		return nil
 	}
 	if time.Since(x.since) > descriptorAge {
-		d.unlist(id, x)
+		over := d.unlist(id, x)
+		d.mu.Unlock()
+		shut(over)
 		return nil
 	}
 	if x.idle != nil {
@@ -54,6 +56,7 @@ func (d *descriptors) take(id FileID, sp *space) *descriptor {
 		x.idle = nil
 	}
 	x.users++
+	d.mu.Unlock()
 	return x
 }
 
@@ -61,44 +64,50 @@ func (d *descriptors) take(id FileID, sp *space) *descriptor {
 // older one.
 func (d *descriptors) add(id FileID, sp *space, fd *os.File) *descriptor {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	x := &descriptor{fd: fd, sp: sp, since: time.Now(), users: 1, kept: true}
+	var over *os.File
 	if old := d.m[id]; old != nil {
-		d.unlist(id, old)
+		over = d.unlist(id, old)
 	}
 	if d.m == nil {
 		d.m = map[FileID]*descriptor{}
 	}
 	d.m[id] = x
+	d.mu.Unlock()
+	shut(over)
 	return x
 }
 
 // give ends a reader's use.
 func (d *descriptors) give(id FileID, x *descriptor) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if x.users--; x.users > 0 {
-		return
+	var over *os.File
+	switch x.users--; {
+	case x.users > 0:
+	case !x.kept:
+		over = x.fd
+	default:
+		x.idle = time.AfterFunc(descriptorIdle, func() { d.dropIdle(id, x) })
 	}
-	if !x.kept {
-		x.fd.Close()
-		return
-	}
-	var t *time.Timer
-	t = time.AfterFunc(descriptorIdle, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if x.idle == t { // else somebody took it meanwhile
-			d.unlist(id, x)
-		}
-	})
-	x.idle = t
+	d.mu.Unlock()
+	shut(over)
 }
 
-// unlist lets nobody else come to a descriptor; without readers it is closed. d.mu is held.
-func (d *descriptors) unlist(id FileID, x *descriptor) {
+func (d *descriptors) dropIdle(id FileID, x *descriptor) {
+	d.mu.Lock()
+	var over *os.File
+	if x.users == 0 { // else somebody took it meanwhile
+		over = d.unlist(id, x)
+	}
+	d.mu.Unlock()
+	shut(over)
+}
+
+// unlist lets nobody else come to a descriptor; without readers it is returned, to be
+// closed when d.mu, which is held, is not any more: over a network that takes time.
+func (d *descriptors) unlist(id FileID, x *descriptor) *os.File {
 	if !x.kept {
-		return
+		return nil
 	}
 	x.kept = false
 	if d.m[id] == x {
@@ -108,25 +117,49 @@ func (d *descriptors) unlist(id FileID, x *descriptor) {
 		x.idle.Stop()
 		x.idle = nil
 	}
-	if x.users == 0 {
-		x.fd.Close()
+	if x.users > 0 {
+		return nil
+	}
+	return x.fd
+}
+
+// shut closes what nobody reads any more; no lock is held.
+func shut(fd *os.File) {
+	if fd != nil {
+		fd.Close()
 	}
 }
 
-// drop closes the descriptor of a file, behind those who read through it.
+// drop closes the descriptor of a file, behind those who read through it. No lock is held.
 func (d *descriptors) drop(id FileID) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	var over *os.File
 	if x := d.m[id]; x != nil {
-		d.unlist(id, x)
+		over = d.unlist(id, x)
 	}
+	d.mu.Unlock()
+	shut(over)
+}
+
+// cut closes a descriptor under its readers: who reads through it hears that the file is
+// gone, as this one does.
+func (d *descriptors) cut(id FileID, x *descriptor) {
+	d.mu.Lock()
+	d.unlist(id, x)
+	x.users--
+	d.mu.Unlock()
+	shut(x.fd)
 }
 
 // close drops all of them.
 func (d *descriptors) close() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	var over []*os.File
 	for id, x := range d.m {
-		d.unlist(id, x)
+		over = append(over, d.unlist(id, x))
+	}
+	d.mu.Unlock()
+	for _, fd := range over {
+		shut(fd)
 	}
 }

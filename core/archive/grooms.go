@@ -104,7 +104,13 @@ func (a *Archive) swap(ctx context.Context, gs []*grooming, rows map[FileID]*row
 		return nil, nil
 	}
 	ok := make([]bool, len(todo))
-	err = a.booked(ctx, func(tx *sql.Tx) (by []usage, err error) {
+	var uids []string
+	for _, g := range todo {
+		if uid := rows[g.file].UID; !slices.Contains(uids, uid) {
+			uids = append(uids, uid)
+		}
+	}
+	err = a.booked(ctx, uids, func(tx *sql.Tx) (by []usage, err error) {
 		for i, g := range todo {
 			var size int64
 			err := tx.QueryRow("SELECT f.size FROM files f JOIN spaces p ON p.id = f.space WHERE f.id = ? AND p.name = ? AND f.name = ? AND f.flags & 3 = 0",
@@ -139,11 +145,13 @@ func (a *Archive) swap(ctx context.Context, gs []*grooming, rows map[FileID]*row
 
 // restoreOriginal lists an original again in place of what was made of it.
 func (a *Archive) restoreOriginal(ctx context.Context, listed *row, original *row) error {
-	return a.cat.now(ctx, func(tx *sql.Tx) error {
-		if err := removeRows(tx, []FileID{listed.ID}); err != nil {
-			return err
-		}
-		return a.cat.put(tx, original, a.nextFile)
+	return a.booked(ctx, []string{original.UID}, func(tx *sql.Tx) ([]usage, error) {
+		return difference(tx, original.UID, []FileID{listed.ID, original.ID}, func() error {
+			if err := removeRows(tx, []FileID{listed.ID}); err != nil {
+				return err
+			}
+			return a.cat.put(tx, original, a.nextFile)
+		})
 	})
 }
 

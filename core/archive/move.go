@@ -331,7 +331,7 @@ func (a *Archive) listAgain(ctx context.Context, s *space, name string) (bool, e
 		return false, nil
 	}
 	r.Unminted = a.unminted(r.ID)
-	err = a.booked(ctx, func(tx *sql.Tx) ([]usage, error) {
+	err = a.booked(ctx, []string{r.UID}, func(tx *sql.Tx) ([]usage, error) {
 		err := a.cat.put(tx, r, a.nextFile)
 		if err != nil || r.Twin != nil {
 			return nil, err

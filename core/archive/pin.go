@@ -294,20 +294,20 @@ func (p *Pin) Release() {
 	}
 	p.mu.Unlock()
 	p.a.mu.Lock()
-	defer p.a.mu.Unlock()
 	g := p.a.pins[p.id]
-	if g == nil {
-		return
-	}
-	delete(g.pins, p)
-	if len(g.pins) == 0 {
-		delete(p.a.pins, p.id)
-		if g.none != nil {
-			close(g.none)
+	goes := g != nil && g.none != nil // its deletion waits
+	if g != nil {
+		delete(g.pins, p)
+		if len(g.pins) == 0 {
+			delete(p.a.pins, p.id)
+			if goes {
+				defer close(g.none)
+			}
 		}
 	}
-	if g.none != nil {
-		p.a.open.drop(p.id)
+	p.a.mu.Unlock()
+	if goes {
+		p.a.open.drop(p.id) // opened since; first, so that its room is free when it is deleted
 	}
 }
 
@@ -345,8 +345,7 @@ func (a *Archive) unpin(ctx context.Context, id FileID, wait time.Duration) {
 		p.mu.Lock()
 		p.cut = true
 		if p.fd != nil && !p.over {
-			p.fd.fd.Close() // under others as well, who are cut here, too
-			a.open.give(id, p.fd)
+			a.open.cut(id, p.fd)
 			p.fd = nil
 		}
 		p.mu.Unlock()

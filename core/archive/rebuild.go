@@ -190,7 +190,7 @@ func (a *Archive) settleRows(ctx context.Context, s *space) {
 	if len(sealed)+len(gone) == 0 {
 		return
 	}
-	err = a.cat.now(ctx, func(tx *sql.Tx) error {
+	err = a.recounted(ctx, func(tx *sql.Tx) error {
 		for _, r := range sealed {
 			if err := a.cat.put(tx, r, nil); err != nil {
 				return err

@@ -323,7 +323,13 @@ func (a *Archive) decide(ctx context.Context, dels []retain.Deletion) ([]retain.
 // streams take.
 func (a *Archive) markGoing(ctx context.Context, in map[FileID]string, size map[FileID]usage) (map[FileID]bool, error) {
 	var marked map[FileID]bool
-	err := a.booked(ctx, func(tx *sql.Tx) (took []usage, err error) {
+	var uids []string
+	for _, u := range size {
+		if !slices.Contains(uids, u.uid) {
+			uids = append(uids, u.uid)
+		}
+	}
+	err := a.booked(ctx, uids, func(tx *sql.Tx) (took []usage, err error) {
 		marks := make(map[FileID]bool, len(in)) // anew, should this be done twice
 		for id, space := range in {
 			res, err := tx.Exec("UPDATE files SET flags = flags | 2 WHERE id = ? AND space = (SELECT id FROM spaces WHERE name = ?) AND flags & 3 = 0", int64(id), space)

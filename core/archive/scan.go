@@ -220,6 +220,7 @@ func (a *Archive) storeRows(ctx context.Context, rows <-chan []*row, tick func()
 			}
 			return a.cat.putAll(tx, todo, a.nextFile)
 		}, func(err error) {
+			a.forgetUsage()
 			out := result{err: errors.Join(err, ended)}
 			for _, r := range todo {
 				if r.Twin != nil {

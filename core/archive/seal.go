@@ -167,11 +167,13 @@ func (s *space) seal(ctx context.Context, f *file) error {
 // sealedRow hands a sealed file over to the catalogue.
 func (a *Archive) sealedRow(f *file) {
 	r := f.row()
-	a.book(func(tx *sql.Tx) ([]usage, error) {
-		if err := a.cat.put(tx, r, nil); err != nil {
-			return nil, err
-		}
-		return []usage{{r.UID, r.Size}}, a.cat.hourBegins(tx, r.UID, r.Span.From)
+	a.book([]string{r.UID}, func(tx *sql.Tx) ([]usage, error) {
+		return difference(tx, r.UID, []FileID{r.ID}, func() error { // a rebuild may have listed it meanwhile
+			if err := a.cat.put(tx, r, nil); err != nil {
+				return err
+			}
+			return a.cat.hourBegins(tx, r.UID, r.Span.From)
+		})
 	}, func(err error) {
 		if err == nil {
 			a.forget(f)

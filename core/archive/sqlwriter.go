@@ -240,7 +240,7 @@ func (d *database) atOnce(ctx context.Context, do func(*sql.Tx) error) error {
 	return await(ctx, d.soon, do)
 }
 
-func await(ctx context.Context, queue func(func(*sql.Tx) error, func(error)), do func(*sql.Tx) error) error {
+func await[F any](ctx context.Context, queue func(F, func(error)), do F) error {
 	c := make(chan error, 1)
 	queue(do, func(err error) { c <- err })
 	select {

@@ -1,11 +1,14 @@
 package archive
 
+import "media-server/core/media"
+
 // Stamp stands for what a store says of a stream: as long as it is the same, so are its
 // answers about segments, bounds and files. Stamps are compared and nothing else.
 type Stamp struct {
 	list   uint64 // of what is listed
 	memory [4]uint64
-	gone   int // keys
+	end    media.Wall // of what was recorded last
+	gone   int        // keys
 }
 
 // StampOf is the stamp of a store in memory that counts its changes.
@@ -19,6 +22,7 @@ func (a *Archive) Stamp(uid string) Stamp {
 	s := Stamp{list: a.cat.changes.Load()}
 	if st := a.known(uid); st != nil {
 		st.mu.Lock()
+		s.end = st.last.end
 		for _, f := range st.files {
 			f.mu.Lock()
 			// Of the files in memory one at most grows, and only by more bytes.

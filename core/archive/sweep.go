@@ -36,7 +36,7 @@ func (c *scan) sweep(ctx context.Context, gen int64) error {
 	for i, r := range rows {
 		ids[i] = r.ID
 	}
-	return cat.atOnce(ctx, func(tx *sql.Tx) error {
+	return c.a.recounted(ctx, func(tx *sql.Tx) error {
 		for _, id := range ids {
 			if _, err := tx.Exec("DELETE FROM files WHERE id = ? AND gen < ? AND flags & 1 = 0 AND space = (SELECT id FROM spaces WHERE name = ?)", int64(id), gen, name); err != nil {
 				return err

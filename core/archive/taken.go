@@ -69,13 +69,9 @@ func (a *Archive) strike(r *row, why GapCause) bool {
 		s.note(f)
 	}
 	a.layouts.drop(r.ID)
-	id, uid, size := r.ID, r.UID, r.Size
-	a.book(func(tx *sql.Tx) (took []usage, err error) {
-		var flags int64
-		if tx.QueryRow("SELECT flags FROM files WHERE id = ?", int64(id)).Scan(&flags) == nil && flags&(rowOpen|rowGoing) == 0 {
-			took = []usage{{uid, -size}}
-		}
-		return took, removeRows(tx, []FileID{id})
+	id, uid := r.ID, r.UID
+	a.book([]string{uid}, func(tx *sql.Tx) ([]usage, error) {
+		return difference(tx, uid, []FileID{id}, func() error { return removeRows(tx, []FileID{id}) })
 	}, func(error) {
 		a.mu.Lock()
 		delete(a.struck, id)

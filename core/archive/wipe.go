@@ -341,11 +341,10 @@ func (a *Archive) disown(ctx context.Context, s *space, cause GapCause) error {
 		return err
 	}
 	a.noteGone(rows, cause)
-	err = a.cat.now(ctx, func(tx *sql.Tx) error {
+	err = a.recounted(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM files WHERE space = (SELECT id FROM spaces WHERE name = ?)", s.cfg.Name)
 		return err
 	})
-	a.forgetUsage()
 	if err != nil {
 		return fmt.Errorf("take the files of space %s from the lists: %w", s.cfg.Name, err)
 	}
