@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"errors"
 	"sync"
 
 	"media-server/core/timeline"
@@ -17,46 +18,56 @@ const mostRemembered = 2048
 type stamps [2]timeline.Stamp
 
 // memo remembers answers by what was asked. The zero value is ready; safe for concurrent
-// use.
+// use. No lock is held while something is made: it may take reading a slow storage.
 type memo[K comparable, V any] struct {
 	mu sync.Mutex
-	m  map[K]*remembered[V]
+	m  map[K]*attempt[V]
 }
 
-type remembered[V any] struct {
-	mu sync.Mutex // held while it is made: the others wait for it instead of making it, too
-	at stamps
-	is bool
-	v  V
+// attempt is an answer, or one that is being made.
+type attempt[V any] struct {
+	at   stamps
+	done chan struct{}
+	v    V
+	err  error
 }
 
-// get gives what was remembered of k, or makes it anew where stamp tells of another state.
-// Errors are not remembered.
+// errUnmade: who made it panicked; he has told so.
+var errUnmade = errors.New("the answer could not be made")
+
+// get gives what is remembered of k, or makes it where stamp tells of another state. Who
+// asks while it is made waits for that, and gets the error of it, too; errors are not
+// remembered beyond.
 func (m *memo[K, V]) get(k K, stamp func() stamps, create func() (V, error)) (V, error) {
-	m.mu.Lock()
-	r := m.m[k]
-	if r == nil {
-		if len(m.m) >= mostRemembered || m.m == nil {
-			m.m = map[K]*remembered[V]{} // what is asked for still is made again
-		}
-		r = &remembered[V]{}
-		m.m[k] = r
-	}
-	m.mu.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	at := stamp() // before it is made: what is recorded meanwhile may be in it or not
-	if r.is && r.at == at {
-		return r.v, nil
-	}
-	v, err := create()
-	r.v, r.at, r.is = v, at, err == nil
-	if err != nil {
-		m.mu.Lock()
-		if m.m[k] == r {
-			delete(m.m, k)
-		}
+	m.mu.Lock()
+	if a := m.m[k]; a != nil && a.at == at {
 		m.mu.Unlock()
+		<-a.done
+		return a.v, a.err
 	}
-	return v, err
+	a := &attempt[V]{at: at, done: make(chan struct{}), err: errUnmade}
+	if m.m == nil {
+		m.m = map[K]*attempt[V]{}
+	}
+	if len(m.m) >= mostRemembered && m.m[k] == nil {
+		for any := range m.m { // what is asked for still is made again
+			delete(m.m, any)
+			break
+		}
+	}
+	m.m[k] = a
+	m.mu.Unlock()
+	defer func() {
+		if a.err != nil {
+			m.mu.Lock()
+			if m.m[k] == a {
+				delete(m.m, k)
+			}
+			m.mu.Unlock()
+		}
+		close(a.done)
+	}()
+	a.v, a.err = create()
+	return a.v, a.err
 }

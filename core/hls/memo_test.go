@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"media-server/core/archive"
@@ -60,33 +61,75 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
-// TestErrorsAreNot: what could not be made is tried again at once.
+// TestErrorsAreNot: what could not be made is tried again at once, but once for all who
+// wait for it.
 func TestErrorsAreNot(t *testing.T) {
+	none := func() stamps { return stamps{} }
 	var m memo[int, string]
 	n := 0
-	make := func() (string, error) {
+	create := func() (string, error) {
 		if n++; n == 1 {
 			return "", errors.New("not now")
 		}
 		return "made", nil
 	}
-	none := func() stamps { return stamps{} }
-	if _, err := m.get(1, none, make); err == nil || len(m.m) != 0 {
+	if _, err := m.get(1, none, create); err == nil || len(m.m) != 0 {
 		t.Errorf("%d are remembered, %v", len(m.m), err)
 	}
 	for range 2 {
-		if v, err := m.get(1, none, make); v != "made" || err != nil || n != 2 {
+		if v, err := m.get(1, none, create); v != "made" || err != nil || n != 2 {
 			t.Errorf("%q, %v, made %d times", v, err, n)
 		}
 	}
 	for i := range 2 * mostRemembered {
-		if _, err := m.get(i, none, make); err != nil {
+		if _, err := m.get(i, none, create); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(m.m) > mostRemembered {
 		t.Errorf("%d are remembered", len(m.m))
 	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = m.get(-1, none, func() (string, error) { panic("a mistake") })
+	}()
+	if v, err := m.get(-1, none, create); v != "made" || err != nil {
+		t.Errorf("behind a panic: %q, %v", v, err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var m memo[int, string]
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				_, err := m.get(1, none, func() (string, error) {
+					time.Sleep(20 * time.Second) // a storage that hangs
+					return "", errors.New("not now")
+				})
+				if err == nil {
+					t.Error("no error")
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begun); took != 20*time.Second {
+			t.Errorf("they waited %v, one behind the other", took)
+		}
+		// What was recorded meanwhile is made without waiting for that.
+		all.Go(func() {
+			_, _ = m.get(1, none, func() (string, error) { time.Sleep(20 * time.Second); return "old", nil })
+		})
+		synctest.Wait()
+		begun = time.Now()
+		newer := func() stamps { return stamps{{Stored: archive.StampOf(1, 0)}} }
+		if v, err := m.get(1, newer, func() (string, error) { return "new", nil }); v != "new" || err != nil || time.Since(begun) != 0 {
+			t.Errorf("%q, %v behind %v", v, err, time.Since(begun))
+		}
+		all.Wait()
+		if v, _ := m.get(1, newer, func() (string, error) { return "again", nil }); v != "new" {
+			t.Errorf("%q: the older answer came later and stays", v)
+		}
+	})
 }
 
 // TestPieces: what is carried leaves in one piece, and nothing of what is not.

@@ -54,19 +54,28 @@ func seen(es []entry, within media.Span) []entry {
 	return es
 }
 
-// planKey is what the plan of a segment depends on beside the stream.
+// planKey is what the plan of a segment depends on.
 type planKey struct {
-	uid, name string
-	within    media.Span
+	uid    string
+	name   segmentName
+	within media.Span
+}
+
+// segmentName is the name of a segment taken apart: numbers are written in more than one way.
+type segmentName struct {
+	from    media.Wall
+	number  uint64
+	part    int // -1 = all of it
+	form    form
+	key, ts bool
 }
 
 // plan is where the bytes of a segment come from. What is converted is read and made
 // for each viewer; all else leaves as it lies.
 type plan struct {
-	final   bool // they will never be others
-	nothing []byte
-	pieces  []piece
-	made    func(body *timeline.Body) error // in place of pieces
+	final  bool // they will never be others
+	pieces []piece
+	made   func(body *timeline.Body) error // in place of pieces
 }
 
 // piece is a run of bytes of a stored file.
@@ -78,13 +87,29 @@ type piece struct {
 // Segment plans the bytes of the segment called name. final: they will never
 // be others. The error is ErrOutside for one that shares no time with within.
 func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Body, final bool, err error) {
-	p, err := s.plans.get(planKey{uid, name, within},
+	var n segmentName
+	name, n.ts = cutTS(name)
+	name, n.form = cutForm(name, ".m4s")
+	name, n.key = cutMark(name, keyOnly, ".m4s")
+	gap, ok := false, false
+	if n.from, n.number, n.part, gap, ok = parseName(name); !ok || !gap && n.ts && (n.key || n.part >= 0) {
+		return nil, false, ErrNotFound
+	}
+	body = new(timeline.Body)
+	nothing := emptySegment
+	if n.ts {
+		nothing = mux.TSNull()
+	}
+	if gap {
+		body.Add(nothing)
+		return body, true, nil
+	}
+	p, err := s.plans.get(planKey{uid, n, within},
 		func() stamps { return stamps{s.src.Stamp(uid)} },
-		func() (plan, error) { return s.plan(uid, name, within) })
+		func() (plan, error) { return s.plan(uid, n, within) })
 	if err != nil {
 		return nil, false, err
 	}
-	body = new(timeline.Body)
 	if p.made != nil {
 		err = p.made(body)
 	} else {
@@ -94,8 +119,8 @@ func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Bo
 		body.Release()
 		return nil, false, err
 	}
-	if body.Size() == 0 {
-		body.Add(p.nothing)
+	if body.Size() == 0 { // groomed, and without a key frame: the one before is shown on
+		body.Add(nothing)
 	}
 	return body, p.final, nil
 }
@@ -119,67 +144,53 @@ func (s *Server) hold(uid string, pieces []piece, body *timeline.Body) error {
 }
 
 // plan finds a segment by its name.
-func (s *Server) plan(uid, name string, within media.Span) (p plan, err error) {
-	name, ts := cutTS(name)
-	name, f := cutForm(name, ".m4s")
-	name, key := cutMark(name, keyOnly, ".m4s")
-	from, number, part, gap, ok := parseName(name)
-	if !ok {
-		return p, ErrNotFound
-	}
-	// Also of one that was groomed and has no key frame: the one before is shown on.
-	p.nothing = emptySegment
-	if ts {
-		p.nothing = mux.TSNull()
-	}
-	if gap {
-		p.final = true
-		return p, nil
-	}
+func (s *Server) plan(uid string, n segmentName, within media.Span) (p plan, err error) {
 	// Names of before were those of the date, which is that of the sound where no
 	// picture is carried; the number says which one is meant.
-	segs, err := s.src.Segments(uid, media.Span{From: from - media.Wall(dateSlack), To: from + media.Wall(dateSlack)})
+	segs, err := s.src.Segments(uid, media.Span{From: n.from - media.Wall(dateSlack), To: n.from + media.Wall(dateSlack)})
 	if err != nil {
 		return p, err
 	}
-	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != number })
+	segs = slices.DeleteFunc(slices.Clone(segs), func(x archive.Segment) bool { return x.Number != n.number })
 	if len(segs) > 0 && within != (media.Span{}) && !slices.ContainsFunc(segs, func(x archive.Segment) bool { return x.Span.Overlaps(within) }) {
 		return p, ErrOutside
 	}
-	if len(segs) == 0 || ts && (key || part >= 0) {
+	if len(segs) == 0 {
 		return p, ErrNotFound
 	}
-	if key {
+	if n.key {
 		p.final = segs[0].Complete // of one that grows the length is not known yet
 		p.made = func(body *timeline.Body) error { return s.keyFrame(uid, segs[0], body) }
 		return p, nil
 	}
 	// A segment in two files: the second begins where the first ends, so look on.
 	last := segs[len(segs)-1]
-	if more, err := s.src.Segments(uid, media.Span{From: last.Span.To, To: last.Span.To + 1}); err == nil {
-		for _, m := range more {
-			if m.Number == number && m.File != last.File {
-				segs = append(segs, m)
-			}
+	more, err := s.src.Segments(uid, media.Span{From: last.Span.To, To: last.Span.To + 1})
+	if err != nil {
+		return p, err
+	}
+	for _, m := range more {
+		if m.Number == n.number && m.File != last.File {
+			segs = append(segs, m)
 		}
 	}
-	if part >= 0 {
-		if segs, err = s.ofPart(uid, segs, part); err != nil {
+	if n.part >= 0 {
+		if segs, err = s.ofPart(uid, segs, n.part); err != nil {
 			return p, err
 		}
 	}
 	if len(segs) == 0 {
 		return p, ErrNotFound
 	}
-	p.final = part >= 0 || segs[len(segs)-1].Complete
+	p.final = n.part >= 0 || segs[len(segs)-1].Complete
 	add := s.addSegment
-	if ts {
+	if n.ts {
 		add = s.addTS
-	} else if converted, err := s.converted(uid, segs, f); err != nil {
+	} else if converted, err := s.converted(uid, segs, n.form); err != nil {
 		return p, err
 	} else if !converted {
 		for i := range segs {
-			if p.pieces, err = s.pieces(p.pieces, uid, &segs[i], f, part); err != nil {
+			if p.pieces, err = s.pieces(p.pieces, uid, &segs[i], n.form, n.part); err != nil {
 				return p, err
 			}
 		}
@@ -187,7 +198,7 @@ func (s *Server) plan(uid, name string, within media.Span) (p plan, err error) {
 	}
 	p.made = func(body *timeline.Body) error {
 		for _, seg := range segs {
-			if err := add(uid, seg, f, part, body); err != nil {
+			if err := add(uid, seg, n.form, n.part, body); err != nil {
 				return err
 			}
 		}

@@ -111,8 +111,10 @@ func (s *streams) get(uid string) *running {
 
 // ring finds the memory ring of a stream, for the timeline.
 func (s *streams) ring(uid string) timeline.Ring {
-	if r := s.get(uid); r != nil && r.str != nil && r.str.Ring() != nil {
-		return ringStore{r.str.Ring()}
+	if r := s.get(uid); r != nil && r.str != nil {
+		if ring := r.str.Ring(); ring != nil { // asked once: recording may begin at any moment
+			return ringStore{ring}
+		}
 	}
 	return nil
 }
