@@ -19,13 +19,14 @@ type taker struct {
 	name, tool, pkg string
 	args            func(u, file string) []string
 	raw             []string // tracks of which the file with this ending has the elementary stream; nil = one file has all
+	beyond          int      // pictures at the end of record.mp4 that are there for others alone, and which it need not pass on: the edit list ends before they would be shown
 }
 
 var takers = []taker{
 	{name: "ffmpeg", tool: "ffmpeg", pkg: "ffmpeg", args: func(u, file string) []string {
 		return []string{"-v", "error", "-nostdin", "-i", u, "-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "matroska", file}
 	}},
-	{name: "GStreamer", tool: "gst-launch-1.0", pkg: "gstreamer1.0-tools gstreamer1.0-plugins-bad", raw: []string{"v"}, args: func(u, file string) []string {
+	{name: "GStreamer", tool: "gst-launch-1.0", pkg: "gstreamer1.0-tools gstreamer1.0-plugins-bad", raw: []string{"v"}, beyond: 1, args: func(u, file string) []string {
 		demux := []string{"hlsdemux", "!", "qtdemux"}
 		if !strings.Contains(u, "m3u8") {
 			demux = demux[2:]
@@ -121,7 +122,11 @@ func TestCountedInPlayers(t *testing.T) {
 						break
 					}
 				}
-				if bad != "" || len(got) < len(want) {
+				least := len(want)
+				if strings.HasSuffix(path, ".mp4") && kind == 'v' {
+					least -= k.beyond
+				}
+				if bad != "" || len(got) < least {
 					t.Errorf("%s on %s: %d frames of %c, %d are there%s\n%s", k.name, path, len(got), kind, len(want), bad, tail(string(out)))
 				}
 				figures = append(figures, fmt.Sprintf("%s %s %c %d of %d", k.name, filepath.Base(path), kind, len(got), len(want)))
