@@ -40,6 +40,7 @@ func (v *hlsViewer) get(u string) string {
 	}
 	if err != nil {
 		v.err = err
+		return ""
 	}
 	return string(b)
 }

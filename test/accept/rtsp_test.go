@@ -543,6 +543,10 @@ func TestRTSPCrowd(t *testing.T) {
 			})
 		})
 	}
+	s.Until("a live playlist", func() bool {
+		code, _ := s.Get(s.HTTP + "/live/" + uids[0] + "/playlist.m3u8")
+		return code == 200
+	})
 	for i := range watching {
 		v := newHLSViewer(s.HTTP + "/live/" + uids[0] + "/playlist.m3u8")
 		watching[i] = v
