@@ -85,7 +85,7 @@ func (n *Node) buildWeb(set *Settings) (*webSide, error) {
 			return name, n.watches(uid, proto, name)
 		},
 		Served: n.viewers.served, First: n.timings.add,
-		Decoder: w.stills, WebRTC: n.webrtc, Wake: n.streams.want, Done: w.main.Done(), AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
+		Decoder: w.stills, Camera: n.newSnapshots(), WebRTC: n.webrtc, Wake: n.streams.want, Done: w.main.Done(), AllowOrigin: strings.Join(c.HTTP.AllowOrigin, ","),
 	})
 	w.play = play
 	convert := &titop.Handler{On: c.Compat.Titop, Exports: a, Auth: d.Identify, Application: b.application, Allow: c.Compat.TitopAllow, Listed: d.Listed}

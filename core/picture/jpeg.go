@@ -27,11 +27,20 @@ type JPEG struct {
 	frame *mp4.Frame
 	shot  still.Shot
 	dec   Decoder
+	own   []byte // the camera's
 }
 
 // JPEG plans the JPEG of the picture that At gives, at most width pixels wide, rounded
 // up to one of still.Widths; 0 = as large as it is.
+//
+// Live and as large as it is, it is what the camera itself makes, where it does: that
+// is newer than the last key frame, and nothing is decoded.
 func (s *Server) JPEG(uid string, at media.Wall, live bool, width int) (*JPEG, error) {
+	if live && width == 0 {
+		if j := s.ofCamera(uid); j != nil {
+			return j, nil
+		}
+	}
 	m, end, err := s.frame(uid, at, live)
 	if err != nil {
 		return nil, err
@@ -48,13 +57,33 @@ func (s *Server) JPEG(uid string, at media.Wall, live bool, width int) (*JPEG, e
 	h.Write(m.Run[:])
 	h.Write(binary.BigEndian.AppendUint64(nil, uint64(m.Start)))
 	h.Write(binary.BigEndian.AppendUint32(nil, uint32(width)))
-	j.Tag = `"` + hex.EncodeToString(h.Sum(nil)[:12]) + `"`
+	j.Tag = tag(h.Sum(nil))
 	return j, nil
+}
+
+func tag(sum []byte) string { return `"` + hex.EncodeToString(sum[:12]) + `"` }
+
+// ofCamera gives the camera's own picture; nil: it has none just now.
+func (s *Server) ofCamera(uid string) *JPEG {
+	if s.cam == nil {
+		return nil
+	}
+	b, at, err := s.cam.Snapshot(uid)
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(b)
+	return &JPEG{At: at, End: at, Tag: tag(sum[:]), own: b}
 }
 
 // Body gives the picture, which the caller releases; it is called once. A picture of
 // MJPEG is given as large as it is where nothing can make it smaller.
 func (j *JPEG) Body() (*timeline.Body, error) {
+	if j.own != nil {
+		body := new(timeline.Body)
+		body.Add(j.own)
+		return body, nil
+	}
 	motion := j.frame.Track.Codec == media.MJPEG
 	if motion && j.shot.Width == 0 {
 		return j.frame.Sample(), nil

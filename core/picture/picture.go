@@ -1,6 +1,8 @@
 package picture
 
 import (
+	"errors"
+
 	"media-server/core/media"
 	"media-server/core/mp4"
 	"media-server/core/still"
@@ -18,15 +20,25 @@ type Decoder interface {
 	JPEG(of still.Shot, movie func() ([]byte, error)) ([]byte, error)
 }
 
+// Camera gives the picture that a stream's camera itself made, a second ago at most. The
+// bytes are nobody's to change. Safe for concurrent use.
+type Camera interface {
+	Snapshot(uid string) (jpeg []byte, at media.Wall, err error)
+}
+
+// ErrNoSnapshot: the camera makes no pictures by itself, or may not be asked.
+var ErrNoSnapshot = errors.New("the camera makes no pictures by itself")
+
 // Server answers for all streams. Safe for concurrent use.
 type Server struct {
 	src Source
 	mp4 *mp4.Server
 	dec Decoder
+	cam Camera
 }
 
-// New makes a server over src and dec.
-func New(src Source, dec Decoder) *Server { return &Server{src, mp4.New(src), dec} }
+// New makes a server over src and dec; cam may be nil.
+func New(src Source, dec Decoder, cam Camera) *Server { return &Server{src, mp4.New(src), dec, cam} }
 
 // Picture is a planned picture.
 type Picture struct {

@@ -114,7 +114,7 @@ func TestJPEG(t *testing.T) {
 		if c.none {
 			d.err = still.ErrNoDecoder
 		}
-		s := New(&camera{codec: c.codec, run: media.RunID{1}, data: "aaaabbbbcccc"}, d)
+		s := New(&camera{codec: c.codec, run: media.RunID{1}, data: "aaaabbbbcccc"}, d, nil)
 		j, err := s.JPEG("gate", zero.Add(c.at), c.live, c.width)
 		var got string
 		if err == nil {
@@ -150,7 +150,7 @@ func TestTags(t *testing.T) {
 	}{
 		"first": {"gate", 1, 0, 0}, "second": {"gate", 1, time.Second, 0}, "another run": {"gate", 2, 0, 0}, "another stream": {"yard", 1, 0, 0}, "smaller": {"gate", 1, 0, 80},
 	} {
-		s := New(&camera{codec: media.H264, run: media.RunID{c.run}, data: "aaaabbbbcccc"}, &decoder{})
+		s := New(&camera{codec: media.H264, run: media.RunID{c.run}, data: "aaaabbbbcccc"}, &decoder{}, nil)
 		j, err := s.JPEG(c.uid, zero.Add(c.at), false, c.width)
 		if err != nil {
 			t.Fatal(err)
@@ -168,7 +168,7 @@ func TestTags(t *testing.T) {
 
 // TestDeletedMeanwhile: what is deleted between plan and reading is told as such.
 func TestDeletedMeanwhile(t *testing.T) {
-	s := New(&camera{codec: media.H264, data: "aaaabbbbcccc", gone: archive.ErrGone}, &decoder{})
+	s := New(&camera{codec: media.H264, data: "aaaabbbbcccc", gone: archive.ErrGone}, &decoder{}, nil)
 	j, err := s.JPEG("gate", zero, true, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,57 @@ func TestDeletedMeanwhile(t *testing.T) {
 	if _, err := read(t, j); !errors.Is(err, archive.ErrGone) {
 		t.Error(err)
 	}
-	if _, err := New(&camera{}, &decoder{}).JPEG("gate", zero, true, 0); !errors.Is(err, timeline.ErrNoFootage) {
+	if _, err := New(&camera{}, &decoder{}, nil).JPEG("gate", zero, true, 0); !errors.Is(err, timeline.ErrNoFootage) {
 		t.Error(err)
+	}
+}
+
+// snapper is a camera that makes pictures by itself.
+type snapper struct {
+	err   error
+	asked int
+}
+
+func (s *snapper) Snapshot(string) ([]byte, media.Wall, error) {
+	s.asked++
+	return []byte("its own"), zero.Add(5 * time.Second), s.err
+}
+
+// TestCamerasOwn: what a camera makes itself is shown live, as large as it is; else the
+// footage is.
+func TestCamerasOwn(t *testing.T) {
+	footage := &camera{codec: media.H264, data: "aaaabbbbcccc"}
+	for name, c := range map[string]struct {
+		src   *camera
+		live  bool
+		width int
+		err   error
+		want  string
+		asked int
+	}{
+		"live":             {src: footage, live: true, want: "its own", asked: 1},
+		"without footage":  {src: &camera{codec: media.H264}, live: true, want: "its own", asked: 1},
+		"smaller":          {src: footage, live: true, width: 160, want: "decoded"},
+		"of the past":      {src: footage, want: "decoded"},
+		"it has none":      {src: footage, live: true, err: ErrNoSnapshot, want: "decoded", asked: 1},
+		"it does not work": {src: footage, live: true, err: errors.New("away"), want: "decoded", asked: 1},
+	} {
+		cam := &snapper{err: c.err}
+		s := New(c.src, &decoder{}, cam)
+		j, err := s.JPEG("gate", zero, c.live, c.width)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := read(t, j)
+		if err != nil || got != c.want || cam.asked != c.asked {
+			t.Errorf("%s: %q, %v, asked %d times; want %q", name, got, err, cam.asked, c.want)
+		}
+		if again, _ := s.JPEG("gate", zero, c.live, c.width); again.Tag != j.Tag {
+			t.Errorf("%s: the same picture has another tag", name)
+		}
+		if own := c.want == "its own"; own != (j.At == zero.Add(5*time.Second)) {
+			t.Errorf("%s: taken at %v", name, j.At)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"media-server/plugins/internal/rtspsource"
+	"media-server/plugins/internal/snapshot"
 	"media-server/plugins/sdk"
 	"media-server/plugins/sdk/pb"
 )
@@ -22,6 +23,8 @@ func plugin() sdk.Plugin {
 				Help: "For rtsps: refuse certificates that no authority of this machine vouches for."},
 			{Name: "gather", Type: sdk.Bool, Default: "true",
 				Help: "Let the kernel collect up to 100 ms of a TCP stream while nobody watches live, to save wake-ups."},
+			{Name: "snapshot", Type: sdk.String,
+				Help: "Address of the picture that the camera itself makes, http://host/path or https://host/path; user and password are those of stream-url."},
 		},
 		Validate: validate,
 		Driver: sdk.DriverFunc(func(ctx context.Context, src sdk.Source, run *sdk.Run) error {
@@ -30,6 +33,7 @@ func plugin() sdk.Plugin {
 		Probe: func(ctx context.Context, src sdk.Source) (sdk.ProbeResult, error) {
 			return rtspsource.Probe(ctx, config(src))
 		},
+		Snapshot: picture,
 	}
 }
 
@@ -44,6 +48,15 @@ func config(src sdk.Source) rtspsource.Config {
 	}
 }
 
+// picture gets the camera's own.
+func picture(ctx context.Context, src sdk.Source) ([]byte, error) {
+	address := src.Settings["snapshot"]
+	if address == "" {
+		return nil, nil
+	}
+	return snapshot.Get(ctx, snapshot.Source{URL: address, User: rtspsource.Account(src.URL), VerifyTLS: yes(src.Settings["tls-verify"], false)})
+}
+
 // yes reads a boolean in ini notation; the SDK has refused all other words.
 func yes(v string, otherwise bool) bool {
 	switch v {
@@ -55,9 +68,14 @@ func yes(v string, otherwise bool) bool {
 	return otherwise
 }
 
-func validate(url string, settings map[string]string) []*pb.Problem {
+func validate(url string, settings map[string]string) (ps []*pb.Problem) {
 	if err := rtspsource.Check(url, settings["transport"]); err != nil {
-		return []*pb.Problem{{Key: "url", What: err.Error(), Hint: "write it as rtsp://user:password@host[:port]/path"}}
+		ps = append(ps, &pb.Problem{Key: "url", What: err.Error(), Hint: "write it as rtsp://user:password@host[:port]/path"})
 	}
-	return nil
+	if address := settings["snapshot"]; address != "" {
+		if err := snapshot.Check(address); err != nil {
+			ps = append(ps, &pb.Problem{Key: "snapshot", What: err.Error(), Hint: "write it as http://host/path"})
+		}
+	}
+	return ps
 }

@@ -32,6 +32,9 @@ func (s *server) Info(context.Context, *pb.InfoRequest) (*pb.InfoReply, error) {
 	if p.Probe != nil {
 		out.Capabilities = append(out.Capabilities, "probe")
 	}
+	if p.Snapshot != nil {
+		out.Capabilities = append(out.Capabilities, "snapshot")
+	}
 	return out, nil
 }
 
@@ -157,6 +160,34 @@ func (s *server) Probe(ctx context.Context, r *pb.ProbeRequest) (out *pb.ProbeRe
 		out.Problem = &pb.Problem{What: f.What, Hint: f.Hint}
 	}
 	return out, nil
+}
+
+// Snapshot implements pb.DriverServer.
+func (s *server) Snapshot(ctx context.Context, r *pb.SnapshotRequest) (out *pb.SnapshotReply, err error) {
+	if s.plugin.Snapshot == nil {
+		return nil, status.Error(codes.Unimplemented, "this driver has no pictures of devices")
+	}
+	src := Source{UID: r.Uid, URL: r.Url, Settings: r.Settings, ReadTimeout: orDefault(r.TimeoutMs, 10*time.Second)}
+	if p := s.checkSource(src); p != nil {
+		return &pb.SnapshotReply{Problem: p}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, src.ReadTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("driver panicked", "err", fmt.Sprint(p))
+			out, err = &pb.SnapshotReply{Problem: &pb.Problem{What: fmt.Sprintf("the driver panicked: %v", p), Hint: "this is a fault of the driver"}}, nil
+		}
+	}()
+	b, perr := s.plugin.Snapshot(ctx, src)
+	if perr == nil && len(b) > MaxSnapshot {
+		perr = Fail(pb.Cause_PROTOCOL, fmt.Sprintf("the picture has %d bytes, %d at most", len(b), MaxSnapshot), "have the device make a smaller one")
+	}
+	if perr != nil {
+		f := failureOf(perr, false)
+		return &pb.SnapshotReply{Problem: &pb.Problem{What: f.What, Hint: f.Hint}}, nil
+	}
+	return &pb.SnapshotReply{Jpeg: b}, nil
 }
 
 // Discover implements pb.DriverServer.

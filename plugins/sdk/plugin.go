@@ -34,6 +34,10 @@ type Plugin struct {
 	Events func(ctx context.Context, emit func(*pb.EventsReply)) error
 	// Probe connects once and says what the device offers; optional.
 	Probe func(ctx context.Context, src Source) (ProbeResult, error)
+	// Snapshot gets a picture that the device itself makes, as a JPEG of MaxSnapshot
+	// bytes at most; nothing without an error = this device has none. Optional. It may be
+	// called beside Capture of the same source, and must return soon after ctx ends.
+	Snapshot func(ctx context.Context, src Source) (jpeg []byte, err error)
 	// Find looks for devices until ctx ends; optional.
 	Find func(ctx context.Context, emit func(*pb.DiscoverReply)) error
 
@@ -80,6 +84,9 @@ func (s Source) Wants(k media.Kind) bool {
 	}
 	return len(s.Kinds) == 0
 }
+
+// MaxSnapshot is the largest picture of a device, bytes.
+const MaxSnapshot = 3 << 20
 
 // LeftOut names a track of the device that cannot be stored, and why.
 type LeftOut struct{ Name, Reason string }

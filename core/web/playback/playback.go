@@ -53,6 +53,7 @@ type Grant struct {
 type Options struct {
 	Timeline    *timeline.Timeline
 	Decoder     picture.Decoder // of what must be decoded for a JPEG
+	Camera      picture.Camera  // pictures that cameras make; nil = none
 	Streams     Streams
 	Gate        Gate
 	Zone        func() *time.Location                                          // the server's time zone
@@ -77,7 +78,7 @@ type Handler struct {
 
 // New makes a handler.
 func New(opt Options) *Handler {
-	return &Handler{opt: opt, hls: hls.New(opt.Timeline), mp4: mp4.New(opt.Timeline), pic: picture.New(opt.Timeline, opt.Decoder)}
+	return &Handler{opt: opt, hls: hls.New(opt.Timeline), mp4: mp4.New(opt.Timeline), pic: picture.New(opt.Timeline, opt.Decoder, opt.Camera)}
 }
 
 // request is a playback URL taken apart.

@@ -120,3 +120,12 @@ func Check(raw, transport string) error {
 	}
 	return err
 }
+
+// Account is the one in a URL that Check has nothing to say of; nil = it has none.
+func Account(raw string) *url.Userinfo {
+	a, err := parseAddress(raw)
+	if err != nil || !a.hasUser {
+		return nil
+	}
+	return url.UserPassword(a.user, a.pass)
+}

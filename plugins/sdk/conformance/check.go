@@ -185,6 +185,7 @@ var baseChecks = []check{
 
 var driverChecks = []check{
 	{"validate", "a URL of another scheme is refused with what and hint", "an operator must learn it when the file is saved", "check the URL in Validate", drivers, validate},
+	{"snapshot", "where Info names \"snapshot\": a whole JPEG of 3 MiB at most, a problem with what, or nothing", "it is shown as it is", "answer an empty jpeg where the device has none", drivers, snapshots},
 	{"hello", "a Frames call that does not begin with Hello ends with INVALID_ARGUMENT", "without an epoch nothing may be opened", "read one message first and look at it", drivers, helloFirst},
 	{"frames-epoch", "an older Hello is refused, and a newer one is answered after the older connection has ended", "two cores must never be fed at once", "end the old call, wait for it, then send Welcome", drivers, framesEpoch},
 	{"order", "Opened comes before units; sequences per track have no hole and nothing twice", "the core tells lost frames by them", "number units per run and track from 0", drivers, order},

@@ -312,7 +312,7 @@ func (x Mode_Delivery) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Mode_Delivery.Descriptor instead.
 func (Mode_Delivery) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{28, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type Unit_Flag int32
@@ -364,7 +364,7 @@ func (x Unit_Flag) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Unit_Flag.Descriptor instead.
 func (Unit_Flag) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{37, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{39, 0}
 }
 
 type AppendFailed_Reason int32
@@ -431,7 +431,7 @@ func (x AppendFailed_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AppendFailed_Reason.Descriptor instead.
 func (AppendFailed_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{60, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{62, 0}
 }
 
 type InfoRequest struct {
@@ -1431,6 +1431,126 @@ func (x *ProbeReply) GetProblem() *Problem {
 	return nil
 }
 
+type SnapshotRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"` // of the stream
+	Url           string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	Settings      map[string]string      `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	TimeoutMs     int64                  `protobuf:"varint,4,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRequest) Reset() {
+	*x = SnapshotRequest{}
+	mi := &file_plugin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRequest) ProtoMessage() {}
+
+func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SnapshotRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *SnapshotRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *SnapshotRequest) GetSettings() map[string]string {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *SnapshotRequest) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+type SnapshotReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Jpeg          []byte                 `protobuf:"bytes,1,opt,name=jpeg,proto3" json:"jpeg,omitempty"`       // a whole JPEG (JFIF or Exif), 3 MiB at most; empty without a problem = this device has none
+	Problem       *Problem               `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"` // why there is none just now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotReply) Reset() {
+	*x = SnapshotReply{}
+	mi := &file_plugin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotReply) ProtoMessage() {}
+
+func (x *SnapshotReply) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotReply.ProtoReflect.Descriptor instead.
+func (*SnapshotReply) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SnapshotReply) GetJpeg() []byte {
+	if x != nil {
+		return x.Jpeg
+	}
+	return nil
+}
+
+func (x *SnapshotReply) GetProblem() *Problem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
 type DiscoverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TimeoutMs     int64                  `protobuf:"varint,1,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
@@ -1440,7 +1560,7 @@ type DiscoverRequest struct {
 
 func (x *DiscoverRequest) Reset() {
 	*x = DiscoverRequest{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1572,7 @@ func (x *DiscoverRequest) String() string {
 func (*DiscoverRequest) ProtoMessage() {}
 
 func (x *DiscoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1585,7 @@ func (x *DiscoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoverRequest.ProtoReflect.Descriptor instead.
 func (*DiscoverRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DiscoverRequest) GetTimeoutMs() int64 {
@@ -1487,7 +1607,7 @@ type DiscoverReply struct {
 
 func (x *DiscoverReply) Reset() {
 	*x = DiscoverReply{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1619,7 @@ func (x *DiscoverReply) String() string {
 func (*DiscoverReply) ProtoMessage() {}
 
 func (x *DiscoverReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1632,7 @@ func (x *DiscoverReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoverReply.ProtoReflect.Descriptor instead.
 func (*DiscoverReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DiscoverReply) GetUrl() string {
@@ -1559,7 +1679,7 @@ type FramesRequest struct {
 
 func (x *FramesRequest) Reset() {
 	*x = FramesRequest{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1691,7 @@ func (x *FramesRequest) String() string {
 func (*FramesRequest) ProtoMessage() {}
 
 func (x *FramesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1704,7 @@ func (x *FramesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FramesRequest.ProtoReflect.Descriptor instead.
 func (*FramesRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FramesRequest) GetMessage() isFramesRequest_Message {
@@ -1685,7 +1805,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1817,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1830,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Hello) GetEpoch() uint64 {
@@ -1741,7 +1861,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1873,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1886,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Subscribe) GetHandle() uint32 {
@@ -1850,7 +1970,7 @@ type RunPosition struct {
 
 func (x *RunPosition) Reset() {
 	*x = RunPosition{}
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1982,7 @@ func (x *RunPosition) String() string {
 func (*RunPosition) ProtoMessage() {}
 
 func (x *RunPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1995,7 @@ func (x *RunPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPosition.ProtoReflect.Descriptor instead.
 func (*RunPosition) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{24}
+	return file_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RunPosition) GetRun() []byte {
@@ -1902,7 +2022,7 @@ type TrackPosition struct {
 
 func (x *TrackPosition) Reset() {
 	*x = TrackPosition{}
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2034,7 @@ func (x *TrackPosition) String() string {
 func (*TrackPosition) ProtoMessage() {}
 
 func (x *TrackPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2047,7 @@ func (x *TrackPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrackPosition.ProtoReflect.Descriptor instead.
 func (*TrackPosition) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{25}
+	return file_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TrackPosition) GetTrack() uint32 {
@@ -1956,7 +2076,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2088,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2101,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{26}
+	return file_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Ack) GetHandle() uint32 {
@@ -2010,7 +2130,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2142,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2155,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{27}
+	return file_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Unsubscribe) GetHandle() uint32 {
@@ -2064,7 +2184,7 @@ type Mode struct {
 
 func (x *Mode) Reset() {
 	*x = Mode{}
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2196,7 @@ func (x *Mode) String() string {
 func (*Mode) ProtoMessage() {}
 
 func (x *Mode) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2209,7 @@ func (x *Mode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mode.ProtoReflect.Descriptor instead.
 func (*Mode) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{28}
+	return file_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Mode) GetHandle() uint32 {
@@ -2122,7 +2242,7 @@ type FramesReply struct {
 
 func (x *FramesReply) Reset() {
 	*x = FramesReply{}
-	mi := &file_plugin_proto_msgTypes[29]
+	mi := &file_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2254,7 @@ func (x *FramesReply) String() string {
 func (*FramesReply) ProtoMessage() {}
 
 func (x *FramesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[29]
+	mi := &file_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2267,7 @@ func (x *FramesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FramesReply.ProtoReflect.Descriptor instead.
 func (*FramesReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{29}
+	return file_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FramesReply) GetMessage() isFramesReply_Message {
@@ -2245,7 +2365,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_plugin_proto_msgTypes[30]
+	mi := &file_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2377,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[30]
+	mi := &file_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2390,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{30}
+	return file_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Welcome) GetEpoch() uint64 {
@@ -2298,7 +2418,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_plugin_proto_msgTypes[31]
+	mi := &file_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2430,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[31]
+	mi := &file_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2443,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{31}
+	return file_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Opened) GetHandle() uint32 {
@@ -2387,7 +2507,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_plugin_proto_msgTypes[32]
+	mi := &file_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2519,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[32]
+	mi := &file_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2532,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{32}
+	return file_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LeftOut) GetName() string {
@@ -2444,7 +2564,7 @@ type Closed struct {
 
 func (x *Closed) Reset() {
 	*x = Closed{}
-	mi := &file_plugin_proto_msgTypes[33]
+	mi := &file_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2576,7 @@ func (x *Closed) String() string {
 func (*Closed) ProtoMessage() {}
 
 func (x *Closed) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[33]
+	mi := &file_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2589,7 @@ func (x *Closed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Closed.ProtoReflect.Descriptor instead.
 func (*Closed) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{33}
+	return file_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Closed) GetHandle() uint32 {
@@ -2532,7 +2652,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_plugin_proto_msgTypes[34]
+	mi := &file_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2664,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[34]
+	mi := &file_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2677,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{34}
+	return file_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Stats) GetHandle() uint32 {
@@ -2635,7 +2755,7 @@ type Track struct {
 
 func (x *Track) Reset() {
 	*x = Track{}
-	mi := &file_plugin_proto_msgTypes[35]
+	mi := &file_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2767,7 @@ func (x *Track) String() string {
 func (*Track) ProtoMessage() {}
 
 func (x *Track) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[35]
+	mi := &file_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2780,7 @@ func (x *Track) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Track.ProtoReflect.Descriptor instead.
 func (*Track) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{35}
+	return file_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Track) GetId() uint32 {
@@ -2750,7 +2870,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_plugin_proto_msgTypes[36]
+	mi := &file_plugin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2762,7 +2882,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[36]
+	mi := &file_plugin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2775,7 +2895,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{36}
+	return file_plugin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Batch) GetUnits() []*Unit {
@@ -2805,7 +2925,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_plugin_proto_msgTypes[37]
+	mi := &file_plugin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +2937,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[37]
+	mi := &file_plugin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +2950,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{37}
+	return file_plugin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Unit) GetHandle() uint32 {
@@ -2912,7 +3032,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_plugin_proto_msgTypes[38]
+	mi := &file_plugin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3044,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[38]
+	mi := &file_plugin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3057,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{38}
+	return file_plugin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *EventsRequest) GetEpoch() uint64 {
@@ -2960,7 +3080,7 @@ type EventsReply struct {
 
 func (x *EventsReply) Reset() {
 	*x = EventsReply{}
-	mi := &file_plugin_proto_msgTypes[39]
+	mi := &file_plugin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3092,7 @@ func (x *EventsReply) String() string {
 func (*EventsReply) ProtoMessage() {}
 
 func (x *EventsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[39]
+	mi := &file_plugin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3105,7 @@ func (x *EventsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsReply.ProtoReflect.Descriptor instead.
 func (*EventsReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{39}
+	return file_plugin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *EventsReply) GetUid() string {
@@ -3031,7 +3151,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_plugin_proto_msgTypes[40]
+	mi := &file_plugin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +3163,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[40]
+	mi := &file_plugin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3176,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{40}
+	return file_plugin_proto_rawDescGZIP(), []int{42}
 }
 
 type DescribeReply struct {
@@ -3070,7 +3190,7 @@ type DescribeReply struct {
 
 func (x *DescribeReply) Reset() {
 	*x = DescribeReply{}
-	mi := &file_plugin_proto_msgTypes[41]
+	mi := &file_plugin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3202,7 @@ func (x *DescribeReply) String() string {
 func (*DescribeReply) ProtoMessage() {}
 
 func (x *DescribeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[41]
+	mi := &file_plugin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3215,7 @@ func (x *DescribeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeReply.ProtoReflect.Descriptor instead.
 func (*DescribeReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{41}
+	return file_plugin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DescribeReply) GetAppend() bool {
@@ -3138,7 +3258,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_plugin_proto_msgTypes[42]
+	mi := &file_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3270,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[42]
+	mi := &file_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3283,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{42}
+	return file_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OpenRequest) GetSpace() string {
@@ -3221,7 +3341,7 @@ type OpenReply struct {
 
 func (x *OpenReply) Reset() {
 	*x = OpenReply{}
-	mi := &file_plugin_proto_msgTypes[43]
+	mi := &file_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3353,7 @@ func (x *OpenReply) String() string {
 func (*OpenReply) ProtoMessage() {}
 
 func (x *OpenReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[43]
+	mi := &file_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3366,7 @@ func (x *OpenReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenReply.ProtoReflect.Descriptor instead.
 func (*OpenReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{43}
+	return file_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *OpenReply) GetId() []byte {
@@ -3294,7 +3414,7 @@ type InitializeRequest struct {
 
 func (x *InitializeRequest) Reset() {
 	*x = InitializeRequest{}
-	mi := &file_plugin_proto_msgTypes[44]
+	mi := &file_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3426,7 @@ func (x *InitializeRequest) String() string {
 func (*InitializeRequest) ProtoMessage() {}
 
 func (x *InitializeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[44]
+	mi := &file_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3439,7 @@ func (x *InitializeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitializeRequest.ProtoReflect.Descriptor instead.
 func (*InitializeRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{44}
+	return file_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *InitializeRequest) GetSpace() string {
@@ -3345,7 +3465,7 @@ type InitializeReply struct {
 
 func (x *InitializeReply) Reset() {
 	*x = InitializeReply{}
-	mi := &file_plugin_proto_msgTypes[45]
+	mi := &file_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3477,7 @@ func (x *InitializeReply) String() string {
 func (*InitializeReply) ProtoMessage() {}
 
 func (x *InitializeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[45]
+	mi := &file_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3490,7 @@ func (x *InitializeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitializeReply.ProtoReflect.Descriptor instead.
 func (*InitializeReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{45}
+	return file_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *InitializeReply) GetId() []byte {
@@ -3389,7 +3509,7 @@ type UsageRequest struct {
 
 func (x *UsageRequest) Reset() {
 	*x = UsageRequest{}
-	mi := &file_plugin_proto_msgTypes[46]
+	mi := &file_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3401,7 +3521,7 @@ func (x *UsageRequest) String() string {
 func (*UsageRequest) ProtoMessage() {}
 
 func (x *UsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[46]
+	mi := &file_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3414,7 +3534,7 @@ func (x *UsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
 func (*UsageRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{46}
+	return file_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UsageRequest) GetSpace() string {
@@ -3437,7 +3557,7 @@ type UsageReply struct {
 
 func (x *UsageReply) Reset() {
 	*x = UsageReply{}
-	mi := &file_plugin_proto_msgTypes[47]
+	mi := &file_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3449,7 +3569,7 @@ func (x *UsageReply) String() string {
 func (*UsageReply) ProtoMessage() {}
 
 func (x *UsageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[47]
+	mi := &file_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3462,7 +3582,7 @@ func (x *UsageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
 func (*UsageReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{47}
+	return file_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *UsageReply) GetTotal() uint64 {
@@ -3511,7 +3631,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_plugin_proto_msgTypes[48]
+	mi := &file_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +3643,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[48]
+	mi := &file_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +3656,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{48}
+	return file_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListRequest) GetSpace() string {
@@ -3569,7 +3689,7 @@ type ListReply struct {
 
 func (x *ListReply) Reset() {
 	*x = ListReply{}
-	mi := &file_plugin_proto_msgTypes[49]
+	mi := &file_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3581,7 +3701,7 @@ func (x *ListReply) String() string {
 func (*ListReply) ProtoMessage() {}
 
 func (x *ListReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[49]
+	mi := &file_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3594,7 +3714,7 @@ func (x *ListReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReply.ProtoReflect.Descriptor instead.
 func (*ListReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{49}
+	return file_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListReply) GetEntries() []*Entry {
@@ -3615,7 +3735,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_plugin_proto_msgTypes[50]
+	mi := &file_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3627,7 +3747,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[50]
+	mi := &file_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +3760,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{50}
+	return file_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Entry) GetName() string {
@@ -3674,7 +3794,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_plugin_proto_msgTypes[51]
+	mi := &file_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3806,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[51]
+	mi := &file_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3819,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{51}
+	return file_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StatRequest) GetSpace() string {
@@ -3727,7 +3847,7 @@ type StatReply struct {
 
 func (x *StatReply) Reset() {
 	*x = StatReply{}
-	mi := &file_plugin_proto_msgTypes[52]
+	mi := &file_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3739,7 +3859,7 @@ func (x *StatReply) String() string {
 func (*StatReply) ProtoMessage() {}
 
 func (x *StatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[52]
+	mi := &file_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3752,7 +3872,7 @@ func (x *StatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatReply.ProtoReflect.Descriptor instead.
 func (*StatReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{52}
+	return file_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StatReply) GetExists() bool {
@@ -3789,7 +3909,7 @@ type AppendRequest struct {
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_plugin_proto_msgTypes[53]
+	mi := &file_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +3921,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[53]
+	mi := &file_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +3934,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{53}
+	return file_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AppendRequest) GetMessage() isAppendRequest_Message {
@@ -3868,7 +3988,7 @@ type AppendBegin struct {
 
 func (x *AppendBegin) Reset() {
 	*x = AppendBegin{}
-	mi := &file_plugin_proto_msgTypes[54]
+	mi := &file_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3880,7 +4000,7 @@ func (x *AppendBegin) String() string {
 func (*AppendBegin) ProtoMessage() {}
 
 func (x *AppendBegin) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[54]
+	mi := &file_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3893,7 +4013,7 @@ func (x *AppendBegin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBegin.ProtoReflect.Descriptor instead.
 func (*AppendBegin) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{54}
+	return file_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AppendBegin) GetSpace() string {
@@ -3927,7 +4047,7 @@ type AppendData struct {
 
 func (x *AppendData) Reset() {
 	*x = AppendData{}
-	mi := &file_plugin_proto_msgTypes[55]
+	mi := &file_plugin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3939,7 +4059,7 @@ func (x *AppendData) String() string {
 func (*AppendData) ProtoMessage() {}
 
 func (x *AppendData) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[55]
+	mi := &file_plugin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3952,7 +4072,7 @@ func (x *AppendData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendData.ProtoReflect.Descriptor instead.
 func (*AppendData) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{55}
+	return file_plugin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AppendData) GetSequence() uint64 {
@@ -4012,7 +4132,7 @@ type AppendReply struct {
 
 func (x *AppendReply) Reset() {
 	*x = AppendReply{}
-	mi := &file_plugin_proto_msgTypes[56]
+	mi := &file_plugin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4024,7 +4144,7 @@ func (x *AppendReply) String() string {
 func (*AppendReply) ProtoMessage() {}
 
 func (x *AppendReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[56]
+	mi := &file_plugin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4037,7 +4157,7 @@ func (x *AppendReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendReply.ProtoReflect.Descriptor instead.
 func (*AppendReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{56}
+	return file_plugin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AppendReply) GetMessage() isAppendReply_Message {
@@ -4119,7 +4239,7 @@ type AppendReady struct {
 
 func (x *AppendReady) Reset() {
 	*x = AppendReady{}
-	mi := &file_plugin_proto_msgTypes[57]
+	mi := &file_plugin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4131,7 +4251,7 @@ func (x *AppendReady) String() string {
 func (*AppendReady) ProtoMessage() {}
 
 func (x *AppendReady) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[57]
+	mi := &file_plugin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4144,7 +4264,7 @@ func (x *AppendReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendReady.ProtoReflect.Descriptor instead.
 func (*AppendReady) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{57}
+	return file_plugin_proto_rawDescGZIP(), []int{59}
 }
 
 // AppendWritten: everything up to sequence can be read back.
@@ -4157,7 +4277,7 @@ type AppendWritten struct {
 
 func (x *AppendWritten) Reset() {
 	*x = AppendWritten{}
-	mi := &file_plugin_proto_msgTypes[58]
+	mi := &file_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4169,7 +4289,7 @@ func (x *AppendWritten) String() string {
 func (*AppendWritten) ProtoMessage() {}
 
 func (x *AppendWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[58]
+	mi := &file_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4182,7 +4302,7 @@ func (x *AppendWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendWritten.ProtoReflect.Descriptor instead.
 func (*AppendWritten) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{58}
+	return file_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AppendWritten) GetSequence() uint64 {
@@ -4204,7 +4324,7 @@ type AppendSynced struct {
 
 func (x *AppendSynced) Reset() {
 	*x = AppendSynced{}
-	mi := &file_plugin_proto_msgTypes[59]
+	mi := &file_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4216,7 +4336,7 @@ func (x *AppendSynced) String() string {
 func (*AppendSynced) ProtoMessage() {}
 
 func (x *AppendSynced) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[59]
+	mi := &file_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4229,7 +4349,7 @@ func (x *AppendSynced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendSynced.ProtoReflect.Descriptor instead.
 func (*AppendSynced) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{59}
+	return file_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AppendSynced) GetSequence() uint64 {
@@ -4268,7 +4388,7 @@ type AppendFailed struct {
 
 func (x *AppendFailed) Reset() {
 	*x = AppendFailed{}
-	mi := &file_plugin_proto_msgTypes[60]
+	mi := &file_plugin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4280,7 +4400,7 @@ func (x *AppendFailed) String() string {
 func (*AppendFailed) ProtoMessage() {}
 
 func (x *AppendFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[60]
+	mi := &file_plugin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4293,7 +4413,7 @@ func (x *AppendFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendFailed.ProtoReflect.Descriptor instead.
 func (*AppendFailed) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{60}
+	return file_plugin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AppendFailed) GetSequence() uint64 {
@@ -4341,7 +4461,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_plugin_proto_msgTypes[61]
+	mi := &file_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4473,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[61]
+	mi := &file_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4486,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{61}
+	return file_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SyncRequest) GetSpace() string {
@@ -4391,7 +4511,7 @@ type SyncReply struct {
 
 func (x *SyncReply) Reset() {
 	*x = SyncReply{}
-	mi := &file_plugin_proto_msgTypes[62]
+	mi := &file_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4403,7 +4523,7 @@ func (x *SyncReply) String() string {
 func (*SyncReply) ProtoMessage() {}
 
 func (x *SyncReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[62]
+	mi := &file_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4416,7 +4536,7 @@ func (x *SyncReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncReply.ProtoReflect.Descriptor instead.
 func (*SyncReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{62}
+	return file_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 type ReadRequest struct {
@@ -4431,7 +4551,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_plugin_proto_msgTypes[63]
+	mi := &file_plugin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4443,7 +4563,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[63]
+	mi := &file_plugin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4456,7 +4576,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{63}
+	return file_plugin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ReadRequest) GetSpace() string {
@@ -4496,7 +4616,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_plugin_proto_msgTypes[64]
+	mi := &file_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4508,7 +4628,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[64]
+	mi := &file_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4521,7 +4641,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{64}
+	return file_plugin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReadReply) GetPayload() []byte {
@@ -4543,7 +4663,7 @@ type TruncateRequest struct {
 
 func (x *TruncateRequest) Reset() {
 	*x = TruncateRequest{}
-	mi := &file_plugin_proto_msgTypes[65]
+	mi := &file_plugin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4555,7 +4675,7 @@ func (x *TruncateRequest) String() string {
 func (*TruncateRequest) ProtoMessage() {}
 
 func (x *TruncateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[65]
+	mi := &file_plugin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4568,7 +4688,7 @@ func (x *TruncateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TruncateRequest.ProtoReflect.Descriptor instead.
 func (*TruncateRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{65}
+	return file_plugin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *TruncateRequest) GetSpace() string {
@@ -4607,7 +4727,7 @@ type TruncateReply struct {
 
 func (x *TruncateReply) Reset() {
 	*x = TruncateReply{}
-	mi := &file_plugin_proto_msgTypes[66]
+	mi := &file_plugin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4619,7 +4739,7 @@ func (x *TruncateReply) String() string {
 func (*TruncateReply) ProtoMessage() {}
 
 func (x *TruncateReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[66]
+	mi := &file_plugin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4632,7 +4752,7 @@ func (x *TruncateReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TruncateReply.ProtoReflect.Descriptor instead.
 func (*TruncateReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{66}
+	return file_plugin_proto_rawDescGZIP(), []int{68}
 }
 
 type SealRequest struct {
@@ -4648,7 +4768,7 @@ type SealRequest struct {
 
 func (x *SealRequest) Reset() {
 	*x = SealRequest{}
-	mi := &file_plugin_proto_msgTypes[67]
+	mi := &file_plugin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +4780,7 @@ func (x *SealRequest) String() string {
 func (*SealRequest) ProtoMessage() {}
 
 func (x *SealRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[67]
+	mi := &file_plugin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +4793,7 @@ func (x *SealRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealRequest.ProtoReflect.Descriptor instead.
 func (*SealRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{67}
+	return file_plugin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *SealRequest) GetSpace() string {
@@ -4719,7 +4839,7 @@ type SealReply struct {
 
 func (x *SealReply) Reset() {
 	*x = SealReply{}
-	mi := &file_plugin_proto_msgTypes[68]
+	mi := &file_plugin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4731,7 +4851,7 @@ func (x *SealReply) String() string {
 func (*SealReply) ProtoMessage() {}
 
 func (x *SealReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[68]
+	mi := &file_plugin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4744,7 +4864,7 @@ func (x *SealReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealReply.ProtoReflect.Descriptor instead.
 func (*SealReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{68}
+	return file_plugin_proto_rawDescGZIP(), []int{70}
 }
 
 type WriteRequest struct {
@@ -4759,7 +4879,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_plugin_proto_msgTypes[69]
+	mi := &file_plugin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4771,7 +4891,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[69]
+	mi := &file_plugin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4784,7 +4904,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{69}
+	return file_plugin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WriteRequest) GetSpace() string {
@@ -4823,7 +4943,7 @@ type WriteReply struct {
 
 func (x *WriteReply) Reset() {
 	*x = WriteReply{}
-	mi := &file_plugin_proto_msgTypes[70]
+	mi := &file_plugin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4835,7 +4955,7 @@ func (x *WriteReply) String() string {
 func (*WriteReply) ProtoMessage() {}
 
 func (x *WriteReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[70]
+	mi := &file_plugin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4848,7 +4968,7 @@ func (x *WriteReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteReply.ProtoReflect.Descriptor instead.
 func (*WriteReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{70}
+	return file_plugin_proto_rawDescGZIP(), []int{72}
 }
 
 type PutRequest struct {
@@ -4861,7 +4981,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_plugin_proto_msgTypes[71]
+	mi := &file_plugin_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4873,7 +4993,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[71]
+	mi := &file_plugin_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4886,7 +5006,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{71}
+	return file_plugin_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PutRequest) GetBegin() *PutBegin {
@@ -4915,7 +5035,7 @@ type PutBegin struct {
 
 func (x *PutBegin) Reset() {
 	*x = PutBegin{}
-	mi := &file_plugin_proto_msgTypes[72]
+	mi := &file_plugin_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4927,7 +5047,7 @@ func (x *PutBegin) String() string {
 func (*PutBegin) ProtoMessage() {}
 
 func (x *PutBegin) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[72]
+	mi := &file_plugin_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4940,7 +5060,7 @@ func (x *PutBegin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBegin.ProtoReflect.Descriptor instead.
 func (*PutBegin) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{72}
+	return file_plugin_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PutBegin) GetSpace() string {
@@ -4979,7 +5099,7 @@ type PutReply struct {
 
 func (x *PutReply) Reset() {
 	*x = PutReply{}
-	mi := &file_plugin_proto_msgTypes[73]
+	mi := &file_plugin_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4991,7 +5111,7 @@ func (x *PutReply) String() string {
 func (*PutReply) ProtoMessage() {}
 
 func (x *PutReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[73]
+	mi := &file_plugin_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5004,7 +5124,7 @@ func (x *PutReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutReply.ProtoReflect.Descriptor instead.
 func (*PutReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{73}
+	return file_plugin_proto_rawDescGZIP(), []int{75}
 }
 
 type DeleteRequest struct {
@@ -5018,7 +5138,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_plugin_proto_msgTypes[74]
+	mi := &file_plugin_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5030,7 +5150,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[74]
+	mi := &file_plugin_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5043,7 +5163,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{74}
+	return file_plugin_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *DeleteRequest) GetSpace() string {
@@ -5076,7 +5196,7 @@ type DeleteReply struct {
 
 func (x *DeleteReply) Reset() {
 	*x = DeleteReply{}
-	mi := &file_plugin_proto_msgTypes[75]
+	mi := &file_plugin_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5088,7 +5208,7 @@ func (x *DeleteReply) String() string {
 func (*DeleteReply) ProtoMessage() {}
 
 func (x *DeleteReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[75]
+	mi := &file_plugin_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5101,7 +5221,7 @@ func (x *DeleteReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReply.ProtoReflect.Descriptor instead.
 func (*DeleteReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{75}
+	return file_plugin_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *DeleteReply) GetMissing() []string {
@@ -5204,7 +5324,19 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06tracks\x18\x01 \x03(\v2\x1c.mediaserver.plugin.v1.TrackR\x06tracks\x129\n" +
 	"\bleft_out\x18\x02 \x03(\v2\x1e.mediaserver.plugin.v1.LeftOutR\aleftOut\x12\x16\n" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x128\n" +
-	"\aproblem\x18\x04 \x01(\v2\x1e.mediaserver.plugin.v1.ProblemR\aproblem\"0\n" +
+	"\aproblem\x18\x04 \x01(\v2\x1e.mediaserver.plugin.v1.ProblemR\aproblem\"\xe3\x01\n" +
+	"\x0fSnapshotRequest\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12P\n" +
+	"\bsettings\x18\x03 \x03(\v24.mediaserver.plugin.v1.SnapshotRequest.SettingsEntryR\bsettings\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x04 \x01(\x03R\ttimeoutMs\x1a;\n" +
+	"\rSettingsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
+	"\rSnapshotReply\x12\x12\n" +
+	"\x04jpeg\x18\x01 \x01(\fR\x04jpeg\x128\n" +
+	"\aproblem\x18\x02 \x01(\v2\x1e.mediaserver.plugin.v1.ProblemR\aproblem\"0\n" +
 	"\x0fDiscoverRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x03R\ttimeoutMs\"e\n" +
@@ -5514,12 +5646,13 @@ const file_plugin_proto_rawDesc = "" +
 	"\tConfigure\x12'.mediaserver.plugin.v1.ConfigureRequest\x1a%.mediaserver.plugin.v1.ConfigureReply\x12R\n" +
 	"\x06Health\x12$.mediaserver.plugin.v1.HealthRequest\x1a\".mediaserver.plugin.v1.HealthReply\x12U\n" +
 	"\aMetrics\x12%.mediaserver.plugin.v1.MetricsRequest\x1a#.mediaserver.plugin.v1.MetricsReply\x12X\n" +
-	"\bShutdown\x12&.mediaserver.plugin.v1.ShutdownRequest\x1a$.mediaserver.plugin.v1.ShutdownReply2\xe3\x02\n" +
+	"\bShutdown\x12&.mediaserver.plugin.v1.ShutdownRequest\x1a$.mediaserver.plugin.v1.ShutdownReply2\xbd\x03\n" +
 	"\x06Driver\x12O\n" +
 	"\x05Probe\x12#.mediaserver.plugin.v1.ProbeRequest\x1a!.mediaserver.plugin.v1.ProbeReply\x12Z\n" +
 	"\bDiscover\x12&.mediaserver.plugin.v1.DiscoverRequest\x1a$.mediaserver.plugin.v1.DiscoverReply0\x01\x12V\n" +
 	"\x06Frames\x12$.mediaserver.plugin.v1.FramesRequest\x1a\".mediaserver.plugin.v1.FramesReply(\x010\x01\x12T\n" +
-	"\x06Events\x12$.mediaserver.plugin.v1.EventsRequest\x1a\".mediaserver.plugin.v1.EventsReply0\x012\x90\t\n" +
+	"\x06Events\x12$.mediaserver.plugin.v1.EventsRequest\x1a\".mediaserver.plugin.v1.EventsReply0\x01\x12X\n" +
+	"\bSnapshot\x12&.mediaserver.plugin.v1.SnapshotRequest\x1a$.mediaserver.plugin.v1.SnapshotReply2\x90\t\n" +
 	"\aStorage\x12X\n" +
 	"\bDescribe\x12&.mediaserver.plugin.v1.DescribeRequest\x1a$.mediaserver.plugin.v1.DescribeReply\x12L\n" +
 	"\x04Open\x12\".mediaserver.plugin.v1.OpenRequest\x1a .mediaserver.plugin.v1.OpenReply\x12^\n" +
@@ -5550,7 +5683,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
 var file_plugin_proto_goTypes = []any{
 	(Cause)(0),                    // 0: mediaserver.plugin.v1.Cause
 	(TrackKind)(0),                // 1: mediaserver.plugin.v1.TrackKind
@@ -5578,174 +5711,181 @@ var file_plugin_proto_goTypes = []any{
 	(*ShutdownReply)(nil),         // 23: mediaserver.plugin.v1.ShutdownReply
 	(*ProbeRequest)(nil),          // 24: mediaserver.plugin.v1.ProbeRequest
 	(*ProbeReply)(nil),            // 25: mediaserver.plugin.v1.ProbeReply
-	(*DiscoverRequest)(nil),       // 26: mediaserver.plugin.v1.DiscoverRequest
-	(*DiscoverReply)(nil),         // 27: mediaserver.plugin.v1.DiscoverReply
-	(*FramesRequest)(nil),         // 28: mediaserver.plugin.v1.FramesRequest
-	(*Hello)(nil),                 // 29: mediaserver.plugin.v1.Hello
-	(*Subscribe)(nil),             // 30: mediaserver.plugin.v1.Subscribe
-	(*RunPosition)(nil),           // 31: mediaserver.plugin.v1.RunPosition
-	(*TrackPosition)(nil),         // 32: mediaserver.plugin.v1.TrackPosition
-	(*Ack)(nil),                   // 33: mediaserver.plugin.v1.Ack
-	(*Unsubscribe)(nil),           // 34: mediaserver.plugin.v1.Unsubscribe
-	(*Mode)(nil),                  // 35: mediaserver.plugin.v1.Mode
-	(*FramesReply)(nil),           // 36: mediaserver.plugin.v1.FramesReply
-	(*Welcome)(nil),               // 37: mediaserver.plugin.v1.Welcome
-	(*Opened)(nil),                // 38: mediaserver.plugin.v1.Opened
-	(*LeftOut)(nil),               // 39: mediaserver.plugin.v1.LeftOut
-	(*Closed)(nil),                // 40: mediaserver.plugin.v1.Closed
-	(*Stats)(nil),                 // 41: mediaserver.plugin.v1.Stats
-	(*Track)(nil),                 // 42: mediaserver.plugin.v1.Track
-	(*Batch)(nil),                 // 43: mediaserver.plugin.v1.Batch
-	(*Unit)(nil),                  // 44: mediaserver.plugin.v1.Unit
-	(*EventsRequest)(nil),         // 45: mediaserver.plugin.v1.EventsRequest
-	(*EventsReply)(nil),           // 46: mediaserver.plugin.v1.EventsReply
-	(*DescribeRequest)(nil),       // 47: mediaserver.plugin.v1.DescribeRequest
-	(*DescribeReply)(nil),         // 48: mediaserver.plugin.v1.DescribeReply
-	(*OpenRequest)(nil),           // 49: mediaserver.plugin.v1.OpenRequest
-	(*OpenReply)(nil),             // 50: mediaserver.plugin.v1.OpenReply
-	(*InitializeRequest)(nil),     // 51: mediaserver.plugin.v1.InitializeRequest
-	(*InitializeReply)(nil),       // 52: mediaserver.plugin.v1.InitializeReply
-	(*UsageRequest)(nil),          // 53: mediaserver.plugin.v1.UsageRequest
-	(*UsageReply)(nil),            // 54: mediaserver.plugin.v1.UsageReply
-	(*ListRequest)(nil),           // 55: mediaserver.plugin.v1.ListRequest
-	(*ListReply)(nil),             // 56: mediaserver.plugin.v1.ListReply
-	(*Entry)(nil),                 // 57: mediaserver.plugin.v1.Entry
-	(*StatRequest)(nil),           // 58: mediaserver.plugin.v1.StatRequest
-	(*StatReply)(nil),             // 59: mediaserver.plugin.v1.StatReply
-	(*AppendRequest)(nil),         // 60: mediaserver.plugin.v1.AppendRequest
-	(*AppendBegin)(nil),           // 61: mediaserver.plugin.v1.AppendBegin
-	(*AppendData)(nil),            // 62: mediaserver.plugin.v1.AppendData
-	(*AppendReply)(nil),           // 63: mediaserver.plugin.v1.AppendReply
-	(*AppendReady)(nil),           // 64: mediaserver.plugin.v1.AppendReady
-	(*AppendWritten)(nil),         // 65: mediaserver.plugin.v1.AppendWritten
-	(*AppendSynced)(nil),          // 66: mediaserver.plugin.v1.AppendSynced
-	(*AppendFailed)(nil),          // 67: mediaserver.plugin.v1.AppendFailed
-	(*SyncRequest)(nil),           // 68: mediaserver.plugin.v1.SyncRequest
-	(*SyncReply)(nil),             // 69: mediaserver.plugin.v1.SyncReply
-	(*ReadRequest)(nil),           // 70: mediaserver.plugin.v1.ReadRequest
-	(*ReadReply)(nil),             // 71: mediaserver.plugin.v1.ReadReply
-	(*TruncateRequest)(nil),       // 72: mediaserver.plugin.v1.TruncateRequest
-	(*TruncateReply)(nil),         // 73: mediaserver.plugin.v1.TruncateReply
-	(*SealRequest)(nil),           // 74: mediaserver.plugin.v1.SealRequest
-	(*SealReply)(nil),             // 75: mediaserver.plugin.v1.SealReply
-	(*WriteRequest)(nil),          // 76: mediaserver.plugin.v1.WriteRequest
-	(*WriteReply)(nil),            // 77: mediaserver.plugin.v1.WriteReply
-	(*PutRequest)(nil),            // 78: mediaserver.plugin.v1.PutRequest
-	(*PutBegin)(nil),              // 79: mediaserver.plugin.v1.PutBegin
-	(*PutReply)(nil),              // 80: mediaserver.plugin.v1.PutReply
-	(*DeleteRequest)(nil),         // 81: mediaserver.plugin.v1.DeleteRequest
-	(*DeleteReply)(nil),           // 82: mediaserver.plugin.v1.DeleteReply
-	nil,                           // 83: mediaserver.plugin.v1.ValidateRequest.SettingsEntry
-	nil,                           // 84: mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
-	nil,                           // 85: mediaserver.plugin.v1.Metric.LabelsEntry
-	nil,                           // 86: mediaserver.plugin.v1.ProbeRequest.SettingsEntry
-	nil,                           // 87: mediaserver.plugin.v1.Subscribe.SettingsEntry
-	nil,                           // 88: mediaserver.plugin.v1.EventsReply.DataEntry
-	nil,                           // 89: mediaserver.plugin.v1.OpenRequest.SettingsEntry
+	(*SnapshotRequest)(nil),       // 26: mediaserver.plugin.v1.SnapshotRequest
+	(*SnapshotReply)(nil),         // 27: mediaserver.plugin.v1.SnapshotReply
+	(*DiscoverRequest)(nil),       // 28: mediaserver.plugin.v1.DiscoverRequest
+	(*DiscoverReply)(nil),         // 29: mediaserver.plugin.v1.DiscoverReply
+	(*FramesRequest)(nil),         // 30: mediaserver.plugin.v1.FramesRequest
+	(*Hello)(nil),                 // 31: mediaserver.plugin.v1.Hello
+	(*Subscribe)(nil),             // 32: mediaserver.plugin.v1.Subscribe
+	(*RunPosition)(nil),           // 33: mediaserver.plugin.v1.RunPosition
+	(*TrackPosition)(nil),         // 34: mediaserver.plugin.v1.TrackPosition
+	(*Ack)(nil),                   // 35: mediaserver.plugin.v1.Ack
+	(*Unsubscribe)(nil),           // 36: mediaserver.plugin.v1.Unsubscribe
+	(*Mode)(nil),                  // 37: mediaserver.plugin.v1.Mode
+	(*FramesReply)(nil),           // 38: mediaserver.plugin.v1.FramesReply
+	(*Welcome)(nil),               // 39: mediaserver.plugin.v1.Welcome
+	(*Opened)(nil),                // 40: mediaserver.plugin.v1.Opened
+	(*LeftOut)(nil),               // 41: mediaserver.plugin.v1.LeftOut
+	(*Closed)(nil),                // 42: mediaserver.plugin.v1.Closed
+	(*Stats)(nil),                 // 43: mediaserver.plugin.v1.Stats
+	(*Track)(nil),                 // 44: mediaserver.plugin.v1.Track
+	(*Batch)(nil),                 // 45: mediaserver.plugin.v1.Batch
+	(*Unit)(nil),                  // 46: mediaserver.plugin.v1.Unit
+	(*EventsRequest)(nil),         // 47: mediaserver.plugin.v1.EventsRequest
+	(*EventsReply)(nil),           // 48: mediaserver.plugin.v1.EventsReply
+	(*DescribeRequest)(nil),       // 49: mediaserver.plugin.v1.DescribeRequest
+	(*DescribeReply)(nil),         // 50: mediaserver.plugin.v1.DescribeReply
+	(*OpenRequest)(nil),           // 51: mediaserver.plugin.v1.OpenRequest
+	(*OpenReply)(nil),             // 52: mediaserver.plugin.v1.OpenReply
+	(*InitializeRequest)(nil),     // 53: mediaserver.plugin.v1.InitializeRequest
+	(*InitializeReply)(nil),       // 54: mediaserver.plugin.v1.InitializeReply
+	(*UsageRequest)(nil),          // 55: mediaserver.plugin.v1.UsageRequest
+	(*UsageReply)(nil),            // 56: mediaserver.plugin.v1.UsageReply
+	(*ListRequest)(nil),           // 57: mediaserver.plugin.v1.ListRequest
+	(*ListReply)(nil),             // 58: mediaserver.plugin.v1.ListReply
+	(*Entry)(nil),                 // 59: mediaserver.plugin.v1.Entry
+	(*StatRequest)(nil),           // 60: mediaserver.plugin.v1.StatRequest
+	(*StatReply)(nil),             // 61: mediaserver.plugin.v1.StatReply
+	(*AppendRequest)(nil),         // 62: mediaserver.plugin.v1.AppendRequest
+	(*AppendBegin)(nil),           // 63: mediaserver.plugin.v1.AppendBegin
+	(*AppendData)(nil),            // 64: mediaserver.plugin.v1.AppendData
+	(*AppendReply)(nil),           // 65: mediaserver.plugin.v1.AppendReply
+	(*AppendReady)(nil),           // 66: mediaserver.plugin.v1.AppendReady
+	(*AppendWritten)(nil),         // 67: mediaserver.plugin.v1.AppendWritten
+	(*AppendSynced)(nil),          // 68: mediaserver.plugin.v1.AppendSynced
+	(*AppendFailed)(nil),          // 69: mediaserver.plugin.v1.AppendFailed
+	(*SyncRequest)(nil),           // 70: mediaserver.plugin.v1.SyncRequest
+	(*SyncReply)(nil),             // 71: mediaserver.plugin.v1.SyncReply
+	(*ReadRequest)(nil),           // 72: mediaserver.plugin.v1.ReadRequest
+	(*ReadReply)(nil),             // 73: mediaserver.plugin.v1.ReadReply
+	(*TruncateRequest)(nil),       // 74: mediaserver.plugin.v1.TruncateRequest
+	(*TruncateReply)(nil),         // 75: mediaserver.plugin.v1.TruncateReply
+	(*SealRequest)(nil),           // 76: mediaserver.plugin.v1.SealRequest
+	(*SealReply)(nil),             // 77: mediaserver.plugin.v1.SealReply
+	(*WriteRequest)(nil),          // 78: mediaserver.plugin.v1.WriteRequest
+	(*WriteReply)(nil),            // 79: mediaserver.plugin.v1.WriteReply
+	(*PutRequest)(nil),            // 80: mediaserver.plugin.v1.PutRequest
+	(*PutBegin)(nil),              // 81: mediaserver.plugin.v1.PutBegin
+	(*PutReply)(nil),              // 82: mediaserver.plugin.v1.PutReply
+	(*DeleteRequest)(nil),         // 83: mediaserver.plugin.v1.DeleteRequest
+	(*DeleteReply)(nil),           // 84: mediaserver.plugin.v1.DeleteReply
+	nil,                           // 85: mediaserver.plugin.v1.ValidateRequest.SettingsEntry
+	nil,                           // 86: mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
+	nil,                           // 87: mediaserver.plugin.v1.Metric.LabelsEntry
+	nil,                           // 88: mediaserver.plugin.v1.ProbeRequest.SettingsEntry
+	nil,                           // 89: mediaserver.plugin.v1.SnapshotRequest.SettingsEntry
+	nil,                           // 90: mediaserver.plugin.v1.Subscribe.SettingsEntry
+	nil,                           // 91: mediaserver.plugin.v1.EventsReply.DataEntry
+	nil,                           // 92: mediaserver.plugin.v1.OpenRequest.SettingsEntry
 }
 var file_plugin_proto_depIdxs = []int32{
 	2,  // 0: mediaserver.plugin.v1.InfoReply.kind:type_name -> mediaserver.plugin.v1.InfoReply.Kind
 	11, // 1: mediaserver.plugin.v1.SettingsSchemaReply.plugin_keys:type_name -> mediaserver.plugin.v1.SettingKey
 	11, // 2: mediaserver.plugin.v1.SettingsSchemaReply.item_keys:type_name -> mediaserver.plugin.v1.SettingKey
 	3,  // 3: mediaserver.plugin.v1.SettingKey.type:type_name -> mediaserver.plugin.v1.SettingKey.Type
-	83, // 4: mediaserver.plugin.v1.ValidateRequest.settings:type_name -> mediaserver.plugin.v1.ValidateRequest.SettingsEntry
+	85, // 4: mediaserver.plugin.v1.ValidateRequest.settings:type_name -> mediaserver.plugin.v1.ValidateRequest.SettingsEntry
 	14, // 5: mediaserver.plugin.v1.ValidateReply.problems:type_name -> mediaserver.plugin.v1.Problem
-	84, // 6: mediaserver.plugin.v1.ConfigureRequest.settings:type_name -> mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
+	86, // 6: mediaserver.plugin.v1.ConfigureRequest.settings:type_name -> mediaserver.plugin.v1.ConfigureRequest.SettingsEntry
 	21, // 7: mediaserver.plugin.v1.MetricsReply.metrics:type_name -> mediaserver.plugin.v1.Metric
-	85, // 8: mediaserver.plugin.v1.Metric.labels:type_name -> mediaserver.plugin.v1.Metric.LabelsEntry
-	86, // 9: mediaserver.plugin.v1.ProbeRequest.settings:type_name -> mediaserver.plugin.v1.ProbeRequest.SettingsEntry
-	42, // 10: mediaserver.plugin.v1.ProbeReply.tracks:type_name -> mediaserver.plugin.v1.Track
-	39, // 11: mediaserver.plugin.v1.ProbeReply.left_out:type_name -> mediaserver.plugin.v1.LeftOut
+	87, // 8: mediaserver.plugin.v1.Metric.labels:type_name -> mediaserver.plugin.v1.Metric.LabelsEntry
+	88, // 9: mediaserver.plugin.v1.ProbeRequest.settings:type_name -> mediaserver.plugin.v1.ProbeRequest.SettingsEntry
+	44, // 10: mediaserver.plugin.v1.ProbeReply.tracks:type_name -> mediaserver.plugin.v1.Track
+	41, // 11: mediaserver.plugin.v1.ProbeReply.left_out:type_name -> mediaserver.plugin.v1.LeftOut
 	14, // 12: mediaserver.plugin.v1.ProbeReply.problem:type_name -> mediaserver.plugin.v1.Problem
-	29, // 13: mediaserver.plugin.v1.FramesRequest.hello:type_name -> mediaserver.plugin.v1.Hello
-	30, // 14: mediaserver.plugin.v1.FramesRequest.subscribe:type_name -> mediaserver.plugin.v1.Subscribe
-	33, // 15: mediaserver.plugin.v1.FramesRequest.ack:type_name -> mediaserver.plugin.v1.Ack
-	34, // 16: mediaserver.plugin.v1.FramesRequest.unsubscribe:type_name -> mediaserver.plugin.v1.Unsubscribe
-	35, // 17: mediaserver.plugin.v1.FramesRequest.mode:type_name -> mediaserver.plugin.v1.Mode
-	87, // 18: mediaserver.plugin.v1.Subscribe.settings:type_name -> mediaserver.plugin.v1.Subscribe.SettingsEntry
-	1,  // 19: mediaserver.plugin.v1.Subscribe.kinds:type_name -> mediaserver.plugin.v1.TrackKind
-	31, // 20: mediaserver.plugin.v1.Subscribe.resume:type_name -> mediaserver.plugin.v1.RunPosition
-	32, // 21: mediaserver.plugin.v1.RunPosition.tracks:type_name -> mediaserver.plugin.v1.TrackPosition
-	31, // 22: mediaserver.plugin.v1.Ack.position:type_name -> mediaserver.plugin.v1.RunPosition
-	4,  // 23: mediaserver.plugin.v1.Mode.delivery:type_name -> mediaserver.plugin.v1.Mode.Delivery
-	43, // 24: mediaserver.plugin.v1.FramesReply.batch:type_name -> mediaserver.plugin.v1.Batch
-	38, // 25: mediaserver.plugin.v1.FramesReply.opened:type_name -> mediaserver.plugin.v1.Opened
-	40, // 26: mediaserver.plugin.v1.FramesReply.closed:type_name -> mediaserver.plugin.v1.Closed
-	41, // 27: mediaserver.plugin.v1.FramesReply.stats:type_name -> mediaserver.plugin.v1.Stats
-	37, // 28: mediaserver.plugin.v1.FramesReply.welcome:type_name -> mediaserver.plugin.v1.Welcome
-	42, // 29: mediaserver.plugin.v1.Opened.tracks:type_name -> mediaserver.plugin.v1.Track
-	39, // 30: mediaserver.plugin.v1.Opened.left_out:type_name -> mediaserver.plugin.v1.LeftOut
-	32, // 31: mediaserver.plugin.v1.Opened.first:type_name -> mediaserver.plugin.v1.TrackPosition
-	0,  // 32: mediaserver.plugin.v1.Closed.cause:type_name -> mediaserver.plugin.v1.Cause
-	14, // 33: mediaserver.plugin.v1.Closed.problem:type_name -> mediaserver.plugin.v1.Problem
-	44, // 34: mediaserver.plugin.v1.Batch.units:type_name -> mediaserver.plugin.v1.Unit
-	88, // 35: mediaserver.plugin.v1.EventsReply.data:type_name -> mediaserver.plugin.v1.EventsReply.DataEntry
-	89, // 36: mediaserver.plugin.v1.OpenRequest.settings:type_name -> mediaserver.plugin.v1.OpenRequest.SettingsEntry
-	14, // 37: mediaserver.plugin.v1.OpenReply.problem:type_name -> mediaserver.plugin.v1.Problem
-	57, // 38: mediaserver.plugin.v1.ListReply.entries:type_name -> mediaserver.plugin.v1.Entry
-	62, // 39: mediaserver.plugin.v1.AppendRequest.data:type_name -> mediaserver.plugin.v1.AppendData
-	61, // 40: mediaserver.plugin.v1.AppendRequest.begin:type_name -> mediaserver.plugin.v1.AppendBegin
-	65, // 41: mediaserver.plugin.v1.AppendReply.written:type_name -> mediaserver.plugin.v1.AppendWritten
-	66, // 42: mediaserver.plugin.v1.AppendReply.synced:type_name -> mediaserver.plugin.v1.AppendSynced
-	67, // 43: mediaserver.plugin.v1.AppendReply.failed:type_name -> mediaserver.plugin.v1.AppendFailed
-	64, // 44: mediaserver.plugin.v1.AppendReply.ready:type_name -> mediaserver.plugin.v1.AppendReady
-	6,  // 45: mediaserver.plugin.v1.AppendFailed.reason:type_name -> mediaserver.plugin.v1.AppendFailed.Reason
-	79, // 46: mediaserver.plugin.v1.PutRequest.begin:type_name -> mediaserver.plugin.v1.PutBegin
-	7,  // 47: mediaserver.plugin.v1.Base.Info:input_type -> mediaserver.plugin.v1.InfoRequest
-	9,  // 48: mediaserver.plugin.v1.Base.SettingsSchema:input_type -> mediaserver.plugin.v1.SettingsSchemaRequest
-	12, // 49: mediaserver.plugin.v1.Base.Validate:input_type -> mediaserver.plugin.v1.ValidateRequest
-	15, // 50: mediaserver.plugin.v1.Base.Configure:input_type -> mediaserver.plugin.v1.ConfigureRequest
-	17, // 51: mediaserver.plugin.v1.Base.Health:input_type -> mediaserver.plugin.v1.HealthRequest
-	19, // 52: mediaserver.plugin.v1.Base.Metrics:input_type -> mediaserver.plugin.v1.MetricsRequest
-	22, // 53: mediaserver.plugin.v1.Base.Shutdown:input_type -> mediaserver.plugin.v1.ShutdownRequest
-	24, // 54: mediaserver.plugin.v1.Driver.Probe:input_type -> mediaserver.plugin.v1.ProbeRequest
-	26, // 55: mediaserver.plugin.v1.Driver.Discover:input_type -> mediaserver.plugin.v1.DiscoverRequest
-	28, // 56: mediaserver.plugin.v1.Driver.Frames:input_type -> mediaserver.plugin.v1.FramesRequest
-	45, // 57: mediaserver.plugin.v1.Driver.Events:input_type -> mediaserver.plugin.v1.EventsRequest
-	47, // 58: mediaserver.plugin.v1.Storage.Describe:input_type -> mediaserver.plugin.v1.DescribeRequest
-	49, // 59: mediaserver.plugin.v1.Storage.Open:input_type -> mediaserver.plugin.v1.OpenRequest
-	51, // 60: mediaserver.plugin.v1.Storage.Initialize:input_type -> mediaserver.plugin.v1.InitializeRequest
-	53, // 61: mediaserver.plugin.v1.Storage.Usage:input_type -> mediaserver.plugin.v1.UsageRequest
-	55, // 62: mediaserver.plugin.v1.Storage.List:input_type -> mediaserver.plugin.v1.ListRequest
-	58, // 63: mediaserver.plugin.v1.Storage.Stat:input_type -> mediaserver.plugin.v1.StatRequest
-	60, // 64: mediaserver.plugin.v1.Storage.Append:input_type -> mediaserver.plugin.v1.AppendRequest
-	68, // 65: mediaserver.plugin.v1.Storage.Sync:input_type -> mediaserver.plugin.v1.SyncRequest
-	70, // 66: mediaserver.plugin.v1.Storage.Read:input_type -> mediaserver.plugin.v1.ReadRequest
-	72, // 67: mediaserver.plugin.v1.Storage.Truncate:input_type -> mediaserver.plugin.v1.TruncateRequest
-	74, // 68: mediaserver.plugin.v1.Storage.Seal:input_type -> mediaserver.plugin.v1.SealRequest
-	76, // 69: mediaserver.plugin.v1.Storage.Write:input_type -> mediaserver.plugin.v1.WriteRequest
-	81, // 70: mediaserver.plugin.v1.Storage.Delete:input_type -> mediaserver.plugin.v1.DeleteRequest
-	78, // 71: mediaserver.plugin.v1.Storage.Put:input_type -> mediaserver.plugin.v1.PutRequest
-	8,  // 72: mediaserver.plugin.v1.Base.Info:output_type -> mediaserver.plugin.v1.InfoReply
-	10, // 73: mediaserver.plugin.v1.Base.SettingsSchema:output_type -> mediaserver.plugin.v1.SettingsSchemaReply
-	13, // 74: mediaserver.plugin.v1.Base.Validate:output_type -> mediaserver.plugin.v1.ValidateReply
-	16, // 75: mediaserver.plugin.v1.Base.Configure:output_type -> mediaserver.plugin.v1.ConfigureReply
-	18, // 76: mediaserver.plugin.v1.Base.Health:output_type -> mediaserver.plugin.v1.HealthReply
-	20, // 77: mediaserver.plugin.v1.Base.Metrics:output_type -> mediaserver.plugin.v1.MetricsReply
-	23, // 78: mediaserver.plugin.v1.Base.Shutdown:output_type -> mediaserver.plugin.v1.ShutdownReply
-	25, // 79: mediaserver.plugin.v1.Driver.Probe:output_type -> mediaserver.plugin.v1.ProbeReply
-	27, // 80: mediaserver.plugin.v1.Driver.Discover:output_type -> mediaserver.plugin.v1.DiscoverReply
-	36, // 81: mediaserver.plugin.v1.Driver.Frames:output_type -> mediaserver.plugin.v1.FramesReply
-	46, // 82: mediaserver.plugin.v1.Driver.Events:output_type -> mediaserver.plugin.v1.EventsReply
-	48, // 83: mediaserver.plugin.v1.Storage.Describe:output_type -> mediaserver.plugin.v1.DescribeReply
-	50, // 84: mediaserver.plugin.v1.Storage.Open:output_type -> mediaserver.plugin.v1.OpenReply
-	52, // 85: mediaserver.plugin.v1.Storage.Initialize:output_type -> mediaserver.plugin.v1.InitializeReply
-	54, // 86: mediaserver.plugin.v1.Storage.Usage:output_type -> mediaserver.plugin.v1.UsageReply
-	56, // 87: mediaserver.plugin.v1.Storage.List:output_type -> mediaserver.plugin.v1.ListReply
-	59, // 88: mediaserver.plugin.v1.Storage.Stat:output_type -> mediaserver.plugin.v1.StatReply
-	63, // 89: mediaserver.plugin.v1.Storage.Append:output_type -> mediaserver.plugin.v1.AppendReply
-	69, // 90: mediaserver.plugin.v1.Storage.Sync:output_type -> mediaserver.plugin.v1.SyncReply
-	71, // 91: mediaserver.plugin.v1.Storage.Read:output_type -> mediaserver.plugin.v1.ReadReply
-	73, // 92: mediaserver.plugin.v1.Storage.Truncate:output_type -> mediaserver.plugin.v1.TruncateReply
-	75, // 93: mediaserver.plugin.v1.Storage.Seal:output_type -> mediaserver.plugin.v1.SealReply
-	77, // 94: mediaserver.plugin.v1.Storage.Write:output_type -> mediaserver.plugin.v1.WriteReply
-	82, // 95: mediaserver.plugin.v1.Storage.Delete:output_type -> mediaserver.plugin.v1.DeleteReply
-	80, // 96: mediaserver.plugin.v1.Storage.Put:output_type -> mediaserver.plugin.v1.PutReply
-	72, // [72:97] is the sub-list for method output_type
-	47, // [47:72] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	89, // 13: mediaserver.plugin.v1.SnapshotRequest.settings:type_name -> mediaserver.plugin.v1.SnapshotRequest.SettingsEntry
+	14, // 14: mediaserver.plugin.v1.SnapshotReply.problem:type_name -> mediaserver.plugin.v1.Problem
+	31, // 15: mediaserver.plugin.v1.FramesRequest.hello:type_name -> mediaserver.plugin.v1.Hello
+	32, // 16: mediaserver.plugin.v1.FramesRequest.subscribe:type_name -> mediaserver.plugin.v1.Subscribe
+	35, // 17: mediaserver.plugin.v1.FramesRequest.ack:type_name -> mediaserver.plugin.v1.Ack
+	36, // 18: mediaserver.plugin.v1.FramesRequest.unsubscribe:type_name -> mediaserver.plugin.v1.Unsubscribe
+	37, // 19: mediaserver.plugin.v1.FramesRequest.mode:type_name -> mediaserver.plugin.v1.Mode
+	90, // 20: mediaserver.plugin.v1.Subscribe.settings:type_name -> mediaserver.plugin.v1.Subscribe.SettingsEntry
+	1,  // 21: mediaserver.plugin.v1.Subscribe.kinds:type_name -> mediaserver.plugin.v1.TrackKind
+	33, // 22: mediaserver.plugin.v1.Subscribe.resume:type_name -> mediaserver.plugin.v1.RunPosition
+	34, // 23: mediaserver.plugin.v1.RunPosition.tracks:type_name -> mediaserver.plugin.v1.TrackPosition
+	33, // 24: mediaserver.plugin.v1.Ack.position:type_name -> mediaserver.plugin.v1.RunPosition
+	4,  // 25: mediaserver.plugin.v1.Mode.delivery:type_name -> mediaserver.plugin.v1.Mode.Delivery
+	45, // 26: mediaserver.plugin.v1.FramesReply.batch:type_name -> mediaserver.plugin.v1.Batch
+	40, // 27: mediaserver.plugin.v1.FramesReply.opened:type_name -> mediaserver.plugin.v1.Opened
+	42, // 28: mediaserver.plugin.v1.FramesReply.closed:type_name -> mediaserver.plugin.v1.Closed
+	43, // 29: mediaserver.plugin.v1.FramesReply.stats:type_name -> mediaserver.plugin.v1.Stats
+	39, // 30: mediaserver.plugin.v1.FramesReply.welcome:type_name -> mediaserver.plugin.v1.Welcome
+	44, // 31: mediaserver.plugin.v1.Opened.tracks:type_name -> mediaserver.plugin.v1.Track
+	41, // 32: mediaserver.plugin.v1.Opened.left_out:type_name -> mediaserver.plugin.v1.LeftOut
+	34, // 33: mediaserver.plugin.v1.Opened.first:type_name -> mediaserver.plugin.v1.TrackPosition
+	0,  // 34: mediaserver.plugin.v1.Closed.cause:type_name -> mediaserver.plugin.v1.Cause
+	14, // 35: mediaserver.plugin.v1.Closed.problem:type_name -> mediaserver.plugin.v1.Problem
+	46, // 36: mediaserver.plugin.v1.Batch.units:type_name -> mediaserver.plugin.v1.Unit
+	91, // 37: mediaserver.plugin.v1.EventsReply.data:type_name -> mediaserver.plugin.v1.EventsReply.DataEntry
+	92, // 38: mediaserver.plugin.v1.OpenRequest.settings:type_name -> mediaserver.plugin.v1.OpenRequest.SettingsEntry
+	14, // 39: mediaserver.plugin.v1.OpenReply.problem:type_name -> mediaserver.plugin.v1.Problem
+	59, // 40: mediaserver.plugin.v1.ListReply.entries:type_name -> mediaserver.plugin.v1.Entry
+	64, // 41: mediaserver.plugin.v1.AppendRequest.data:type_name -> mediaserver.plugin.v1.AppendData
+	63, // 42: mediaserver.plugin.v1.AppendRequest.begin:type_name -> mediaserver.plugin.v1.AppendBegin
+	67, // 43: mediaserver.plugin.v1.AppendReply.written:type_name -> mediaserver.plugin.v1.AppendWritten
+	68, // 44: mediaserver.plugin.v1.AppendReply.synced:type_name -> mediaserver.plugin.v1.AppendSynced
+	69, // 45: mediaserver.plugin.v1.AppendReply.failed:type_name -> mediaserver.plugin.v1.AppendFailed
+	66, // 46: mediaserver.plugin.v1.AppendReply.ready:type_name -> mediaserver.plugin.v1.AppendReady
+	6,  // 47: mediaserver.plugin.v1.AppendFailed.reason:type_name -> mediaserver.plugin.v1.AppendFailed.Reason
+	81, // 48: mediaserver.plugin.v1.PutRequest.begin:type_name -> mediaserver.plugin.v1.PutBegin
+	7,  // 49: mediaserver.plugin.v1.Base.Info:input_type -> mediaserver.plugin.v1.InfoRequest
+	9,  // 50: mediaserver.plugin.v1.Base.SettingsSchema:input_type -> mediaserver.plugin.v1.SettingsSchemaRequest
+	12, // 51: mediaserver.plugin.v1.Base.Validate:input_type -> mediaserver.plugin.v1.ValidateRequest
+	15, // 52: mediaserver.plugin.v1.Base.Configure:input_type -> mediaserver.plugin.v1.ConfigureRequest
+	17, // 53: mediaserver.plugin.v1.Base.Health:input_type -> mediaserver.plugin.v1.HealthRequest
+	19, // 54: mediaserver.plugin.v1.Base.Metrics:input_type -> mediaserver.plugin.v1.MetricsRequest
+	22, // 55: mediaserver.plugin.v1.Base.Shutdown:input_type -> mediaserver.plugin.v1.ShutdownRequest
+	24, // 56: mediaserver.plugin.v1.Driver.Probe:input_type -> mediaserver.plugin.v1.ProbeRequest
+	28, // 57: mediaserver.plugin.v1.Driver.Discover:input_type -> mediaserver.plugin.v1.DiscoverRequest
+	30, // 58: mediaserver.plugin.v1.Driver.Frames:input_type -> mediaserver.plugin.v1.FramesRequest
+	47, // 59: mediaserver.plugin.v1.Driver.Events:input_type -> mediaserver.plugin.v1.EventsRequest
+	26, // 60: mediaserver.plugin.v1.Driver.Snapshot:input_type -> mediaserver.plugin.v1.SnapshotRequest
+	49, // 61: mediaserver.plugin.v1.Storage.Describe:input_type -> mediaserver.plugin.v1.DescribeRequest
+	51, // 62: mediaserver.plugin.v1.Storage.Open:input_type -> mediaserver.plugin.v1.OpenRequest
+	53, // 63: mediaserver.plugin.v1.Storage.Initialize:input_type -> mediaserver.plugin.v1.InitializeRequest
+	55, // 64: mediaserver.plugin.v1.Storage.Usage:input_type -> mediaserver.plugin.v1.UsageRequest
+	57, // 65: mediaserver.plugin.v1.Storage.List:input_type -> mediaserver.plugin.v1.ListRequest
+	60, // 66: mediaserver.plugin.v1.Storage.Stat:input_type -> mediaserver.plugin.v1.StatRequest
+	62, // 67: mediaserver.plugin.v1.Storage.Append:input_type -> mediaserver.plugin.v1.AppendRequest
+	70, // 68: mediaserver.plugin.v1.Storage.Sync:input_type -> mediaserver.plugin.v1.SyncRequest
+	72, // 69: mediaserver.plugin.v1.Storage.Read:input_type -> mediaserver.plugin.v1.ReadRequest
+	74, // 70: mediaserver.plugin.v1.Storage.Truncate:input_type -> mediaserver.plugin.v1.TruncateRequest
+	76, // 71: mediaserver.plugin.v1.Storage.Seal:input_type -> mediaserver.plugin.v1.SealRequest
+	78, // 72: mediaserver.plugin.v1.Storage.Write:input_type -> mediaserver.plugin.v1.WriteRequest
+	83, // 73: mediaserver.plugin.v1.Storage.Delete:input_type -> mediaserver.plugin.v1.DeleteRequest
+	80, // 74: mediaserver.plugin.v1.Storage.Put:input_type -> mediaserver.plugin.v1.PutRequest
+	8,  // 75: mediaserver.plugin.v1.Base.Info:output_type -> mediaserver.plugin.v1.InfoReply
+	10, // 76: mediaserver.plugin.v1.Base.SettingsSchema:output_type -> mediaserver.plugin.v1.SettingsSchemaReply
+	13, // 77: mediaserver.plugin.v1.Base.Validate:output_type -> mediaserver.plugin.v1.ValidateReply
+	16, // 78: mediaserver.plugin.v1.Base.Configure:output_type -> mediaserver.plugin.v1.ConfigureReply
+	18, // 79: mediaserver.plugin.v1.Base.Health:output_type -> mediaserver.plugin.v1.HealthReply
+	20, // 80: mediaserver.plugin.v1.Base.Metrics:output_type -> mediaserver.plugin.v1.MetricsReply
+	23, // 81: mediaserver.plugin.v1.Base.Shutdown:output_type -> mediaserver.plugin.v1.ShutdownReply
+	25, // 82: mediaserver.plugin.v1.Driver.Probe:output_type -> mediaserver.plugin.v1.ProbeReply
+	29, // 83: mediaserver.plugin.v1.Driver.Discover:output_type -> mediaserver.plugin.v1.DiscoverReply
+	38, // 84: mediaserver.plugin.v1.Driver.Frames:output_type -> mediaserver.plugin.v1.FramesReply
+	48, // 85: mediaserver.plugin.v1.Driver.Events:output_type -> mediaserver.plugin.v1.EventsReply
+	27, // 86: mediaserver.plugin.v1.Driver.Snapshot:output_type -> mediaserver.plugin.v1.SnapshotReply
+	50, // 87: mediaserver.plugin.v1.Storage.Describe:output_type -> mediaserver.plugin.v1.DescribeReply
+	52, // 88: mediaserver.plugin.v1.Storage.Open:output_type -> mediaserver.plugin.v1.OpenReply
+	54, // 89: mediaserver.plugin.v1.Storage.Initialize:output_type -> mediaserver.plugin.v1.InitializeReply
+	56, // 90: mediaserver.plugin.v1.Storage.Usage:output_type -> mediaserver.plugin.v1.UsageReply
+	58, // 91: mediaserver.plugin.v1.Storage.List:output_type -> mediaserver.plugin.v1.ListReply
+	61, // 92: mediaserver.plugin.v1.Storage.Stat:output_type -> mediaserver.plugin.v1.StatReply
+	65, // 93: mediaserver.plugin.v1.Storage.Append:output_type -> mediaserver.plugin.v1.AppendReply
+	71, // 94: mediaserver.plugin.v1.Storage.Sync:output_type -> mediaserver.plugin.v1.SyncReply
+	73, // 95: mediaserver.plugin.v1.Storage.Read:output_type -> mediaserver.plugin.v1.ReadReply
+	75, // 96: mediaserver.plugin.v1.Storage.Truncate:output_type -> mediaserver.plugin.v1.TruncateReply
+	77, // 97: mediaserver.plugin.v1.Storage.Seal:output_type -> mediaserver.plugin.v1.SealReply
+	79, // 98: mediaserver.plugin.v1.Storage.Write:output_type -> mediaserver.plugin.v1.WriteReply
+	84, // 99: mediaserver.plugin.v1.Storage.Delete:output_type -> mediaserver.plugin.v1.DeleteReply
+	82, // 100: mediaserver.plugin.v1.Storage.Put:output_type -> mediaserver.plugin.v1.PutReply
+	75, // [75:101] is the sub-list for method output_type
+	49, // [49:75] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -5753,26 +5893,26 @@ func file_plugin_proto_init() {
 	if File_plugin_proto != nil {
 		return
 	}
-	file_plugin_proto_msgTypes[21].OneofWrappers = []any{
+	file_plugin_proto_msgTypes[23].OneofWrappers = []any{
 		(*FramesRequest_Hello)(nil),
 		(*FramesRequest_Subscribe)(nil),
 		(*FramesRequest_Ack)(nil),
 		(*FramesRequest_Unsubscribe)(nil),
 		(*FramesRequest_Mode)(nil),
 	}
-	file_plugin_proto_msgTypes[29].OneofWrappers = []any{
+	file_plugin_proto_msgTypes[31].OneofWrappers = []any{
 		(*FramesReply_Batch)(nil),
 		(*FramesReply_Opened)(nil),
 		(*FramesReply_Closed)(nil),
 		(*FramesReply_Stats)(nil),
 		(*FramesReply_Welcome)(nil),
 	}
-	file_plugin_proto_msgTypes[37].OneofWrappers = []any{}
-	file_plugin_proto_msgTypes[53].OneofWrappers = []any{
+	file_plugin_proto_msgTypes[39].OneofWrappers = []any{}
+	file_plugin_proto_msgTypes[55].OneofWrappers = []any{
 		(*AppendRequest_Data)(nil),
 		(*AppendRequest_Begin)(nil),
 	}
-	file_plugin_proto_msgTypes[56].OneofWrappers = []any{
+	file_plugin_proto_msgTypes[58].OneofWrappers = []any{
 		(*AppendReply_Written)(nil),
 		(*AppendReply_Synced)(nil),
 		(*AppendReply_Failed)(nil),
@@ -5784,7 +5924,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   83,
+			NumMessages:   86,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -387,6 +387,7 @@ const (
 	Driver_Discover_FullMethodName = "/mediaserver.plugin.v1.Driver/Discover"
 	Driver_Frames_FullMethodName   = "/mediaserver.plugin.v1.Driver/Frames"
 	Driver_Events_FullMethodName   = "/mediaserver.plugin.v1.Driver/Events"
+	Driver_Snapshot_FullMethodName = "/mediaserver.plugin.v1.Driver/Snapshot"
 )
 
 // DriverClient is the client API for Driver service.
@@ -405,6 +406,9 @@ type DriverClient interface {
 	Frames(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FramesRequest, FramesReply], error)
 	// Events are what devices report: motion, inputs, faults. Optional ("events").
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsReply], error)
+	// Snapshot gets a picture that the device itself makes, at this moment.
+	// Optional ("snapshot").
+	Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotReply, error)
 }
 
 type driverClient struct {
@@ -476,6 +480,16 @@ func (c *driverClient) Events(ctx context.Context, in *EventsRequest, opts ...gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Driver_EventsClient = grpc.ServerStreamingClient[EventsReply]
 
+func (c *driverClient) Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SnapshotReply)
+	err := c.cc.Invoke(ctx, Driver_Snapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DriverServer is the server API for Driver service.
 // All implementations must embed UnimplementedDriverServer
 // for forward compatibility.
@@ -492,6 +506,9 @@ type DriverServer interface {
 	Frames(grpc.BidiStreamingServer[FramesRequest, FramesReply]) error
 	// Events are what devices report: motion, inputs, faults. Optional ("events").
 	Events(*EventsRequest, grpc.ServerStreamingServer[EventsReply]) error
+	// Snapshot gets a picture that the device itself makes, at this moment.
+	// Optional ("snapshot").
+	Snapshot(context.Context, *SnapshotRequest) (*SnapshotReply, error)
 	mustEmbedUnimplementedDriverServer()
 }
 
@@ -513,6 +530,9 @@ func (UnimplementedDriverServer) Frames(grpc.BidiStreamingServer[FramesRequest, 
 }
 func (UnimplementedDriverServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsReply]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedDriverServer) Snapshot(context.Context, *SnapshotRequest) (*SnapshotReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Snapshot not implemented")
 }
 func (UnimplementedDriverServer) mustEmbedUnimplementedDriverServer() {}
 func (UnimplementedDriverServer) testEmbeddedByValue()                {}
@@ -582,6 +602,24 @@ func _Driver_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Driver_EventsServer = grpc.ServerStreamingServer[EventsReply]
 
+func _Driver_Snapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Snapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Snapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Snapshot(ctx, req.(*SnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Driver_ServiceDesc is the grpc.ServiceDesc for Driver service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -592,6 +630,10 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Probe",
 			Handler:    _Driver_Probe_Handler,
+		},
+		{
+			MethodName: "Snapshot",
+			Handler:    _Driver_Snapshot_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
