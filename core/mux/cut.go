@@ -70,20 +70,9 @@ func (w *Writer) finish(t *track, next int64) {
 	}
 	w.makeRoom(t, d, t.ns(t.held.dts))
 	t.take(uint32(d))
-	if hole || t.ns(t.ticks+d) > w.longest(t) { // the next one would be too long
+	if hole || t.ns(t.ticks+d) > int64(w.cfg.PartDuration) { // the next one would be too long
 		w.emit()
 	}
-}
-
-// longest is how much of a track a part may have. Its primary track cuts it, so that parts
-// are of one length (RFC 8216bis 4.4.4.9: all but the last of a segment have 85 % of the
-// longest); the others, which began earlier or are handed over in larger pieces, do so
-// only where the primary track is silent.
-func (w *Writer) longest(t *track) int64 {
-	if t == w.primary {
-		return int64(w.cfg.PartDuration)
-	}
-	return int64(w.cfg.PartDuration) * 3 / 2
 }
 
 // makeRoom cuts the part when the held unit does not fit in it any more.
@@ -96,7 +85,7 @@ func (w *Writer) makeRoom(t *track, d, at int64) {
 		long = at - t.ns(t.pending[0].dts)
 	}
 	gap := t.Kind() != media.Data && t.held.dts != t.pending[len(t.pending)-1].end()
-	if long > w.longest(t) || gap || len(t.pending) >= maxUnits || t.size+int(t.held.size) > maxPartBytes {
+	if long > int64(w.cfg.PartDuration) || gap || len(t.pending) >= maxUnits || t.size+int(t.held.size) > maxPartBytes {
 		w.emit()
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // Config bounds parts and segments. The zero value means Default.
 type Config struct {
-	PartDuration time.Duration // a part is cut before it grows longer than this in its primary track (a single longer sample apart); half as long again in the others
+	PartDuration time.Duration // a part is cut before it grows longer than this (a single longer sample apart)
 	MinSegment   time.Duration // a key frame starts a new segment only when the last one is at least this long
 	MaxSegment   time.Duration // without a key frame a segment is cut after this long, not independent
 	Wait         time.Duration // how long the start waits for tracks without parameters

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -179,47 +178,6 @@ func TestSteadyCamera(t *testing.T) {
 	}
 	if st := w.Stats(); st.Backwards+st.Holes+st.BadDTS+st.NegativeTimes != 0 || st.Dropped != [16]uint64{} {
 		t.Errorf("odd: %+v", st)
-	}
-}
-
-// TestPartsAreOfOneLength: sound that is handed over in other pieces than the pictures
-// shortens no part; RFC 8216bis 4.4.4.9 wants 85 % of the longest, but for the last of a
-// segment.
-func TestPartsAreOfOneLength(t *testing.T) {
-	for _, atOnce := range []int{1, 4, 10} { // packets of sound
-		c := &camera{}
-		for ms := range 12_000 {
-			if i := ms / 40; ms%40 == 0 {
-				nal := append([]byte{0x41}, bytes.Repeat([]byte{byte(i)}, 200)...)
-				if i%50 == 0 {
-					nal[0] = 0x65
-				}
-				c.add(media.AccessUnit{Track: 1, Seq: uint64(i), PTS: int64(i) * 3600, DTS: int64(i) * 3600, HasDTS: true, Key: i%50 == 0, Payload: nalUnits(nal)}, time.Duration(ms)*time.Millisecond)
-			}
-			for i := ms / 21; ms%(21*atOnce) == 0 && i < ms/21+atOnce; i++ {
-				c.add(media.AccessUnit{Track: 2, Seq: uint64(i), PTS: int64(i) * 168, Key: true, Payload: bytes.Repeat([]byte{0xd5}, 168)}, time.Duration(i*21)*time.Millisecond)
-			}
-		}
-		w := NewWriter(Default(), startOf(videoTrack(), audioTrack()))
-		s := &stored{t: t}
-		write(t, w, c, s)
-		var lengths []time.Duration // of the pictures in all parts but the last of each segment
-		for i, p := range s.parts {
-			last := i+1 == len(s.parts) || s.parts[i+1].Segment != p.Segment
-			for k := range p.Fragments {
-				f := &p.Fragments[k]
-				d := media.DurationOf(f.Duration, map[int]uint32{1: 90000, 2: 8000}[f.Track])
-				if f.Track == 2 && d > 760*time.Millisecond {
-					t.Errorf("%d at once: %v of sound in a part", atOnce, d)
-				}
-				if f.Track == 1 && !last {
-					lengths = append(lengths, d)
-				}
-			}
-		}
-		if least, most := slices.Min(lengths), slices.Max(lengths); least < most*85/100 || most > 500*time.Millisecond || most < 400*time.Millisecond {
-			t.Errorf("%d at once: parts of %v to %v", atOnce, least, most)
-		}
 	}
 }
 
