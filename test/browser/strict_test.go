@@ -135,6 +135,7 @@ func TestStrictReaders(t *testing.T) {
 		// the last part of a segment is known as that only when the next one has begun.
 		if strings.Contains(l.Error, "at least 85% of PART-TARGET") {
 			short++
+			l = playlist{}
 			ask(fmt.Sprintf("window.list(%q)", s.HTTP+path+map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")]+"latency=normal"), &l)
 			l.Parts = 1
 		}
