@@ -91,8 +91,8 @@ func (s *Server) Segment(uid, name string, within media.Span) (body *timeline.Bo
 	name, n.ts = cutTS(name)
 	name, n.form = cutForm(name, ".m4s")
 	name, n.key = cutMark(name, keyOnly, ".m4s")
-	gap, ok := false, false
-	if n.from, n.number, n.part, gap, ok = parseName(name); !ok || !gap && n.ts && (n.key || n.part >= 0) {
+	from, number, part, gap, ok := parseName(name)
+	if n.from, n.number, n.part = from, number, part; !ok || !gap && n.ts && (n.key || part >= 0) {
 		return nil, false, ErrNotFound
 	}
 	body = new(timeline.Body)

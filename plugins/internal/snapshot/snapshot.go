@@ -61,8 +61,8 @@ func Get(ctx context.Context, src Source) ([]byte, error) {
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && src.User != nil {
 		resp.Body.Close()
 		// The account is sent as it was asked for, not before.
-		name, password := src.User.Username(), ""
-		password, _ = src.User.Password()
+		name := src.User.Username()
+		password, _ := src.User.Password()
 		if _, ferr := digest.FindChallenge(resp.Header); ferr == nil {
 			c.Transport = &digest.Transport{Username: name, Password: password, Transport: plain}
 		} else {
