@@ -212,6 +212,16 @@ func TestPlayers(t *testing.T) {
 			urls = append(urls, fmt.Sprintf("/dvr/%s/%s?from=%d&to=%d", c.UID, file, f.Ranges[0].From, f.Ranges[len(f.Ranges)-1].To+1))
 		}
 	}
+	shown := map[string]int{}
+	for _, u := range urls {
+		if strings.Contains(u, "/record.mp4") {
+			for _, is := range shownPictures(t, s.HTTP+u) {
+				if is {
+					shown[u]++
+				}
+			}
+		}
+	}
 	var figures []string
 	for _, p := range players {
 		if _, err := exec.LookPath(p.tool); err != nil {
@@ -224,6 +234,12 @@ func TestPlayers(t *testing.T) {
 			}
 			uid := strings.Split(u, "/")[2]
 			want := pictures[uid]
+			if n, is := shown[u]; is {
+				if n < want-2 || n > want {
+					t.Errorf("%s shows %d pictures of %d", u, n, want)
+				}
+				want = n
+			}
 			if p.late {
 				want /= 2
 			}
@@ -243,6 +259,23 @@ func TestPlayers(t *testing.T) {
 		}
 	}
 	harness.Row(t, "players, pictures decoded", 0, "%s", strings.Join(figures, ", "))
+}
+
+// shownPictures tells of each picture of an MP4 whether its edit list shows it. Where that
+// ends between pictures that depend on each other, one is there for others alone: ffmpeg
+// decodes it, GStreamer leaves it out.
+func shownPictures(t *testing.T, u string) (shown []bool) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	out, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", u).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", u, err)
+	}
+	for _, flags := range strings.Fields(string(out)) {
+		shown = append(shown, !strings.Contains(flags, "D"))
+	}
+	return shown
 }
 
 func tail(s string) string { return s[max(0, len(s)-1500):] }
