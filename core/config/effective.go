@@ -47,6 +47,15 @@ func (e Effective) Get(section, key string) (Item, bool) {
 	return e[i], true
 }
 
+// Put sets what a key came to where another key decides it; from is the place of that one.
+func (e Effective) Put(section, key, value string, from Origin) {
+	for i := range e {
+		if it := &e[i]; it.Section == section && it.Key == key {
+			it.Value, it.full, it.Origin, it.Default = value, value, from, false
+		}
+	}
+}
+
 // Locate gives problems of a room's Validate, which names section (Where) and
 // key, the place where that key was set.
 func (e Effective) Locate(ps fault.Problems) fault.Problems {

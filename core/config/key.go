@@ -25,9 +25,10 @@ type Key struct {
 	Effect  Effect
 	Secret  bool
 
-	third  *bool    // of true or false: whether a third word stands there
-	notYet []string // words refused by name
-	means  map[string]alias
+	third  *bool             // of true or false: whether a third word stands there
+	notYet []string          // words refused by name
+	means  map[string]string // words that mean others
+	used   func(words []string)
 	lookup bool // Default must be parsed too: it depends on Env (paths)
 	parse  func(env *Env, text string) *bad
 	checks []func(text string) *bad
@@ -45,19 +46,10 @@ func (k *Key) RestartStream() *Key { k.Effect = RestartStream; return k }
 // NotYet names words the interface knows and this version does not.
 func (k *Key) NotYet(words ...string) *Key { k.notYet = append(k.notYet, words...); return k }
 
-// alias is a word that means another one.
-type alias struct {
-	word string
-	used func()
-}
-
-// Alias adds a word that is read as an allowed one, and is named to nobody. used is
-// called where it stands.
-func (k *Key) Alias(word, means string, used func()) *Key {
-	if k.means == nil {
-		k.means = map[string]alias{}
-	}
-	k.means[word] = alias{means, used}
+// Alias makes Words read a word as an allowed one; it is named to nobody. used is told
+// each time that the key is read which such words stand there.
+func (k *Key) Alias(word, means string, used func(words []string)) *Key {
+	k.means, k.used = map[string]string{word: means}, used
 	return k
 }
 
@@ -243,19 +235,27 @@ func (s *Section) Enum(name string, p *string, allowed []string, doc string) *Ke
 func (s *Section) Words(name string, p *[]string, allowed []string, doc string) *Key {
 	k := &Key{Name: name, Doc: doc, Type: "list of words", Default: strings.Join(*p, ", "), Allowed: allowed}
 	k.parse = func(_ *Env, text string) *bad {
-		var list []string
+		var list, aliases, own []string
 		for _, item := range ParseList(text) {
-			w, b := k.word(item)
-			if b != nil {
-				return &bad{fmt.Sprintf("%q: %s", item, cmpOr(b.what, "unknown word")), b.hint}
-			}
-			if slices.Contains(list, w) {
-				if _, also := k.means[strings.ToLower(item)]; also {
-					continue
+			w, alias := k.means[strings.ToLower(item)]
+			if alias {
+				aliases = append(aliases, strings.ToLower(item))
+			} else {
+				var b *bad
+				if w, b = k.word(item); b != nil {
+					return &bad{fmt.Sprintf("%q: %s", item, cmpOr(b.what, "unknown word")), b.hint}
 				}
-				return &bad{fmt.Sprintf("%q is there twice", w), ""}
+				if slices.Contains(own, w) {
+					return &bad{fmt.Sprintf("%q is there twice", w), ""}
+				}
+				own = append(own, w)
 			}
-			list = append(list, w)
+			if !slices.Contains(list, w) {
+				list = append(list, w)
+			}
+		}
+		if k.used != nil {
+			k.used(aliases)
 		}
 		*p = list
 		return nil
@@ -268,10 +268,6 @@ func (k *Key) word(text string) (string, *bad) {
 		if strings.EqualFold(w, text) {
 			return w, nil
 		}
-	}
-	if a, is := k.means[strings.ToLower(text)]; is {
-		a.used()
-		return a.word, nil
 	}
 	for _, w := range k.notYet {
 		if strings.EqualFold(w, text) {

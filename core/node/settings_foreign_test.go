@@ -40,3 +40,45 @@ func TestForeignStreamFile(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignWords: words of another server's count where they stand, in any order, and not
+// where the file has others.
+func TestForeignWords(t *testing.T) {
+	p := newPlace(t, "streams.d/gate.ini", "[gate]\nstream-url = sim://\naipix = on\nstream-proto = mse, hls, mp4\nstream-tracks = application, data, video\n",
+		"streams.d/_defaults.ini", "[defaults]\naipix = on\nstream-proto = hls, mse\n", "streams.d/yard.ini", "[yard]\nstream-url = sim://\naipix = off\nstream-proto = mp4\n")
+	s, problems := p.load()
+	if problems != "" || s.Streams["gate"] == nil || s.Streams["yard"] == nil {
+		t.Fatal(problems)
+	}
+	if got := s.Streams["gate"].Config; !slices.Equal(got.Proto, []string{"hls", "mp4"}) || !slices.Equal(got.Tracks, []string{"data", "video"}) {
+		t.Errorf("%v, %v", got.Proto, got.Tracks)
+	}
+	p.write("streams.d/gate.ini", "[gate]\nstream-url = sim://\naipix = on\nstream-proto = hls, hls\n")
+	if _, problems := p.load(); !strings.Contains(problems, `"hls" is there twice`) {
+		t.Error(problems)
+	}
+}
+
+// TestForeignPoolChanges: a pool that takes the place of another one for a folder changes the
+// stream, and says so.
+func TestForeignPoolChanges(t *testing.T) {
+	const spaces = "[space.a]\npath = /media/a\n[pool.default]\nspaces = a\n"
+	p := newPlace(t, "streams.d/gate.ini", "[gate]\nstream-url = sim://\naipix = on\ndvr-archive = /media/a/7\n",
+		"streams.d/off.ini", "[off]\nstream-url = sim://\naipix = on\ndvr-enable = false\ndvr-archive = /nowhere\n")
+	p.write("media-server.ini", plain+spaces)
+	was, problems := p.load()
+	if problems != "" || was.Streams["off"] == nil {
+		t.Fatal(problems)
+	}
+	p.write("media-server.ini", plain+"[space.a]\npath = /media/a\n[pool.first]\nspaces = a\n[pool.default]\nspaces = a\n")
+	is, problems := p.load()
+	if problems != "" || is.Streams["gate"].Config.DVR.Pool != "first" {
+		t.Fatal(problems)
+	}
+	if it, _ := is.Streams["gate"].Keys.Get("gate", "dvr-pool"); it.Value != "first" || it.Default {
+		t.Errorf("%+v", it)
+	}
+	if d := Diff(was, is); len(d.Live) != 1 || d.Live[0] != "gate" {
+		t.Errorf("%+v", d)
+	}
+}

@@ -246,7 +246,7 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 		return nil, ps
 	}
 	check := out.Config.Validate(uid)
-	if archived := out.Config.Foreign.Archive; archived != "" && out.Config.Foreign.On && l.s.usable {
+	if archived := out.Config.Foreign.Archive; archived != "" && out.Config.Foreign.On && out.Config.DVR.Enable && l.s.usable {
 		named := ""
 		if it, ok := keys.Get(uid, "dvr-pool"); ok && it.Origin.File != "" {
 			named = out.Config.DVR.Pool
@@ -255,6 +255,9 @@ func (l *streamLoader) read(uid, path string) (*StreamSettings, fault.Problems) 
 			check.Add(*p)
 		} else {
 			out.Config.DVR.Pool = pool
+			if it, ok := keys.Get(uid, "dvr-archive"); ok {
+				keys.Put(uid, "dvr-pool", pool, it.Origin) // a change of it is one of the stream
+			}
 		}
 	}
 	// While media-server.ini is refused its pools may be incomplete.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -12,13 +13,13 @@ import (
 )
 
 // A picture that a camera makes itself costs this server nothing, and the camera an
-// effort: each is asked once a second at most, however many look. What it cannot do is
-// not asked for again for a while.
+// effort: each is asked once a second at most, however many look. What does not work is
+// tried less and less often, as wrong passwords lock accounts.
 const (
 	snapshotAge    = time.Second
 	snapshotWithin = 2 * time.Second  // then the footage has to do
-	snapshotAgain  = 10 * time.Second // behind a failure
-	snapshotNever  = 5 * time.Minute  // it has none; its driver may be replaced by one that does
+	snapshotAgain  = 10 * time.Second // behind a failure; twice as long behind each other one
+	snapshotNever  = 5 * time.Minute  // at most so, and where there are none: its driver may be replaced by one that has
 	snapshotMost   = 32               // cameras asked at once
 )
 
@@ -29,21 +30,28 @@ type snapshots struct {
 		Snapshot(ctx context.Context, plugin, uid, url string, settings map[string]string, within time.Duration) ([]byte, error)
 	}
 	stream func(uid string) *StreamSettings // nil = none, or nothing may be asked of it
-	now    func() time.Time
+	log    *slog.Logger
 	asking chan struct{}
 
-	mu sync.Mutex
-	m  map[string]*snapshot
+	mu     sync.Mutex
+	m      map[string]*snapshot // those that count still
+	failed map[string]*failing
 }
 
 // snapshot is that of a stream by the settings it was asked with.
 type snapshot struct {
-	set   *StreamSettings
-	done  chan struct{} // closed when it is there
-	until time.Time
-	jpeg  []byte
-	at    media.Wall
-	err   error
+	set  *StreamSettings
+	done chan struct{} // closed when it is there
+	jpeg []byte
+	at   media.Wall
+	err  error
+}
+
+// failing is how long a stream's camera has not given one.
+type failing struct {
+	set  *StreamSettings
+	wait time.Duration
+	why  string
 }
 
 func (n *Node) newSnapshots() *snapshots {
@@ -52,7 +60,7 @@ func (n *Node) newSnapshots() *snapshots {
 			return r.set
 		}
 		return nil
-	}, now: time.Now, asking: make(chan struct{}, snapshotMost), m: map[string]*snapshot{}}
+	}, log: n.log, asking: make(chan struct{}, snapshotMost), m: map[string]*snapshot{}, failed: map[string]*failing{}}
 }
 
 // Snapshot implements picture.Camera.
@@ -61,34 +69,33 @@ func (s *snapshots) Snapshot(uid string) ([]byte, media.Wall, error) {
 	if set == nil {
 		return nil, 0, picture.ErrNoSnapshot
 	}
-	now := s.now()
 	s.mu.Lock()
 	x := s.m[uid]
-	if x == nil || x.set != set || !x.until.IsZero() && now.After(x.until) {
-		for other, y := range s.m { // of streams that are gone
-			if !y.until.IsZero() && now.Sub(y.until) > snapshotNever {
-				delete(s.m, other)
-			}
-		}
+	mine := x == nil || x.set != set
+	if mine {
 		x = &snapshot{set: set, done: make(chan struct{}), err: picture.ErrNoSnapshot}
 		s.m[uid] = x
-		s.mu.Unlock()
-		s.ask(uid, x)
-	} else {
-		s.mu.Unlock()
-		<-x.done
 	}
+	s.mu.Unlock()
+	if mine {
+		s.ask(uid, x)
+	}
+	<-x.done
 	return x.jpeg, x.at, x.err
 }
 
-// ask fills x.
+// ask fills x, and forgets it when it counts no more.
 func (s *snapshots) ask(uid string, x *snapshot) {
 	age := snapshotAgain
 	defer func() {
-		s.mu.Lock()
-		x.until = s.now().Add(age)
-		s.mu.Unlock()
 		close(x.done)
+		time.AfterFunc(age, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.m[uid] == x {
+				delete(s.m, uid)
+			}
+		})
 	}()
 	c := &x.set.Config
 	plugin := c.Driver
@@ -105,11 +112,34 @@ func (s *snapshots) ask(uid string, x *snapshot) {
 		return
 	}
 	x.jpeg, x.err = s.host.Snapshot(context.Background(), plugin, uid, c.URL, c.DriverKeys, snapshotWithin)
-	x.at = media.WallOf(s.now())
-	switch {
-	case x.err == nil:
-		age = snapshotAge
-	case errors.Is(x.err, pluginhost.ErrNoSnapshot):
+	x.at = media.WallOf(time.Now())
+	if errors.Is(x.err, pluginhost.ErrNoSnapshot) {
 		x.err, age = picture.ErrNoSnapshot, snapshotNever
+		return
 	}
+	age = s.note(uid, x)
+}
+
+// note tells of a camera that gives no picture once, and how soon it is asked again.
+func (s *snapshots) note(uid string, x *snapshot) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.failed[uid]
+	if x.err == nil {
+		if f != nil {
+			s.log.Info("the camera's own picture is there again", "stream", uid)
+			delete(s.failed, uid)
+		}
+		return snapshotAge
+	}
+	if f == nil || f.set != x.set {
+		f = &failing{set: x.set, wait: snapshotAgain / 2}
+		s.failed[uid] = f
+	}
+	if why := x.err.Error(); why != f.why {
+		s.log.Warn("the camera's own picture cannot be had, its footage is shown instead", "stream", uid, "err", x.err)
+		f.why = why
+	}
+	f.wait = min(2*f.wait, snapshotNever)
+	return f.wait
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -40,7 +41,7 @@ func TestSnapshots(t *testing.T) {
 		d := &snapDriver{takes: 300 * time.Millisecond}
 		sets := map[string]*StreamSettings{
 			"gate": {UID: "gate", Config: stream.Config{URL: "rtsp://h/1"}}, "yard": {UID: "yard", Config: stream.Config{URL: "other://h/1"}}}
-		s := &snapshots{host: d, stream: func(uid string) *StreamSettings { return sets[uid] }, now: time.Now, asking: make(chan struct{}, 2), m: map[string]*snapshot{}}
+		s := &snapshots{host: d, stream: func(uid string) *StreamSettings { return sets[uid] }, log: slog.New(slog.DiscardHandler), asking: make(chan struct{}, 2), m: map[string]*snapshot{}, failed: map[string]*failing{}}
 		look := func(uid, want string, asked int64) {
 			t.Helper()
 			b, at, err := s.Snapshot(uid)
@@ -69,14 +70,24 @@ func TestSnapshots(t *testing.T) {
 		look("gate", "", 3)
 		time.Sleep(9 * time.Second)
 		look("gate", "", 3)
-		d.err = pluginhost.ErrNoSnapshot
 		time.Sleep(2 * time.Second)
 		look("gate", "", 4)
-		time.Sleep(4 * time.Minute)
+		time.Sleep(19 * time.Second) // twice as long: a wrong password locks accounts
 		look("gate", "", 4)
+		d.err = pluginhost.ErrNoSnapshot
+		time.Sleep(2 * time.Second)
+		look("gate", "", 5)
+		time.Sleep(4 * time.Minute)
+		look("gate", "", 5)
 		d.err = nil
 		time.Sleep(2 * time.Minute)
-		look("gate", "rtsp gate 5", 5)
+		look("gate", "rtsp gate 6", 6)
+		time.Sleep(snapshotNever)
+		s.mu.Lock()
+		if len(s.m) != 0 || len(s.failed) != 0 {
+			t.Errorf("%d pictures are kept for nobody, %d failures", len(s.m), len(s.failed))
+		}
+		s.mu.Unlock()
 
 		// Slow cameras keep nobody else waiting.
 		for i := range 3 {

@@ -1,13 +1,18 @@
 package pluginhost
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"media-server/core/fault"
 	"media-server/plugins/sdk/pb"
 )
+
+// mostSnapshot is how large a picture may be, bytes (PROTOCOL.md, Limits).
+const mostSnapshot = 3 << 20
 
 // ErrNoSnapshot: the driver, or the device, makes no pictures by itself.
 var ErrNoSnapshot = errors.New("the device makes no pictures by itself")
@@ -28,6 +33,8 @@ func (h *Host) Snapshot(ctx context.Context, plugin, uid, url string, settings m
 		return nil, &fault.Problem{Where: "plugin " + plugin, What: a.Problem.What, Hint: a.Problem.Hint, Key: a.Problem.Key}
 	case len(a.Jpeg) == 0:
 		return nil, ErrNoSnapshot
+	case len(a.Jpeg) > mostSnapshot || !bytes.HasPrefix(a.Jpeg, []byte{0xff, 0xd8, 0xff}):
+		return nil, fault.New("plugin "+plugin, fmt.Sprintf("gives %d bytes for a picture that are no JPEG, or too many", len(a.Jpeg)), "this is a fault of the driver")
 	}
 	return a.Jpeg, nil
 }

@@ -15,7 +15,7 @@ type Foreign struct {
 	CameraUID string // the camera's id in the system that wrote the file; told, and used for nothing
 	Archive   string // path inside a space, which stands for a pool of it
 
-	words [][2]string // key and word, as they stand in the file
+	proto, tracks []string // words of the other server's, as they stand there
 }
 
 func (f *Foreign) bind(s *config.Section) {
@@ -23,11 +23,6 @@ func (f *Foreign) bind(s *config.Section) {
 	s.String("camera-uid", &f.CameraUID, "With aipix = on: the camera's id in the system that wrote the file. It is shown, and names nothing here.")
 	s.String("dvr-archive", &f.Archive, "With aipix = on: a folder inside the path of a space, in place of dvr-pool: the pool that has this space takes the footage.")
 	s.Warned("how soon a source that refuses is tried again say reconnect-timeout and reconnect-interval", "reconnect-invalid")
-}
-
-// word is called where a word of the other server's stands in a list.
-func (f *Foreign) word(key, word string) func() {
-	return func() { f.words = append(f.words, [2]string{key, word}) }
 }
 
 // validate lists what is of the other server's though nothing says that it is meant so.
@@ -41,8 +36,13 @@ func (f *Foreign) validate(where string) (ps fault.Problems) {
 			ps.Add(fault.Problem{Where: where, Key: k.key, What: fmt.Sprintf("%s has a meaning with aipix = on alone", k.key), Hint: hint})
 		}
 	}
-	for _, w := range f.words {
-		ps.Add(fault.Problem{Where: where, Key: w[0], What: fmt.Sprintf("%s = %s has a meaning with aipix = on alone", w[0], w[1]), Hint: hint})
+	for _, k := range []struct {
+		key   string
+		words []string
+	}{{"stream-proto", f.proto}, {"stream-tracks", f.tracks}} {
+		if len(k.words) > 0 {
+			ps.Add(fault.Problem{Where: where, Key: k.key, What: fmt.Sprintf("%s = %s has a meaning with aipix = on alone", k.key, k.words[0]), Hint: hint})
+		}
 	}
 	return ps
 }

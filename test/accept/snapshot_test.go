@@ -81,6 +81,9 @@ func TestCameraPicture(t *testing.T) {
 	if wrong.Load() != 1 {
 		t.Errorf("%d tries with a wrong password", wrong.Load())
 	}
+	if !strings.Contains(s.Log(1<<20), "own picture cannot be had") {
+		t.Error("nobody is told that the camera gives no picture")
+	}
 	for _, secret := range []string{"p#ss", "hunter2"} {
 		_, body := s.Get(s.HTTP + "/live/wrong/preview.jpg")
 		if strings.Contains(s.Log(1<<20), secret) || strings.Contains(body, secret) {

@@ -3,6 +3,7 @@
 //
 // What does not belong here: finding that address (ONVIF's GetSnapshotUri), and decoding.
 //
-// Invariants: a redirect to another host is not followed, so that an account is shown to
+// Invariants: a redirect to another host, or out of TLS, is not followed, and an account is
+// shown as it was asked for, so that an account is shown to
 // the camera alone; an error tells no password.
 package snapshot

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/icholy/digest"
 
@@ -45,7 +47,7 @@ func Get(ctx context.Context, src Source) ([]byte, error) {
 	// #nosec G402 -- cameras sign their own certificates; tls-verify asks for better
 	plain := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: !src.VerifyTLS}}
 	c := &http.Client{Transport: plain, CheckRedirect: func(r *http.Request, via []*http.Request) error {
-		if r.URL.Host != via[0].URL.Host || len(via) > 3 {
+		if r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme || len(via) > 3 {
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -63,10 +65,14 @@ func Get(ctx context.Context, src Source) ([]byte, error) {
 		// The account is sent as it was asked for, not before.
 		name := src.User.Username()
 		password, _ := src.User.Password()
-		if _, ferr := digest.FindChallenge(resp.Header); ferr == nil {
+		_, ferr := digest.FindChallenge(resp.Header)
+		switch kinds := asked(resp.Header); {
+		case ferr == nil:
 			c.Transport = &digest.Transport{Username: name, Password: password, Transport: plain}
-		} else {
+		case slices.Contains(kinds, "basic"):
 			c.Transport = basic{plain, name, password}
+		default: // nothing is shown
+			return nil, sdk.Fail(pb.Cause_UNSUPPORTED, fmt.Sprintf("the camera asks for a login of a kind that is not known here: %q", kinds), "have it ask for Digest (MD5 or SHA-256)")
 		}
 		resp, err = ask()
 	}
@@ -95,6 +101,15 @@ func Get(ctx context.Context, src Source) ([]byte, error) {
 		return nil, sdk.Fail(pb.Cause_UNSUPPORTED, "what the camera gives is not a JPEG: "+resp.Header.Get("Content-Type"), "see driver-snapshot; try the address in a browser")
 	}
 	return b, nil
+}
+
+// asked names the kinds of login that an answer asks for, in lower case.
+func asked(h http.Header) (kinds []string) {
+	for _, v := range h.Values("WWW-Authenticate") {
+		kind, _, _ := strings.Cut(strings.TrimSpace(v), " ")
+		kinds = append(kinds, strings.ToLower(kind))
+	}
+	return kinds
 }
 
 // basic shows an account with each request (RFC 7617).
