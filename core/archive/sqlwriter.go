@@ -127,6 +127,7 @@ func (d *database) connect(ctx context.Context) error {
 		return err
 	}
 	d.mu.Lock()
+	d.forgetPrepared() // one of the file of before may have come in since, and would stay for good
 	d.r = r
 	d.mu.Unlock()
 	d.changes.Add(1)

@@ -41,7 +41,7 @@ func (d *descriptors) many(ctx context.Context, s *spaceStorage, names []string)
 	d.mu.Lock()
 	skip := d.single || d.socket == ""
 	d.mu.Unlock()
-	if skip || len(names) == 1 {
+	if skip || len(names) == 1 || ctx.Err() != nil {
 		return nil
 	}
 	var q []byte

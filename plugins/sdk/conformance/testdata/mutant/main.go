@@ -46,13 +46,21 @@ func main() {
 	fmt.Printf("1|1|unix|%s|grpc\n", path)
 	opts := append(sdk.ServerOptions(), grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream))
 	if err := sdk.Serve(context.Background(), sdk.Plugin{
-		Name: "mutant", Version: "1.0.0", Schemes: []string{"mutant"}, Driver: sdk.DriverFunc(capture),
+		Name: "mutant", Version: "1.0.0", Schemes: []string{"mutant"}, Driver: sdk.DriverFunc(capture), Snapshot: snapshot,
 	}, l, opts...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	if rule == "shutdown" {
 		time.Sleep(time.Minute)
 	}
+}
+
+func snapshot(context.Context, sdk.Source) ([]byte, error) {
+	jpeg := []byte{0xff, 0xd8, 0xff, 0xe0, 0, 0, 0xff, 0xd9}
+	if rule == "snapshot" {
+		return jpeg[:6], nil // it breaks off
+	}
+	return jpeg, nil
 }
 
 func capture(ctx context.Context, _ sdk.Source, run *sdk.Run) error {
