@@ -233,6 +233,11 @@ func TestRTSPPlayers(t *testing.T) {
 			t.Skipf("%s is not there: make setup installs it", c.tool)
 		}
 		n, said := c.show(t)
+		// gst-launch mixes up pads that appear at the same moment, says so, and waits for ever.
+		for try := 0; try < 4 && strings.Contains(said, "Delayed linking failed"); try++ {
+			t.Log(c.name, "is shown again: gst-launch has not linked it")
+			n, said = c.show(t)
+		}
 		bad := c.complaints(said)
 		if c.want == 0 && !strings.Contains(said, "401") {
 			t.Errorf("%s: it was not refused\n%s", c.name, tail(said))
