@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs what tests and acceptance runs need besides Go: real cameras and
 # players. On a machine where packages cannot be installed it says what is
-# missing; the tests that need it then say so by name.
+# missing; the tests that need it then fail by name.
 #   scripts/setup.sh [run|test]
 set -eu
 want=${1:-test}
 run="ffmpeg"
 test="ffmpeg python3 python3-gi python3-grpcio python3-protobuf gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0
  gir1.2-gst-plugins-base-1.0 libgstrtspserver-1.0-0 gstreamer1.0-tools gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good
- gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav mpv vlc-bin vlc-plugin-base mediainfo chromium e2fsprogs fuse3 iproute2 strace systemd"
+ gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav mpv vlc-bin vlc-plugin-base mediainfo chromium curl e2fsprogs fuse3 iproute2 strace systemd"
 [ "$want" = run ] && list=$run || list=$test
 missing=
 for p in $list; do
@@ -26,5 +26,5 @@ fi
 echo "setup: installing$missing" >&2
 $sudo apt-get update -qq >&2 || true
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >&2 || {
-	echo "setup: could not install all of:$missing; tests that need them will say so" >&2
+	echo "setup: could not install all of:$missing; tests that need them will fail and say so" >&2
 }

@@ -277,7 +277,7 @@ func withoutFile(t *testing.T, s string) string {
 func ffmpeg(t *testing.T, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("needs the Debian package ffmpeg (scripts/setup.sh installs it)")
+		t.Fatal("needs the Debian package ffmpeg (scripts/setup.sh installs it)")
 	}
 	if out, err := exec.Command("ffmpeg", append([]string{"-v", "error", "-y"}, args...)...).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg %v: %v\n%s", args, err, out)

@@ -106,7 +106,7 @@ func TestFrames(t *testing.T) {
 func TestForeignDecoder(t *testing.T) {
 	exe, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Skip("ffmpeg is not there: install the Debian package ffmpeg")
+		t.Fatal("ffmpeg is not there: install the Debian package ffmpeg")
 	}
 	all := sounds()
 	file := append([]byte("fLaC\x80\x00\x00\x22"), StreamInfo(8000, 1)...)

@@ -132,7 +132,7 @@ func TestG711(t *testing.T) {
 	}
 	exe, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Skip("ffmpeg is not there: install the Debian package ffmpeg")
+		t.Fatal("ffmpeg is not there: install the Debian package ffmpeg")
 	}
 	path := filepath.Join(t.TempDir(), "sound.mp4")
 	if err := os.WriteFile(path, movie, 0o600); err != nil {

@@ -107,7 +107,7 @@ func TestTS(t *testing.T) {
 	}
 	exe, err := exec.LookPath("ffprobe")
 	if err != nil {
-		t.Skip("ffprobe is not there: install the Debian package ffmpeg")
+		t.Fatal("ffprobe is not there: install the Debian package ffmpeg")
 	}
 	path := filepath.Join(t.TempDir(), "all.ts")
 	if err := os.WriteFile(path, all, 0o600); err != nil {

@@ -27,7 +27,7 @@ func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed: Debian package ffmpeg", name)
+		t.Fatalf("%s is not installed: Debian package ffmpeg", name)
 	}
 	return path
 }

@@ -73,7 +73,7 @@ func (s *trackSink) state() (media.RunID, int) {
 // TestPythonDriver runs the example that was written from PROTOCOL.md alone.
 func TestPythonDriver(t *testing.T) {
 	if err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run(); err != nil {
-		t.Skip("needs the Debian packages python3-grpcio and python3-protobuf")
+		t.Fatal("needs the Debian packages python3-grpcio and python3-protobuf")
 	}
 	r := newRig(t)
 	from := filepath.Join("..", "..", "plugins", "examples", "python-clock")

@@ -13,9 +13,9 @@ import (
 
 const foreignDir = "PORTS_FOREIGN_DIR"
 
-// foreigner runs a test of this program as another user, in a folder that
-// everybody may use.
-func foreigner(t *testing.T, test, dir string) *exec.Cmd {
+// foreigner runs this test once more as another user, in a folder that everybody may
+// use: foreignDir names it there.
+func foreigner(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run something as another user")
@@ -34,7 +34,7 @@ func foreigner(t *testing.T, test, dir string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "-test.run=^"+test+"$", "-test.v")
+	cmd := exec.Command(exe, "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), foreignDir+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -43,9 +43,13 @@ func foreigner(t *testing.T, test, dir string) *exec.Cmd {
 
 // TestForeignCore: another user gets no socket, though file modes were lost.
 func TestForeignCore(t *testing.T) {
+	if dir := os.Getenv(foreignDir); dir != "" {
+		foreignCore(t, dir)
+		return
+	}
 	p := newPlace(t)
 	p.core().mustServe(freePort(t), "a")
-	cmd := foreigner(t, "TestForeignCoreChild", p.dir)
+	cmd := foreigner(t, p.dir)
 	if err := os.Chmod(filepath.Join(p.dir, socketName), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -54,12 +58,9 @@ func TestForeignCore(t *testing.T) {
 	}
 }
 
-// TestForeignCoreChild runs as another user.
-func TestForeignCoreChild(t *testing.T) {
-	dir := os.Getenv(foreignDir)
-	if dir == "" {
-		t.Skip("run by TestForeignCore")
-	}
+// foreignCore runs as another user.
+func foreignCore(t *testing.T, dir string) {
+	t.Helper()
 	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: filepath.Join(dir, socketName), Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +77,12 @@ func TestForeignCoreChild(t *testing.T) {
 // TestForeignHolder: a core neither speaks to what another user has put there
 // nor ends it, and has a holder of its own.
 func TestForeignHolder(t *testing.T) {
+	if dir := os.Getenv(foreignDir); dir != "" {
+		foreignHolder(t, dir)
+		return
+	}
 	p := newPlace(t)
-	cmd := foreigner(t, "TestForeignHolderChild", p.dir)
+	cmd := foreigner(t, p.dir)
 	out := &said{}
 	cmd.Stdout, cmd.Stderr = out, out
 	in, err := cmd.StdinPipe()
@@ -103,12 +108,9 @@ func TestForeignHolder(t *testing.T) {
 	}
 }
 
-// TestForeignHolderChild runs as another user, until its input ends.
-func TestForeignHolderChild(t *testing.T) {
-	dir := os.Getenv(foreignDir)
-	if dir == "" {
-		t.Skip("run by TestForeignHolder")
-	}
+// foreignHolder runs as another user, until its input ends.
+func foreignHolder(t *testing.T, dir string) {
+	t.Helper()
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: filepath.Join(dir, socketName), Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)

@@ -119,7 +119,7 @@ func TestPrograms(t *testing.T) {
 // for either.
 func TestEscapes(t *testing.T) {
 	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("setsid is not there: install the Debian package util-linux")
+		t.Fatal("setsid is not there: install the Debian package util-linux")
 	}
 	s := server(t, Options{Program: fake(t, `setsid sleep 5 & while [ "$(cut -d' ' -f6 /proc/$!/stat)" != $! ]; do :; done; printf '`+jpeg+`'`)})
 	if b, err := s.JPEG(shot(1), movie); !errors.Is(err, ErrDecode) || !errors.Is(err, exec.ErrWaitDelay) {
@@ -313,7 +313,7 @@ func TestStep(t *testing.T) {
 func TestDecodes(t *testing.T) {
 	exe, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Skip("ffmpeg is not there: install the Debian package ffmpeg")
+		t.Fatal("ffmpeg is not there: install the Debian package ffmpeg")
 	}
 	s := server(t, Options{})
 	for n, c := range []struct {
@@ -349,7 +349,7 @@ func TestDecodes(t *testing.T) {
 // TestNothingElse: a file that names others leads nowhere.
 func TestNothingElse(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not there: install the Debian package ffmpeg")
+		t.Fatal("ffmpeg is not there: install the Debian package ffmpeg")
 	}
 	secret := filepath.Join(t.TempDir(), "secret.txt")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {

@@ -95,7 +95,7 @@ func gstreamer(t *testing.T, s *harness.Server, cameras []camera.Camera, lines .
 	t.Helper()
 	gst, err := camera.Start(context.Background(), filepath.Join(s.Dir, "cameras"), 0, cameras)
 	if errors.Is(err, camera.ErrMissing) {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func TestHTTPS(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"curl", "ffmpeg"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
+			t.Fatalf("%s is not there: install the Debian package %s (make setup does)", tool, tool)
 		}
 	}
 	s := harness.New(t, harness.Options{})

@@ -71,7 +71,7 @@ func (e *elsewhere) change(from, to string, do func([]byte) []byte) {
 func TestExportProof(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
+		t.Fatal("ffmpeg is not there: install the Debian package ffmpeg (make setup does)")
 	}
 	s := harness.New(t, harness.Options{Restart: "1s", Ini: "[pool.default]\nspaces = main\nsign = true\n[space.main]\npath = SPACE\n[log]\nlevel = warn"})
 	space := filepath.Join(s.Data, "media")

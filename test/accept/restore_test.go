@@ -20,7 +20,7 @@ import (
 func TestRestoreKilled(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("needs the Debian package strace (scripts/setup.sh installs it)")
+		t.Fatal("needs the Debian package strace (scripts/setup.sh installs it)")
 	}
 	seed, rng := harness.Seed(t)
 	s := harness.New(t, harness.Options{Linger: "1s", Ini: "[backup]\npath = BACKUPS\n"})

@@ -112,7 +112,7 @@ func start(t *testing.T, cameras []Camera) *Server {
 	t.Helper()
 	s, err := Start(context.Background(), t.TempDir(), 0, cameras)
 	if errors.Is(err, ErrMissing) {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +242,7 @@ func TestPreset(t *testing.T) {
 	}
 	out, err := cmd.Output()
 	if err != nil {
-		t.Skip(ErrMissing)
+		t.Fatal(ErrMissing)
 	}
 	var theirs []Camera
 	if err := json.Unmarshal(out, &theirs); err != nil {

@@ -184,7 +184,7 @@ func (k *take) file(t *testing.T, shift func(int) time.Duration) *Media {
 func needFFprobe(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("ffprobe"); err != nil {
-		t.Skip("needs the Debian package ffmpeg")
+		t.Fatal("needs the Debian package ffmpeg")
 	}
 }
 

@@ -27,7 +27,7 @@ func cameras(t *testing.T) (open, digest, basic string) {
 	const python = "/usr/bin/python3"
 	probe := exec.Command(python, "-c", `import gi; gi.require_version("GstRtspServer", "1.0")`)
 	if err := probe.Run(); err != nil {
-		t.Skip("needs Debian's python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-{base,good,bad,ugly}, gstreamer1.0-libav")
+		t.Fatal("needs Debian's python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-{base,good,bad,ugly}, gstreamer1.0-libav")
 	}
 	cmd := exec.Command(python, filepath.Join("testdata", "camera.py"))
 	cmd.Stderr = os.Stderr

@@ -112,7 +112,7 @@ func TestFill(t *testing.T) {
 // complaint.
 func TestDecodes(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("needs the Debian package ffmpeg")
+		t.Fatal("needs the Debian package ffmpeg")
 	}
 	for _, name := range []string{clip.H264, clip.H264Small, clip.H265, clip.MJPEG, clip.AAC} {
 		t.Run(name, func(t *testing.T) {

@@ -41,7 +41,7 @@ func TestPython(t *testing.T) {
 func pythonDriver(t *testing.T) string {
 	t.Helper()
 	if err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run(); err != nil {
-		t.Skip("needs the Debian packages python3-grpcio and python3-protobuf")
+		t.Fatal("needs the Debian packages python3-grpcio and python3-protobuf")
 	}
 	driver, err := filepath.Abs("../../examples/python-clock/driver.py")
 	if err != nil {

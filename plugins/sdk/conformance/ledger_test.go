@@ -27,7 +27,7 @@ func TestPythonSurvivesKilledCores(t *testing.T) {
 	clip := filepath.Join(dir, "clip.h264")
 	if out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=25", "-frames:v", "50",
 		"-c:v", "libx264", "-bf", "0", "-g", "25", "-bsf:v", "dump_extra", "-f", "h264", clip).CombinedOutput(); err != nil {
-		t.Skipf("needs the Debian package ffmpeg: %v %s", err, out)
+		t.Fatalf("needs the Debian package ffmpeg: %v %s", err, out)
 	}
 	p, err := start(t.Context(), &Options{Command: []string{"/usr/bin/python3", driver}, Dir: filepath.Dir(driver)}, dir)
 	if err != nil {
