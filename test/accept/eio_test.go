@@ -75,8 +75,9 @@ func takenOver(t *testing.T, what, bad string, fail func() func()) {
 	s.Start()
 	footage(s, uids...)
 	time.Sleep(3 * time.Second) // real cameras take real time
-	// The machine's own disk may have stood still for seconds; it is tried again in a minute.
-	s.Until("no trouble before any", func() bool { _, is := told(s, "bad"); return !is })
+	if said, is := told(s, "bad"); is {
+		t.Fatalf("trouble before any: %s", said)
+	}
 	mend := fail()
 	broken := time.Now()
 	said := ""
