@@ -24,7 +24,7 @@ func BrokenExt4(t testing.TB, size int64) *Broken {
 		t.Skip("/dev/loop-control is missing: load the kernel module loop")
 	}
 	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
-		t.Skip("mkfs.ext4 is missing: install the Debian package e2fsprogs")
+		t.Fatal("mkfs.ext4 is missing: install the Debian package e2fsprogs")
 	}
 	b := &Broken{fs: Fuse(t, 1), Dir: filepath.Join(t.TempDir(), "mnt")}
 	image := filepath.Join(b.fs.Dir(), "image")

@@ -20,7 +20,7 @@ func Ext4(t testing.TB, size int64) string {
 	needRoot(t)
 	for tool, pack := range map[string]string{"mkfs.ext4": "e2fsprogs", "mount": "mount"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is missing: install the Debian package %s", tool, pack)
+			t.Fatalf("%s is missing: install the Debian package %s", tool, pack)
 		}
 	}
 	base := t.TempDir()

@@ -46,7 +46,7 @@ func Start(t testing.TB) *Browser {
 	t.Helper()
 	exe, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("chromium is missing; Debian package: chromium")
+		t.Fatal("chromium is missing: install the Debian package chromium (make setup does)")
 	}
 	home, err := os.MkdirTemp("", "cdp")
 	if err != nil {
